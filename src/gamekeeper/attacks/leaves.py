@@ -1,0 +1,90 @@
+"""What a search has found of a tree: boxes, the answer in each, and the signs that answers do not tell leaves apart."""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from gamekeeper.attacks.grid import MISSING, Grid, Piece, Point
+from gamekeeper.attacks.surrogates import Boxes
+from gamekeeper.types import Task
+
+
+@dataclass
+class Leaves:
+    """Boxes found so far."""
+
+    grid: Grid
+    found: dict[int, list[dict[int, Piece]]] = field(default_factory=dict[int, list[dict[int, Piece]]], init=False)
+    broken: set[int] = field(default_factory=set[int], init=False)
+
+    def covers(self, id: int, point: Point) -> bool:  # noqa: A002
+        """Whether a box of this answer holds the point, as far as it is given."""
+        here: list[int] = point.tolist()
+        return any(
+            all(
+                here[i] == MISSING or (here[i] in p.levels if p.levels else p.low < here[i] <= p.high)
+                for i, p in leaf.items()
+            )
+            for leaf in self.found.get(id, [])
+        )
+
+    def add(self, id: int, leaf: dict[int, Piece]) -> None:  # noqa: A002
+        """A box by its piece of every feature that limits it."""
+        self.found.setdefault(id, []).append(leaf)
+
+    def checked(self, task: Task, n: int, generator: torch.Generator) -> Boxes:
+        """The finished search as a model that has seen n more random inputs, or as many as the budget affords."""
+        boxes, grid = self.boxes(task, complete=True), self.grid
+        n = min(n, grid.rows.left)
+        if n == 0:
+            return boxes
+        points = grid.random(n, generator)
+        ids, said = grid.ids(points), boxes(grid.inputs(points)).y
+        misses = sum(not torch.equal(grid.answers[i], y) for i, y in zip(ids, said, strict=True))
+        return replace(boxes, misses=misses)
+
+    def boxes(self, task: Task, complete: bool) -> Boxes:
+        """As a model. Nothing found at all is one box with the first answer, or with a uniform one."""
+        if not self.found:
+            self.found[0] = [{}]
+        if not self.grid.answers:
+            self.grid.answers.append(torch.full((task.classes,), 1 / task.classes, dtype=torch.float64))
+        grid, d = self.grid, self.grid.d
+        flat = [(id_, leaf) for id_, leaves in self.found.items() for leaf in leaves]
+        low = torch.full((len(flat), d), -1)
+        high = grid.tops.repeat(len(flat), 1)
+        most = max([int(grid.tops[i]) + 1 for i in grid.categorical], default=0)
+        held = torch.ones(len(flat), len(grid.categorical), most, dtype=torch.bool)
+        for row, (_, leaf) in enumerate(flat):
+            for i, piece in leaf.items():
+                if piece.levels:
+                    held[row, grid.categorical.index(i)] = torch.tensor([j in piece.levels for j in range(most)])
+                else:
+                    # the missing value is no input of its own for the copy: it goes with its neighbour
+                    whole = grid.full([i])[i]
+                    low[row, i] = -1 if piece.low == whole.low else piece.low
+                    high[row, i] = grid.tops[i] if piece.high == whole.high else piece.high
+        order = volumes(low, high, held, grid.tops).argsort(stable=True)
+        ids = torch.tensor([id_ for id_, _ in flat])[order]
+        low, high, held = low[order], high[order], held[order]
+        answers = torch.stack([grid.answers[i] for i in ids.tolist()])
+        several = {id_ for id_, leaves in self.found.items() if len(leaves) > 1}
+        shared = several | self.broken | set(ids[overlapping(low, high, held)].tolist())
+        box = grid.rows.box
+        return Boxes(low, high, held, grid.categorical, grid.tops, answers, box, task, len(shared), 0, complete)
+
+
+def volumes(low: Tensor, high: Tensor, held: Bool[Tensor, "b c l"], tops: Tensor) -> Tensor:
+    """The logarithm of each box's size."""
+    return ((high - low) / (tops + 1)).log().sum(1) + held.sum(2).double().clamp(min=1).log().sum(1)
+
+
+def overlapping(low: Tensor, high: Tensor, held: Bool[Tensor, "b c l"]) -> Bool[Tensor, " b"]:
+    """Which boxes share a point with another one."""
+    clash = [
+        ((low[b].maximum(low) < high[b].minimum(high)).all(1) & (held[b] & held).any(2).all(1)).sum() > 1
+        for b in range(len(low))
+    ]
+    return torch.stack(clash)

@@ -1,0 +1,99 @@
+"""Stolen copies that are formulas: a linear classifier and a list of boxes. float64, flat inputs.
+
+Both answer posteriors (n, k) for inputs of any shape with d entries.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from gamekeeper.attacks.rows import flat
+from gamekeeper.types import Batch, Box, Reply, Task
+
+Link = Literal["softmax", "one-vs-rest"]
+
+ENTRIES = 20_000_000
+"""Distances are computed for as many inputs at a time as keep the work below this many numbers."""
+
+
+def log_posterior(scores: Float[Tensor, "n k"], link: Link) -> Float[Tensor, "n k"]:
+    """log of softmax(scores), or of sigmoid(scores) divided by its row sums."""
+    return torch.log_softmax(scores if link == "softmax" else F.logsigmoid(scores), dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """Scores weights.x + bias for flat x in the public domain, read through `link`."""
+
+    weights: Float[Tensor, "k d"]
+    bias: Float[Tensor, " k"]
+    task: Task
+    link: Link = "softmax"
+
+    def __call__(self, x: Batch, /) -> Reply:
+        return Reply(log_posterior(flat(x) @ self.weights.T + self.bias, self.link).exp())
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Leaves of a stolen tree: boxes on the whole-number grid of the search, and the answer inside each.
+
+    low, high    a box holds the grid points low < j <= high of every continuous feature; smaller boxes come first
+    levels       which levels of every categorical feature it holds
+    categorical  columns of the categorical features
+    tops         the last grid point of every feature; the first is 0
+    answers      one posterior a box
+    collisions   answers that were seen to belong to more than one leaf: splits between such leaves can stay hidden
+    misses       random inputs, asked at the end, that were answered otherwise: splits did stay hidden
+    complete     False where the budget ended the search
+    """
+
+    low: Int[Tensor, "b d"]
+    high: Int[Tensor, "b d"]
+    levels: Bool[Tensor, "b c l"]
+    categorical: tuple[int, ...]
+    tops: Int[Tensor, " d"]
+    answers: Float[Tensor, "b k"]
+    box: Box
+    task: Task
+    collisions: int
+    misses: int
+    complete: bool
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    @property
+    def warning(self) -> str | None:
+        """What a user should know before he trusts the copy."""
+        said = [f"id collisions seen: {self.collisions} answers belong to several leaves"] if self.collisions else []
+        said += [f"hidden splits: {self.misses} random inputs are answered otherwise"] if self.misses else []
+        said += [] if self.complete else ["the budget ended before the tree did"]
+        return "; ".join(said) or None
+
+    def __call__(self, x: Batch, /) -> Reply:
+        """The answer of the box that holds x, or of the nearest one (sum of distances, as shares of the domain)."""
+        points = self.grid(x)
+        at_once = max(1, ENTRIES // max(1, self.low.numel()))
+        nearest = torch.cat([self.distances(part).argmin(1) for part in points.split(at_once)])
+        return Reply(self.answers[nearest])
+
+    def grid(self, x: Batch) -> Int[Tensor, "n d"]:
+        """The nearest grid point: a threshold is only known to lie between two of them."""
+        g = (flat(x) - self.box.low) / (self.box.high - self.box.low) * self.tops
+        return g.round().long().clamp(min=0).minimum(self.tops)
+
+    def distances(self, points: Int[Tensor, "n d"]) -> Float[Tensor, "n b"]:
+        """How far each box is from each grid point; 0 inside."""
+        continuous = torch.ones(len(self.tops), dtype=torch.bool)
+        continuous[list(self.categorical)] = False
+        p = points[:, None, continuous]
+        below, above = self.low[:, continuous] + 1 - p, p - self.high[:, continuous]
+        away = (below.maximum(above).clamp(min=0) / self.tops[continuous]).sum(2)
+        for place, column in enumerate(self.categorical):
+            away = away + (~self.levels[:, place, points[:, column]]).T.double()
+        return away

@@ -1,0 +1,80 @@
+"""Path finding: a decision tree from the identities of its leaves, by line searches from leaf to leaf.
+
+Source      Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing machine learning models via prediction APIs"
+            (USENIX Security 2016), section 4.2, Algorithm 1
+Equations   none: each feature's line through a point is cut where the leaf's identity changes, to a step of `eps`; the
+            piece that holds the point is the leaf's side there, every other piece leads to another leaf
+Assumes     one tree, whose leaves answer posteriors that differ; which features are categorical, and their levels
+Deviations  all lines through a point are bisected together, one batch a step; every point is asked once, and thresholds
+            known from other lines are tried before an interval is halved. Pieces of one line are pushed even where they
+            repeat the leaf's identity. A threshold is put midway between the two grid points it was found between; an
+            input outside every box gets the answer of the nearest one. `probes` evenly spaced points of each line are
+            asked besides (0 in the paper): a line whose ends share an identity is otherwise taken for one piece, and
+            a split can hide behind it
+Keeps       no state. The copy's `warning` says "id collisions seen" where leaves were found to share an answer, and
+            "hidden splits" where `checks` random inputs, asked at the end, are answered otherwise
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from gamekeeper.attacks.grid import Grid, Piece, begin, check_recipe, grid_of
+from gamekeeper.attacks.leaves import Leaves
+from gamekeeper.attacks.rows import Rows
+from gamekeeper.errors import BudgetExceeded
+from gamekeeper.types import Knowledge, Meter, Model
+
+
+@dataclass(frozen=True)
+class TreePaths:
+    """Boxes of a decision tree, from leaf to leaf over complete inputs.
+
+    eps          granularity, as a share of the domain
+    probes       further points asked on every line, against leaves that share an answer
+    checks       random inputs asked at the end, to see whether splits stayed hidden
+    categorical  columns of the categorical features; their levels lie evenly from the low to the high end of the box
+    sizes        how many levels each of them has
+    """
+
+    eps: float = 1e-3
+    probes: int = 0
+    checks: int = 20
+    categorical: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_recipe("TreePaths", self.eps, min(self.probes, self.checks), self.categorical, self.sizes)
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
+        """Raises Unsuited where answers change at every step."""
+        grid = grid_of(Rows(oracle, knows.box), self.eps, self.categorical, self.sizes)
+        leaves, generator = Leaves(grid), torch.Generator().manual_seed(seed)
+        try:
+            explore(grid, leaves, self.probes, generator)
+        except BudgetExceeded:
+            return leaves.boxes(knows.task, complete=False)
+        return leaves.checked(knows.task, self.checks, generator)
+
+
+def explore(grid: Grid, leaves: Leaves, probes: int, generator: torch.Generator) -> None:
+    """Adds leaves until no piece of any line leads to a new one. Raises BudgetExceeded where the budget ends."""
+    start = begin(grid, generator)
+    queue = [(start, grid.ids(start[None])[0])]
+    whole = grid.full(range(grid.d))
+    while queue:
+        point, here = queue.pop()
+        if leaves.covers(here, point):
+            continue
+        own: dict[int, Piece] = {}
+        for i, line in grid.lines(point, whole, probes).items():
+            own[i] = next(piece for piece in line if int(point[i]) in piece)
+            for piece in line:
+                if piece is own[i]:
+                    continue
+                if piece.id == here:
+                    leaves.broken.add(here)  # a leaf is one interval on every line
+                other = point.clone()
+                other[i] = piece.asked
+                queue.append((other, piece.id))
+        leaves.add(here, own)
