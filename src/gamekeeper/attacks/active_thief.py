@@ -1,0 +1,80 @@
+"""ActiveThief: choose from a pool, round by round, what a clone of the answers so far is least sure of.
+
+Source      Pal, Gupta, Shukla, Kanade, Shevade, Ganapathy, "ActiveThief: model extraction using active learning and
+            unannotated public data" (AAAI 2020) and the authors' code
+Equations   uncertainty: the largest entropy of the clone's posterior; kcenter: greedy k-center on the clone's posteriors,
+            from those of the inputs already asked; dfal: the smallest DeepFool perturbation of the clone; dfal_kcenter:
+            k-center among as many inputs of smallest perturbation as the whole budget
+Assumes     a pool of natural inputs, unlabelled; any answer; dfal: a student with gradients
+Deviations  no part of the budget is a validation set for early stopping: the training recipe is fixed, and every
+            answer is learnt from. The first of `rounds` equal rounds is random (the paper: 10 % and 10 rounds).
+            DeepFool looks at a random `sample` of the unasked pool in a round, at least twice what the round asks, and
+            k-center at the budget's share of it; sample=0 looks at the whole pool, as the paper does
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+
+from gamekeeper.attacks.deepfool import deepfool
+from gamekeeper.attacks.k_center import k_center
+from gamekeeper.attacks.pool import Chosen, FromPool
+from gamekeeper.attacks.rounds import INTERIM, ask, grow, nothing, portion, relearn
+from gamekeeper.errors import BadConfig
+from gamekeeper.models import TorchModel
+from gamekeeper.simplex import entropy
+from gamekeeper.training.fit import Fit
+from gamekeeper.types import Batch, Knowledge, Meter, Posterior, Transfer
+
+Strategy = Literal["random", "uncertainty", "kcenter", "dfal", "dfal_kcenter"]
+
+
+@dataclass(frozen=True)
+class ActiveThief:
+    """Inputs of the pool that a clone, retrained every round, is unsure of, or that cover its answers best."""
+
+    strategy: Strategy = "uncertainty"
+    rounds: int = 10
+    sample: int = 1000
+    fit: Fit = INTERIM
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.sample < 0:
+            raise BadConfig(
+                f"ActiveThief needs rounds of at least 1 and a sample of at least 0. Got {self.rounds}, {self.sample}."
+            )
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        generator = torch.Generator().manual_seed(seed)
+        # random choices look at no clone: one round is enough
+        rounds = 1 if self.strategy == "random" else self.rounds
+        choice = partial(choose, self, oracle.left, generator)
+        pool = FromPool(knows.pool, choice, portion(oracle.left, rounds))
+        asked = ask(oracle, nothing(knows), pool.random(min(pool.portion, oracle.left), generator))
+        return grow(oracle, asked, pool, partial(relearn, knows, self.fit, seed))
+
+
+def choose(
+    recipe: ActiveThief, budget: int, generator: torch.Generator, clone: TorchModel, x: Batch, asked: Transfer, k: int
+) -> Chosen:
+    """k different rows of x by the recipe's strategy."""
+    if recipe.strategy == "random":
+        return torch.randperm(len(x), generator=generator)[:k]
+    if recipe.strategy == "uncertainty":
+        return most_uncertain(clone(x).y, k)
+    if recipe.strategy == "kcenter":
+        return k_center(clone(x).y, clone(asked.x).y, k)
+    look = len(x) if recipe.sample == 0 else min(len(x), max(recipe.sample, 2 * k))
+    seen = torch.randperm(len(x), generator=generator)[:look].sort().values
+    near = deepfool(clone, x[seen]).argsort(stable=True)
+    if recipe.strategy == "dfal":
+        return seen[near[:k]]
+    few = seen[near[: max(k, budget * look // len(x))]]
+    return few[k_center(clone(x[few]).y, clone(asked.x).y, k)]
+
+
+def most_uncertain(y: Posterior, m: int) -> Chosen:
+    """The m rows of largest entropy, the most uncertain first."""
+    return entropy(y).argsort(stable=True, descending=True)[:m]

@@ -1,0 +1,78 @@
+"""Random views of images, by one generator: shifts for smoothing, crops and colours for contrastive learning.
+
+Source      crops, flip, jitter and grey as SimSiam (Chen and He, CVPR 2021) has them
+Deviations  no shift of the hue; jitter is not applied in a random order; batches are transformed as a whole
+
+Images are (n, c, h, w) within a box.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from gamekeeper.errors import Unsuited
+from gamekeeper.types import Box
+
+Images = Float[Tensor, "n c h w"]
+
+
+def need_images(box: Box, method: str) -> None:
+    """Raises Unsuited unless inputs are (c, h, w)."""
+    if len(box.shape) != 3:
+        raise Unsuited(
+            f"{method} looks at shifted or cropped copies of images (channels, height, width); this target's inputs have"
+            f" shape {box.shape}. Take a way of asking for any input, such as knockoff."
+        )
+
+
+def shifted(x: Images, down: Int[Tensor, " n"], right: Int[Tensor, " n"], mirror: Int[Tensor, " n"]) -> Images:
+    """Each image moved by whole pixels, what comes in repeating its edge; mirrored left to right where `mirror` is 1."""
+    n, _, h, w = x.shape
+    rows = (torch.arange(h) - down[:, None]).clamp(0, h - 1)
+    columns = (torch.arange(w) - right[:, None]).clamp(0, w - 1)
+    columns = torch.where(mirror[:, None] == 1, columns.flip(1), columns)
+    at = torch.arange(n)[:, None, None]
+    # advanced indices round a slice: (n, h, w, c)
+    return x[at, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def view(x: Images, box: Box, generator: torch.Generator, flip: bool) -> Images:
+    """A random crop, resized; brightness, contrast and colours jittered with probability 0.8, grey with 0.2."""
+    n, c = x.shape[:2]
+    unit = (crop(x, generator, flip) - box.low) / (box.high - box.low)
+    brightness, contrast, saturation = (0.6 + 0.8 * number(n, generator) for _ in range(3))
+    bright = (unit * brightness).clamp(0, 1)
+    mixed = torch.lerp(bright.mean((1, 2, 3), keepdim=True), bright, contrast).clamp(0, 1)
+    if c == 3:
+        mixed = torch.lerp(grey(mixed), mixed, saturation).clamp(0, 1)
+    unit = mixed.where(number(n, generator) < 0.8, unit)
+    if c == 3:
+        unit = grey(unit).expand_as(unit).where(number(n, generator) < 0.2, unit)
+    return (unit * (box.high - box.low) + box.low).clamp(box.low, box.high)
+
+
+def crop(x: Images, generator: torch.Generator, flip: bool) -> Images:
+    """A part of each image, 20 to 100 % of its area, sides 3:4 to 4:3, resized; with `flip`, half are mirrored."""
+    n = len(x)
+    area, ratio, across, down, mirror = (number(n, generator).view(n) for _ in range(5))
+    area, ratio = 0.2 + 0.8 * area, torch.exp((2 * ratio - 1) * math.log(4 / 3))
+    width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+    side = torch.where(mirror < 0.5, -1.0, 1.0) if flip else torch.ones(n)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 2] = side * width, (1 - width) * (2 * across - 1)
+    theta[:, 1, 1], theta[:, 1, 2] = height, (1 - height) * (2 * down - 1)
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def number(n: int, generator: torch.Generator) -> Float[Tensor, "n 1 1 1"]:
+    """A uniform number for each image."""
+    return torch.rand((n, 1, 1, 1), generator=generator)
+
+
+def grey(x: Images) -> Float[Tensor, "n 1 h w"]:
+    """Luma of red, green and blue."""
+    return (x * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)

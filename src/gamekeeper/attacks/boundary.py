@@ -1,0 +1,154 @@
+"""Without a pool: uniform random inputs, line search between answers, adaptive retraining near the clone's boundary.
+
+Source      Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing machine learning models via prediction APIs" (USENIX
+            Security 2016), section 6.1 (retraining from labels only) and the authors' code; the last is an adaptation
+            of Cohn, Atlas, Ladner 1994
+Assumes     an input box that may be filled with noise; no data; any answer, of which only the top class steers
+Deviations  line search: `pairs` segments are halved at a time, by one batch of probes; a probe lies at a random 45 to 55 %
+            of its segment, so that no input is asked twice. Adaptive: both ends of every segment are fresh uniform
+            inputs. Tolerances are l2 distances in widths of the box
+"""
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from gamekeeper.attacks.rounds import INTERIM, ask, grow, lead, no_clone, nothing, portion, relearn, span, uniform
+from gamekeeper.errors import BadConfig
+from gamekeeper.models import TorchModel
+from gamekeeper.training.fit import Fit
+from gamekeeper.types import Batch, Box, Knowledge, Meter, Model, Transfer
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Random inputs of the box, each asked once."""
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        return ask(oracle, nothing(knows), knows.box.uniform(oracle.left, seed))
+
+
+@dataclass(frozen=True)
+class LineSearch:
+    """Random inputs, then halving the segments between those of different class down to the boundary."""
+
+    share: float = 0.25
+    pairs: int = 32
+    tolerance: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1 or self.pairs < 1 or self.tolerance < 1e-4:
+            raise BadConfig(
+                "LineSearch needs a share above 0 and at most 1, pairs of at least 1 and a tolerance of at least 1e-4."
+                f" Got {self.share}, {self.pairs}, {self.tolerance}."
+            )
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        generator = torch.Generator().manual_seed(seed)
+        first = ask(oracle, nothing(knows), uniform(knows.box, math.ceil(self.share * oracle.left), generator))
+        return grow(oracle, first, Segments(self, knows.box, generator, len(first.x)), no_clone)
+
+
+@dataclass
+class Segments:
+    """What to ask next: a point inside each segment under way. Live.
+
+    first         how many uniform inputs were asked before the search
+    start, end    the segments' ends, which the target answers with different classes
+    label         the class of each start
+    """
+
+    recipe: LineSearch
+    box: Box
+    generator: torch.Generator
+    first: int
+    start: Tensor = field(init=False)
+    end: Tensor = field(init=False)
+    label: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start = self.end = torch.empty(0, *self.box.shape)
+        self.label = torch.empty(0, dtype=torch.long)
+
+    def __call__(self, clone: None, asked: Transfer, left: int) -> Batch:
+        if len(self.start):
+            self.halve(asked)
+        if len(self.start) == 0:
+            self.draw(asked)
+        if len(self.start) == 0:
+            return uniform(self.box, min(self.recipe.pairs, left), self.generator)
+        share = 0.45 + 0.1 * torch.rand(len(self.start), generator=self.generator)
+        return torch.lerp(self.start, self.end, share.view(-1, *[1] * len(self.box.shape)))
+
+    def halve(self, asked: Transfer) -> None:
+        """Keeps, of each segment, the part in which the class changes; drops those that are short enough."""
+        n = len(self.start)
+        probe, label = asked.x[-n:], asked.reply.y[-n:].argmax(1)
+        same = (label == self.label).view(-1, *[1] * len(self.box.shape))
+        self.start, self.end = probe.where(same, self.start), self.end.where(same, probe)
+        long = (self.end - self.start).flatten(1).norm(dim=1) > self.recipe.tolerance * span(self.box)
+        self.start, self.end, self.label = self.start[long], self.end[long], self.label[long]
+
+    def draw(self, asked: Transfer) -> None:
+        """New segments between random uniform inputs of different answered class, as far as there are any."""
+        label = asked.reply.y[: self.first].argmax(1)
+        a, b = (torch.randint(self.first, (8 * self.recipe.pairs,), generator=self.generator) for _ in range(2))
+        apart = (label[a] != label[b]).nonzero()[: self.recipe.pairs, 0]
+        self.start, self.end, self.label = asked.x[a[apart]], asked.x[b[apart]], label[a[apart]]
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Random inputs first; then, round by round, mostly inputs on the boundary of a clone of the answers so far."""
+
+    rounds: int = 10
+    random: float = 0.25
+    tolerance: float = 0.1
+    fit: Fit = INTERIM
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or not 0 <= self.random <= 1 or self.tolerance < 1e-4:
+            raise BadConfig(
+                "Adaptive needs rounds of at least 1, a random share from 0 to 1 and a tolerance of at least 1e-4."
+                f" Got {self.rounds}, {self.random}, {self.tolerance}."
+            )
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        generator = torch.Generator().manual_seed(seed)
+        most = portion(oracle.left, self.rounds)
+
+        def pick(clone: TorchModel, asked: Transfer, left: int) -> Batch:
+            n = min(most, left)
+            random = uniform(knows.box, round(self.random * n), generator)
+            return torch.cat([random, self.uncertain(clone, knows.box, n - len(random), generator)])
+
+        first = ask(oracle, nothing(knows), uniform(knows.box, min(most, oracle.left), generator))
+        return grow(oracle, first, pick, partial(relearn, knows, self.fit, seed))
+
+    def uncertain(self, clone: Model, box: Box, n: int, generator: torch.Generator) -> Batch:
+        """n points within `tolerance` of where the clone changes its class, or where its top two classes are nearest.
+
+        The latter if a hundred random inputs, or the 4n looked at, are all of one class to it.
+        """
+        a, b = (uniform(box, max(100, 4 * n), generator) for _ in range(2))
+        label = clone(a).y.argmax(1)
+        apart = (label != clone(b).y.argmax(1)).nonzero()[:n, 0]
+        edge = bisect(clone, a[apart], b[apart], self.tolerance * span(box))
+        if len(edge) < n:
+            gap = lead(clone(a).y)
+            edge = torch.cat([edge, a[gap.argsort(stable=True)[: n - len(edge)]]])
+        return edge
+
+
+def bisect(clone: Model, a: Batch, b: Batch, tolerance: float) -> Batch:
+    """Points within `tolerance` (l2) of a change of the clone's class between each a and b, which it tells apart."""
+    label = clone(a).y.argmax(1) if len(a) else torch.empty(0, dtype=torch.long)
+    longest = float((a - b).flatten(1).norm(dim=1).max()) if len(a) else 0.0
+    for _ in range(math.ceil(math.log2(max(longest / tolerance, 1.0)))):
+        middle = (a + b) / 2
+        same = (clone(middle).y.argmax(1) == label).view(-1, *[1] * (a.ndim - 1))
+        a, b = middle.where(same, a), b.where(same, middle)
+    return (a + b) / 2

@@ -1,0 +1,139 @@
+"""Jacobian-based data augmentation (JBDA) and its variants JB-self and JB-topk: seeds grow by steps on the clone.
+
+Source      JBDA, its periodic step and its reservoir: Papernot, McDaniel, Goodfellow, Jha, Celik, Swami, "Practical
+            black-box attacks against machine learning" (ASIA CCS 2017); JB-self and JB-topk: Orekondy, Schiele,
+            Fritz, "Prediction Poisoning" (ICLR 2020), section 5.1, and its authors' code
+Equations   x' = clip(x + lambda_rho sgn(dF_c(x)/dx)), lambda_rho = lambda (-1)^floor(rho / tau), for every x asked so
+            far; c is the class the oracle answered (JBDA) or the clone predicts (JB-self). JB-topk steps towards
+            each of the k classes that the clone holds likeliest, the answered one excepted
+Assumes     a few inputs like the victim's own (`seeds`), a student with gradients; any answer
+Deviations  lambda is a fraction of the width of the input box. F is the clone's logit; direction=loss climbs the
+            cross-entropy instead, which points roughly the other way, as Prediction Poisoning's code does. The
+            schedule is floor(rho / tau), stated because the public codes differ. JB-topk never turns the sign: a
+            step away from its target would not be a targeted one; its lambda is gone in 8 steps. With fewer than
+            k + 1 classes it takes all the others. The clone is trained afresh every round. A copy that was asked
+            already becomes uniform noise of the same size (synthesis.py). Prediction Poisoning's code overwrites
+            its set in place, and keeps x + delta beside the answer to x - delta; this one does not
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from gamekeeper.attacks.rounds import INTERIM, relearn, span
+from gamekeeper.attacks.steps import climb, loss_of, output_of
+from gamekeeper.attacks.synthesis import Copies, Ints, Step, synthesise
+from gamekeeper.errors import BadConfig
+from gamekeeper.models import TorchModel
+from gamekeeper.training.fit import Fit
+from gamekeeper.types import Batch, Box, Knowledge, Meter, Posterior, Transfer
+
+Direction = Literal["jacobian", "loss"]
+
+
+@dataclass(frozen=True)
+class Jbda:
+    """Seeds and copies of them, moved along the clone's gradient for the class the target answered."""
+
+    lam: float = 0.1
+    tau: int = 5
+    direction: Direction = "jacobian"
+    sigma: int = 3
+    kappa: int = 0
+    fit: Fit = INTERIM
+
+    def __post_init__(self) -> None:
+        check(type(self).__name__, self.lam, self.tau, self.sigma, self.kappa)
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
+            return jacobian_step(self, clone, x, answered, knows.box, rho)
+
+        return augment(self, step, 1, oracle, knows, seed)
+
+
+@dataclass(frozen=True)
+class JbSelf:
+    """JBDA along the gradient for the class the clone itself predicts."""
+
+    lam: float = 0.1
+    tau: int = 5
+    direction: Direction = "jacobian"
+    sigma: int = 3
+    kappa: int = 0
+    fit: Fit = INTERIM
+
+    def __post_init__(self) -> None:
+        check(type(self).__name__, self.lam, self.tau, self.sigma, self.kappa)
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
+            return jacobian_step(self, clone, x, clone.logits(x).argmax(1), knows.box, rho)
+
+        return augment(self, step, 1, oracle, knows, seed)
+
+
+@dataclass(frozen=True)
+class JbTopk:
+    """Seeds and, of each, k copies moved towards the k classes the clone holds likeliest after the answered one."""
+
+    lam: float = 0.1
+    k: int = 3
+    steps: int = 8
+    sigma: int = 3
+    kappa: int = 0
+    fit: Fit = INTERIM
+
+    def __post_init__(self) -> None:
+        check(type(self).__name__, self.lam, 1, self.sigma, self.kappa)
+        if self.k < 1 or self.steps < 1:
+            raise BadConfig(f"The k and the steps of JbTopk must be at least 1. Got {self.k} and {self.steps}.")
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
+            return targeted_step(self, clone, x, answered, copy, knows.box)
+
+        return augment(self, step, min(self.k, knows.task.classes - 1), oracle, knows, seed)
+
+
+def jacobian_step(recipe: Jbda | JbSelf, clone: TorchModel, x: Batch, k: Ints, box: Box, rho: int) -> Batch:
+    """lambda_rho along the sign of the gradient of logit k, or of the cross-entropy with class k."""
+    score = output_of(clone.net) if recipe.direction == "jacobian" else loss_of(clone.net)
+    return climb(clone.net, score, x, (k,), recipe.lam * span(box) * turn(rho, recipe.tau), box)
+
+
+def targeted_step(recipe: JbTopk, clone: TorchModel, x: Batch, answered: Ints, copy: Ints, box: Box) -> Batch:
+    """lambda, in small steps, towards the clone's likeliest class but the answered one; copy 1 towards the second."""
+    target = runners_up(clone.logits(x), answered).gather(1, copy[:, None])[:, 0]
+    return climb(clone.net, output_of(clone.net), x, (target,), recipe.lam * span(box), box, recipe.steps)
+
+
+def turn(rho: int, tau: int) -> int:
+    """The sign of lambda in round rho, from 0: (-1)^floor(rho / tau)."""
+    return (-1) ** (rho // tau)
+
+
+def runners_up(out: Posterior, answered: Ints) -> Int[Tensor, "n k"]:
+    """All classes, likeliest first, but the answered one last."""
+    return out.scatter(1, answered[:, None], -torch.inf).argsort(stable=True, dim=1, descending=True)
+
+
+def augment(
+    recipe: Jbda | JbSelf | JbTopk, step: Step[TorchModel], each: int, oracle: Meter, knows: Knowledge, seed: int
+) -> Transfer:
+    """Grows the seeds with `each` copies of every row a round."""
+    generator = torch.Generator().manual_seed(seed)
+    reach = recipe.lam * span(knows.box)
+    copies = Copies(step, reach, knows.box, generator, each, recipe.sigma, recipe.kappa)
+    return synthesise(oracle, knows, type(recipe).__name__, copies, partial(relearn, knows, recipe.fit, seed))
+
+
+def check(name: str, lam: float, tau: int, sigma: int, kappa: int) -> None:
+    if not 0 < lam <= 1:
+        raise BadConfig(f"The lam of {name} must be above 0 and at most 1 (in widths of the input box). Got {lam}.")
+    if tau < 1 or sigma < 0 or kappa < 0:
+        raise BadConfig(f"{name} needs tau of at least 1, sigma and kappa of at least 0. Got {tau}, {sigma}, {kappa}.")

@@ -1,0 +1,50 @@
+"""Drawing from the pool without repetition: what pool-based ways of asking keep between rounds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from gamekeeper.attacks.rounds import Clone
+from gamekeeper.types import Batch, Transfer
+
+Chosen = Int[Tensor, " m"]
+Choice = Callable[[Clone, Batch, Transfer, int], Chosen]
+"""choice(clone, inputs not asked yet, asked so far, how many) -> rows of those inputs, all different"""
+
+
+@dataclass
+class FromPool(Generic[Clone]):
+    """What to ask next: `portion` inputs of the pool, chosen among those not asked yet. Live, it counts those down.
+
+    rest  rows of the pool not asked yet
+    """
+
+    pool: Batch
+    choice: Choice[Clone]
+    portion: int
+    rest: Chosen = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rest = torch.arange(len(self.pool))
+
+    def __call__(self, clone: Clone, asked: Transfer, left: int) -> Batch:
+        most = min(self.portion, left, len(self.rest))
+        if most == 0:
+            return self.pool[:0]
+        return self.take(self.choice(clone, self.pool[self.rest], asked, most))
+
+    def take(self, rows: Chosen) -> Batch:
+        """The inputs at these places of `rest`, which then lacks them."""
+        x = self.pool[self.rest[rows]]
+        keep = torch.ones(len(self.rest), dtype=torch.bool)
+        keep[rows] = False
+        self.rest = self.rest[keep]
+        return x
+
+    def random(self, n: int, generator: torch.Generator) -> Batch:
+        """n random inputs, or as many as are left."""
+        return self.take(torch.randperm(len(self.rest), generator=generator)[:n])

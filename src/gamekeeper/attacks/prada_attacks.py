@@ -1,0 +1,192 @@
+"""The attacks of the PRADA paper: N-FGSM, N I-FGSM, T-RND and COLOR, with its search for hyper-parameters.
+
+Source      Juuti, Szyller, Marchal, Asokan, "PRADA: protecting against DNN model stealing attacks" (EuroS&P 2019);
+            the authors published their detector's code only
+Equations   N-FGSM: x' = clip(x + lambda sgn(dL(F(x), y)/dx)), y the answered class; N I-FGSM: the same in `steps` steps
+            of lambda/steps; T-RND: x' = clip(x - lambda sgn(dL(F(x), c)/dx)), c uniform over the classes other than y;
+            COLOR: x' = clip(x + u), u uniform in [-lambda, lambda], one number per colour channel
+Assumes     a few inputs like the victim's own (`seeds`), a student with gradients; COLOR: inputs of 3 channels; any
+            answer. The set doubles every round
+Deviations  lambda is a fraction of the width of the input box (64/255, the paper's better value). The search draws 6
+            settings at random, log-uniform: epochs in 10 to 100 (the paper, as we recall it: 10 to 320) and the peak
+            learning rate of our SGD in 0.005 to 0.5 (Adam's in 1e-4 to 1e-2); no dropout. It costs no query, sets
+            the training between rounds only, and is left out with fewer than 10 seeds. A copy that was asked
+            already becomes uniform noise of the same size (synthesis.py)
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from gamekeeper.attacks.rounds import INTERIM, no_clone, relearn, span
+from gamekeeper.attacks.steps import climb, loss_of
+from gamekeeper.attacks.synthesis import Copies, Ints, Step, synthesise
+from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.models import TorchModel
+from gamekeeper.training.fit import Fit
+from gamekeeper.types import Batch, Knowledge, Meter, Reply, Transfer
+
+FOLDS, TRIALS = 5, 6
+RATES, EPOCHS = (0.005, 0.5), (10.0, 100.0)
+
+
+@dataclass(frozen=True)
+class NFgsm:
+    """Seeds and copies of them, pushed away from the answered class in one step."""
+
+    lam: float = 64 / 255
+    search: bool = True
+    fit: Fit = INTERIM
+
+    def __post_init__(self) -> None:
+        check("NFgsm", self.lam)
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        step = partial(away, knows, self.lam, 1)
+        return perturb(self, step, oracle, knows, seed)
+
+
+@dataclass(frozen=True)
+class NIFgsm:
+    """Seeds and copies of them, pushed away from the answered class in several small steps."""
+
+    lam: float = 64 / 255
+    steps: int = 10
+    search: bool = True
+    fit: Fit = INTERIM
+
+    def __post_init__(self) -> None:
+        check("NIFgsm", self.lam, self.steps)
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        step = partial(away, knows, self.lam, self.steps)
+        return perturb(self, step, oracle, knows, seed)
+
+
+@dataclass(frozen=True)
+class TRnd:
+    """Seeds and copies of them, pushed towards a class drawn at random; steps=1 is FGSM, more are I-FGSM."""
+
+    lam: float = 64 / 255
+    steps: int = 1
+    search: bool = True
+    fit: Fit = INTERIM
+
+    def __post_init__(self) -> None:
+        check("TRnd", self.lam, self.steps)
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        generator = torch.Generator().manual_seed(seed)
+
+        def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
+            target = other_classes(answered, knows.task.classes, generator)
+            size = -self.lam * span(knows.box)
+            return climb(clone.net, loss_of(clone.net), x, (target,), size, knows.box, self.steps)
+
+        return perturb(self, step, oracle, knows, seed)
+
+
+@dataclass(frozen=True)
+class Color:
+    """Seeds and copies of them with a random shift of each colour channel; no clone is looked at."""
+
+    lam: float = 64 / 255
+
+    def __post_init__(self) -> None:
+        check("Color", self.lam)
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        box, reach = knows.box, self.lam * span(knows.box)
+        if len(box.shape) != 3 or box.shape[0] != 3:
+            raise Unsuited(
+                f"COLOR shifts the three channels of colour images (3, height, width); this target's inputs have shape"
+                f" {box.shape}. Take T-RND (t_rnd), which works on any input."
+            )
+        generator = torch.Generator().manual_seed(seed)
+
+        def step(clone: None, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
+            shift = (torch.rand((len(x), 3, 1, 1), generator=generator) * 2 - 1) * reach
+            return (x + shift).clamp(box.low, box.high)
+
+        return synthesise(oracle, knows, "COLOR", Copies(step, reach, box, generator), no_clone)
+
+
+def away(knows: Knowledge, lam: float, steps: int, clone: TorchModel, x: Batch, k: Ints, copy: Ints, rho: int) -> Batch:
+    """lambda along the sign of the gradient of the cross-entropy with class k, in `steps` steps."""
+    return climb(clone.net, loss_of(clone.net), x, (k,), lam * span(knows.box), knows.box, steps)
+
+
+def other_classes(k: Ints, classes: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+    """One class for each row, uniform over all but its own."""
+    return (k + 1 + torch.randint(classes - 1, k.shape, generator=generator)) % classes
+
+
+def perturb(
+    recipe: NFgsm | NIFgsm | TRnd, step: Step[TorchModel], oracle: Meter, knows: Knowledge, seed: int
+) -> Transfer:
+    """Doubles the seeds round by round, with a clone trained as the search on the seeds' answers found best."""
+    generator = torch.Generator().manual_seed(seed)
+    copies = Copies(step, recipe.lam * span(knows.box), knows.box, generator)
+    learn = Tuned(knows, recipe.fit, recipe.search, seed)
+    return synthesise(oracle, knows, type(recipe).__name__, copies, learn)
+
+
+@dataclass
+class Tuned:
+    """Learns from the answers with hyper-parameters searched once, on the first answers it is given (the seeds')."""
+
+    knows: Knowledge
+    fit: Fit
+    search: bool
+    seed: int
+    chosen: Fit | None = field(default=None, init=False)
+
+    def __call__(self, asked: Transfer) -> TorchModel:
+        if self.chosen is None:
+            wanted = self.search and len(asked.x) >= 2 * FOLDS
+            self.chosen = search(self.knows, asked, self.fit, self.seed) if wanted else self.fit
+        return relearn(self.knows, self.chosen, self.seed, asked)
+
+
+def search(knows: Knowledge, asked: Transfer, fit: Fit, seed: int) -> Fit:
+    """The best of TRIALS random settings of (peak rate, epochs) by cross-validated agreement with the answers.
+
+    Ties go to the fewer epochs. No query is made.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.rand((TRIALS, 2), generator=generator).tolist()
+    trials = [
+        replace(fit, rate=log_uniform(*RATES, a), epochs=round(log_uniform(*EPOCHS, b)), least_steps=1)
+        for a, b in draws
+    ]
+    # the folds' clones are of no further use: they stay off the shelf
+    knows = replace(knows, shelf=None)
+    scores = [agreement(knows, asked, trial, seed) for trial in trials]
+    return min(zip(trials, scores, strict=True), key=lambda pair: (-pair[1], pair[0].epochs))[0]
+
+
+def agreement(knows: Knowledge, asked: Transfer, fit: Fit, seed: int) -> float:
+    """Fraction of answers whose top-1 class is predicted by a clone trained on the other folds; 0 to 1."""
+    fold = torch.arange(len(asked.x)) % FOLDS
+    right = 0
+    for number in range(FOLDS):
+        rest, held = fold != number, fold == number
+        x, y = asked.x[rest], asked.reply.y[rest]
+        clone = relearn(knows, fit, seed, replace(asked, x=x, reply=Reply(y)))
+        right += int((clone.logits(asked.x[held]).argmax(1) == asked.reply.y[held].argmax(1)).sum())
+    return right / len(asked.x)
+
+
+def log_uniform(low: float, high: float, u: float) -> float:
+    """The point at fraction u of the way from low to high on a logarithmic scale."""
+    return low * (high / low) ** u
+
+
+def check(name: str, lam: float, steps: int = 1) -> None:
+    if not 0 < lam <= 1:
+        raise BadConfig(f"The lam of {name} must be above 0 and at most 1 (in widths of the input box). Got {lam}.")
+    if steps < 1:
+        raise BadConfig(f"The steps of {name} must be at least 1. Got {steps}.")

@@ -1,0 +1,110 @@
+"""The active loop (pick, ask, append, learn again), and the small things every active way of asking needs."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from gamekeeper.data.splits import row_keys
+from gamekeeper.errors import Unsuited
+from gamekeeper.models import TorchModel
+from gamekeeper.student import train
+from gamekeeper.training.fit import Fit
+from gamekeeper.types import Batch, Box, Knowledge, Meter, Posterior, Reply, Transfer
+
+Clone = TypeVar("Clone")
+INTERIM = Fit(epochs=10, least_steps=100)
+"""Training between rounds: a clone that only has to tell where to ask next is trained for a third of the time."""
+
+
+def grow(
+    oracle: Meter,
+    asked: Transfer,
+    pick: Callable[[Clone, Transfer, int], Batch],
+    learn: Callable[[Transfer], Clone],
+) -> Transfer:
+    """Asks round by round until the budget is spent, or nothing is picked.
+
+    learn(asked)              what the thief makes of the answers so far; None where his picks do not look at it
+    pick(clone, asked, left)  the next inputs; those that do not fit into what is left are dropped
+    """
+    while oracle.left:
+        x = pick(learn(asked), asked, oracle.left)
+        if len(x) == 0:
+            break
+        asked = ask(oracle, asked, x)
+    return asked
+
+
+def ask(oracle: Meter, asked: Transfer, x: Batch) -> Transfer:
+    """`asked` with as many rows of x behind it as the meter lets through, and their answers."""
+    x = x[: oracle.left]
+    if len(x) == 0:
+        return asked
+    reply = oracle(x)
+    why = reply.why
+    if why is not None and asked.reply.why is not None:
+        why = torch.cat([asked.reply.why, why])
+    return Transfer(torch.cat([asked.x, x]), Reply(torch.cat([asked.reply.y, reply.y]), why), asked.cost + len(x))
+
+
+def relearn(knows: Knowledge, fit: Fit, seed: int, asked: Transfer) -> TorchModel:
+    """A fresh student, trained on the answers as they came."""
+    return train(knows, asked.x, asked.reply.y, fit, seed)
+
+
+def no_clone(asked: Transfer) -> None:
+    """For picks that do not look at a clone."""
+
+
+def nothing(knows: Knowledge) -> Transfer:
+    """The transfer set of a thief who has not asked yet."""
+    return Transfer(knows.pool[:0], Reply(torch.empty(0, knows.task.classes)), 0)
+
+
+def portion(budget: int, rounds: int) -> int:
+    """Queries a round, so that `rounds` rounds spend the budget; at least 1."""
+    return max(1, -(-budget // rounds))
+
+
+def seeds_of(knows: Knowledge, method: str) -> Batch:
+    """The thief's own inputs. Raises Unsuited where he has none."""
+    if knows.seeds is None or len(knows.seeds) == 0:
+        raise Unsuited(
+            f"{method} starts from a few inputs like the victim's own; this thief has none."
+            " Give him seeds, or take a way of asking that draws from a pool, such as knockoff."
+        )
+    return knows.seeds
+
+
+def shuffled(x: Batch, generator: torch.Generator) -> Batch:
+    """The rows of x in a random order."""
+    return x[torch.randperm(len(x), generator=generator)]
+
+
+def span(box: Box) -> float:
+    """The width of the box: sizes of steps are fractions of it."""
+    return box.high - box.low
+
+
+def uniform(box: Box, n: int, generator: torch.Generator) -> Float[Tensor, "n ..."]:
+    """n inputs drawn uniformly from the box; successive calls draw different ones."""
+    return torch.rand((n, *box.shape), generator=generator) * span(box) + box.low
+
+
+def lead(y: Posterior) -> Float[Tensor, " n"]:
+    """By how much the top class leads the second, 0 to 1."""
+    best = y.topk(2, dim=1).values
+    return best[:, 0] - best[:, 1]
+
+
+def unasked(x: Batch, asked: Shaped[Tensor, "m ..."]) -> Bool[Tensor, " n"]:
+    """Which rows of x differ from every row of `asked` and from the rows of x before them."""
+    known = set(row_keys(asked))
+    fresh: list[bool] = []
+    for key in row_keys(x):
+        fresh.append(key not in known)
+        known.add(key)
+    return torch.tensor(fresh, dtype=torch.bool)

@@ -1,0 +1,57 @@
+"""Smoothing by augmentation: ask about moved copies of an image and keep their mean answer beside the image itself.
+
+Source      Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), section 5.2.3: `nquery+aug`
+Equations   y(x) = 1/n sum_i oracle(t_i(x)), t_i different random shifts (and flips)
+Assumes     a pool of natural images; any answer
+Deviations  shifts by whole pixels, edges repeated, where the paper says random crops and flips; mirroring only with
+            flip=true, since it changes the class of digits and letters. The n copies of one image all differ. If the
+            budget is no multiple of n, the last image gets fewer copies
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from gamekeeper.attacks.augment import need_images, shifted
+from gamekeeper.attacks.rounds import nothing
+from gamekeeper.errors import BadConfig
+from gamekeeper.types import Knowledge, Meter, Reply, Transfer
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """Images of the pool, each asked as n shifted copies whose answers are averaged."""
+
+    n: int = 3
+    shift: int = 2
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or self.shift < 0 or self.n > self.kinds:
+            raise BadConfig(
+                f"Smoothing needs n from 1 to the number of different copies, which is (2 shift + 1)^2, twice that with"
+                f" flip. Got n = {self.n}, shift = {self.shift}: {self.kinds} copies."
+            )
+
+    @property
+    def kinds(self) -> int:
+        """How many different copies an image has."""
+        return (2 * max(self.shift, 0) + 1) ** 2 * (2 if self.flip else 1)
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        need_images(knows.box, "smoothing")
+        generator = torch.Generator().manual_seed(seed)
+        queries = min(oracle.left, self.n * len(knows.pool))
+        if queries == 0:
+            return nothing(knows)
+        images = -(-queries // self.n)
+        x = knows.pool[torch.randperm(len(knows.pool), generator=generator)[:images]]
+        # n different ones of the copies that an image has
+        kind = torch.rand((images, self.kinds), generator=generator).argsort(1)[:, : self.n].flatten()[:queries]
+        side = 2 * self.shift + 1
+        of = torch.arange(images).repeat_interleave(self.n)[:queries]
+        place = kind % side**2
+        copies = shifted(x[of], place // side - self.shift, place % side - self.shift, kind // side**2)
+        y = oracle(copies).y
+        total = torch.zeros(images, y.shape[1], dtype=y.dtype).index_add_(0, of, y)
+        return Transfer(x, Reply(total / torch.bincount(of).unsqueeze(1)), queries)

@@ -1,0 +1,58 @@
+"""The gradient step that every perturbing way of asking takes: along the sign, clipped to the box, in batches."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gamekeeper.models import CHUNK
+from gamekeeper.training.fit import image_memory
+from gamekeeper.types import Batch, Box
+
+Score = Callable[..., Float[Tensor, " n"]]
+"""score(x, *others) -> one number a row, each a function of that row of x and of the others alone."""
+
+
+def output_of(net: nn.Module) -> Score:
+    """score(x, k): the network's output for class k."""
+
+    def score(x: Batch, k: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        return net(x).gather(1, k[:, None])[:, 0]
+
+    return score
+
+
+def loss_of(net: nn.Module) -> Score:
+    """score(x, k): the cross-entropy with class k. Climbing it leads away from k, descending it towards k."""
+
+    def score(x: Batch, k: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        return F.cross_entropy(net(x), k, reduction="none")
+
+    return score
+
+
+def climb(
+    net: nn.Module, score: Score, x: Batch, others: tuple[Tensor, ...], size: float, box: Box, steps: int = 1
+) -> Batch:
+    """x moved `steps` times by size/steps along the sign of its score's gradient, clipped to the box every time.
+
+    A negative size descends. No entry moves by more than |size|. The network is left in evaluation mode.
+    """
+    for _ in range(steps):
+        moved = x + size / steps * gradient(net, score, x, others).sign()
+        x = moved.clamp(box.low, box.high)
+    return x
+
+
+def gradient(net: nn.Module, score: Score, x: Batch, others: tuple[Tensor, ...]) -> Batch:
+    """d score / d x, row by row: one forward and one backward pass for each chunk, in evaluation mode."""
+    net.eval()
+    parts: list[Tensor] = []
+    for start in range(0, len(x), CHUNK):
+        rows = slice(start, start + CHUNK)
+        leaf = image_memory(x[rows]).detach().requires_grad_()
+        # only the gradient of the inputs is asked for, so that no time goes into that of the weights
+        parts += torch.autograd.grad(score(leaf, *(other[rows] for other in others)).sum(), leaf)
+    return torch.cat(parts) if parts else x

@@ -1,0 +1,74 @@
+"""Growing a few seeds by perturbed copies of what was asked: the loop that JBDA and the PRADA family share.
+
+In every round each parent (all rows asked so far, or a reservoir drawn from them) gets one perturbed copy or
+several. A round that does not fit into the budget takes as many copies as fit, drawn uniformly. A copy that was asked
+before (a saturated pixel, a dead network, an input with few dimensions) is replaced by uniform noise of the same
+size round its parent, so that no query is spent twice on one input and a round always grows the set.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from gamekeeper.attacks.rounds import Clone, ask, grow, nothing, seeds_of, shuffled, unasked
+from gamekeeper.types import Batch, Box, Knowledge, Meter, Transfer
+
+Ints = Int[Tensor, " n"]
+Step = Callable[[Clone, Batch, Ints, Ints, int], Batch]
+"""step(clone, parents, classes answered for the parents, number of the copy from 0, round from 0) -> copies"""
+
+
+@dataclass
+class Copies(Generic[Clone]):
+    """What to ask next: perturbed copies. Live, it counts its rounds.
+
+    reach  no entry of a copy is further than this from its parent's
+    each   copies a parent gets in a round
+    sigma  from this round on the parents are a reservoir of kappa rows (kappa = 0: always all rows)
+    """
+
+    step: Step[Clone]
+    reach: float
+    box: Box
+    generator: torch.Generator
+    each: int = 1
+    sigma: int = 0
+    kappa: int = 0
+    rho: int = field(default=0, init=False)
+
+    def __call__(self, clone: Clone, asked: Transfer, left: int) -> Batch:
+        parent, copy = self.choose(len(asked.x), left)
+        x = asked.x[parent]
+        copies = self.step(clone, x, asked.reply.y.argmax(1)[parent], copy, self.rho)
+        self.rho += 1
+        stale = ~unasked(copies, asked.x)
+        if stale.any():
+            copies[stale] = self.near(x[stale])
+        return copies
+
+    def near(self, x: Batch) -> Batch:
+        """Uniform in the part of the box that is within reach of each row."""
+        low, high = (x - self.reach).clamp(min=self.box.low), (x + self.reach).clamp(max=self.box.high)
+        return torch.lerp(low, high, torch.rand(x.shape, generator=self.generator, dtype=x.dtype))
+
+    def choose(self, rows: int, left: int) -> tuple[Ints, Ints]:
+        """Which parents get a copy, and the number of the copy from 0; at most `left`, in the parents' order."""
+        parents = torch.arange(rows)
+        if self.kappa and self.rho >= self.sigma and self.kappa < rows:
+            parents = torch.randperm(rows, generator=self.generator)[: self.kappa].sort().values
+        pairs = torch.arange(len(parents) * self.each)
+        if len(pairs) > left:
+            pairs = torch.randperm(len(pairs), generator=self.generator)[:left].sort().values
+        return parents[pairs // self.each], pairs % self.each
+
+
+def synthesise(
+    oracle: Meter, knows: Knowledge, method: str, copies: Copies[Clone], learn: Callable[[Transfer], Clone]
+) -> Transfer:
+    """Asks the seeds in a random order, then copies, until the budget is spent. Raises Unsuited without seeds."""
+    seeds = shuffled(seeds_of(knows, method), copies.generator)
+    return grow(oracle, ask(oracle, nothing(knows), seeds), copies, learn)
