@@ -1,0 +1,130 @@
+"""Learning from explanations as well: the clone must answer as the victim does, and for the same reasons.
+
+Source      Milli, Schmidt, Dragan, Hardt, "Model reconstruction from model explanations" (FAT* 2019); Lee, Han, Lee, "Model
+            stealing defense against exploiting information leak through the interpretation of deep neural nets" (IJCAI
+            2022), the adversary of its section 3
+Equations   DeepDefense (1): L(f_A(x), y') + lambda |I(x) - I_A(x)|_F^2, differentiated through the clone's own explainer
+Assumes     an API that sells attribution maps made by an explainer the thief knows, of the answered top class. Raises
+            Unsuited for answers without maps, or maps of another size than the clone's
+Deviations  the papers leave lambda open. Here both maps are scaled to unit norm, and the two terms to one size: for a
+            student that knows nothing the first is about ln k and the second about 2, so lambda multiplies ln k / 2; it
+            is 1 by default and not searched. The clone's map is taken in evaluation mode, like the served one, and in
+            float32. Milli et al. match gradients alone; without the answers a ReLU network's biases learn nothing
+Keeps       no state: every budget and seed trains a student of its own
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from gamekeeper.architectures import fresh
+from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.learners.distil import normalised
+from gamekeeper.student import taught, train
+from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
+from gamekeeper.types import Batch, Knowledge, Model, Transfer
+
+ExplainerName = Literal["gradient", "gradient_x_input"]
+Maps = Float[Tensor, "n h w"]
+Explainer = Callable[[nn.Module, Batch, Int[Tensor, " n"]], Maps]
+SMALLEST = 1e-12
+
+
+def gradient(net: nn.Module, x: Batch, top: Int[Tensor, " n"]) -> Maps:
+    """d logit_top / dx, summed over channels; tables are maps of one row. Differentiable in the weights."""
+    return as_map(slope(net, x, top))
+
+
+def gradient_x_input(net: nn.Module, x: Batch, top: Int[Tensor, " n"]) -> Maps:
+    """x * d logit_top / dx, summed over channels; tables are maps of one row. Differentiable in the weights."""
+    return as_map(x * slope(net, x, top))
+
+
+EXPLAINERS: Mapping[ExplainerName, Explainer] = {
+    "gradient": gradient,
+    "gradient_x_input": gradient_x_input,
+}
+
+
+def slope(net: nn.Module, x: Batch, top: Int[Tensor, " n"]) -> Batch:
+    """d logit_top / dx with its graph, in evaluation mode: BatchNorm would otherwise mix the rows' maps."""
+    training = net.training
+    net.eval()
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad(net(x).gather(1, top[:, None]).sum(), x, create_graph=True)
+    net.train(training)
+    return found
+
+
+def as_map(attribution: Batch) -> Maps:
+    """Channels summed; a vector is a map of one row."""
+    return attribution.sum(1) if attribution.ndim == 4 else attribution.flatten(1)[:, None]
+
+
+def unit(maps: Maps) -> Maps:
+    """Each map divided by its Frobenius norm; zero maps stay zero."""
+    return maps / (maps.square().sum((1, 2), keepdim=True) + SMALLEST).sqrt()
+
+
+def mismatch(own: Maps, why: Maps) -> Float[Tensor, ""]:
+    """||I - I_A||_F^2 of the maps at unit norm, mean over n: 0 if they are alike, 2 if they have nothing in common."""
+    return (unit(own) - unit(why)).square().sum((1, 2)).mean()
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Answers and attribution maps at once: the clone's own maps are pulled towards those that were served.
+
+    weight     lambda, with both terms scaled alike; 0 is the soft thief
+    explainer  how the API makes its maps
+    """
+
+    weight: float = 1.0
+    explainer: ExplainerName = "gradient"
+    fit: Fit = Fit()
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise BadConfig(f"The weight of Attribution must be at least 0. Got {self.weight}.")
+        if self.explainer not in EXPLAINERS:
+            raise BadConfig(
+                f"The explainer of Attribution must be {' or '.join(get_args(ExplainerName))}. Got {self.explainer}."
+            )
+
+    def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
+        x, y, why = transfer.x, normalised(transfer.reply.y), transfer.reply.why
+        if why is None:
+            raise Unsuited(
+                "Attribution learns from attribution maps, and these answers hold none. Take soft or labels."
+            )
+        if self.weight == 0 or len(x) == 0:
+            return train(knows, x, y, self.fit, seed)
+        top, scale = y.argmax(1), self.weight * math.log(y.shape[1]) / 2
+        self.check(why, x, top, knows, seed)
+
+        def teach(student: nn.Module) -> None:
+            def objective(rows: Rows) -> Tensor:
+                inputs = image_memory(x[rows])
+                with autocast():
+                    out = student(inputs)
+                own = EXPLAINERS[self.explainer](student, inputs, top[rows])
+                return knows.task.loss(out.float(), y[rows].float()) + scale * mismatch(own, why[rows])
+
+            descend(student, len(x), objective, self.fit, seed)
+
+        return taught(knows, (x, y, why), self, seed, teach)
+
+    def check(self, why: Maps, x: Batch, top: Int[Tensor, " n"], knows: Knowledge, seed: int) -> None:
+        """Raises Unsuited if the clone's maps have another size than the served ones."""
+        own = EXPLAINERS[self.explainer](fresh(knows.student, seed), x[:1], top[:1])
+        if own.shape[1:] != why.shape[1:]:
+            raise Unsuited(
+                f"the served maps are {tuple(why.shape[1:])}, those of {self.explainer} {tuple(own.shape[1:])}: the API"
+                " explains in another way. Name its explainer, or take soft."
+            )

@@ -1,0 +1,116 @@
+"""Undoing what a defense did to all answers alike: a fixed linear map, or a temperature.
+
+Source      unmixed: Patrini, Rozza, Menon, Nock, Qu, "Making deep neural networks robust to label noise: a loss correction
+            approach" (CVPR 2017), section 4, its anchor points, turned on defenses that answer y' = T^t y (noise
+            transition, CVPR 2024); tempered: none, a search over `sharpened`
+Equations   unmixed: row c of T = mean of y' over the surest answers of class c; y^ = projection of (T^t)^-1 y' onto the
+            simplex. tempered: y^p / sum y^p, p by agreement with the top class of answers held out
+Assumes     unmixed: some answers stand for inputs the victim is sure of, and T leaves each class its own name (its
+            largest entry on the diagonal). tempered: nothing of the defense, which it does not need to know
+Deviations  unmixed: 10 anchors a class instead of one, against noise; a class never answered keeps its own row of the
+            identity; a T without an inverse gets its pseudo-inverse. tempered: powers are compared by trainings of a
+            third of the length on 90 % of the answers; no true label is used
+Keeps       no state: every budget and seed trains a student of its own
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gamekeeper.errors import BadConfig
+from gamekeeper.learners.distil import normalised, sharpen
+from gamekeeper.student import train
+from gamekeeper.training.fit import Fit
+from gamekeeper.types import Knowledge, Model, Posterior, Transfer
+
+HELD_OUT = 10
+"""One answer of so many is held out."""
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A fixed map of posteriors, y' = T^t y: row c of `matrix` is what an input certainly of class c is answered."""
+
+    matrix: Float[Tensor, "k k"]
+
+    @property
+    def conditioning(self) -> float:
+        """Least singular value: a defense of this kind is worth no more than it is small. 1 for the identity, 0: a loss."""
+        return float(torch.linalg.svdvals(self.matrix)[-1])
+
+    def undo(self, y: Posterior) -> Posterior:
+        """The posteriors that were mapped to y, as points of the simplex."""
+        return project(y.double() @ torch.linalg.pinv(self.matrix)).to(y.dtype)
+
+
+def transition(y: Posterior, anchors: int) -> Transition:
+    """The map as the `anchors` surest answers of each class show it."""
+    rows = torch.eye(y.shape[1], dtype=torch.float64)
+    top, confidence = y.argmax(1), y.amax(1)
+    for c in top.unique().tolist():
+        members = torch.nonzero(top == c)[:, 0]
+        surest = members[confidence[members].argsort(descending=True, stable=True)][:anchors]
+        rows[c] = y[surest].double().mean(0)
+    return Transition(rows)
+
+
+def project(z: Float[Tensor, "n k"]) -> Posterior:
+    """The nearest point of the simplex in L2, row by row."""
+    ordered = z.sort(1, descending=True).values
+    over = (ordered.cumsum(1) - 1) / torch.arange(1, z.shape[1] + 1, dtype=z.dtype)
+    last = (ordered > over).sum(1, keepdim=True) - 1
+    return (z - over.gather(1, last)).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class Unmixed:
+    """Soft cross-entropy with the answers freed of a linear map, which is read off the surest answers of each class."""
+
+    anchors: int = 10
+    fit: Fit = Fit()
+
+    def __post_init__(self) -> None:
+        if self.anchors < 1:
+            raise BadConfig(f"The anchors of Unmixed must be at least 1. Got {self.anchors}.")
+
+    def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
+        y = normalised(transfer.reply.y)
+        return train(knows, transfer.x, transition(y, self.anchors).undo(y), self.fit, seed)
+
+
+@dataclass(frozen=True)
+class Tempered:
+    """Soft cross-entropy with y^p, p chosen among `powers` by what best foretells answers held out: no defense known."""
+
+    powers: tuple[int, ...] = (1, 2, 4, 8)
+    fit: Fit = Fit()
+
+    def __post_init__(self) -> None:
+        if not self.powers or min(self.powers) < 1:
+            raise BadConfig(f"Tempered needs powers of 1 or more, at least one. Got {self.powers}.")
+
+    def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
+        y = normalised(transfer.reply.y)
+        return train(knows, transfer.x, powered(y, self.power(transfer, knows, seed)), self.fit, seed)
+
+    def power(self, transfer: Transfer, knows: Knowledge, seed: int) -> int:
+        """The power whose student agrees most often with the held-out answers' top class; the first of equals."""
+        if len(self.powers) == 1 or len(transfer.x) < HELD_OUT:
+            return self.powers[0]
+        y = normalised(transfer.reply.y)
+        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+        held, rest = order[: len(y) // HELD_OUT], order[len(y) // HELD_OUT :]
+        short = replace(self.fit, epochs=max(1, self.fit.epochs // 3), least_steps=self.fit.least_steps // 3)
+
+        def agreement(power: int) -> float:
+            student = train(knows, transfer.x[rest], powered(y[rest], power), short, seed)
+            return float((student(transfer.x[held]).y.argmax(1) == y[held].argmax(1)).float().mean())
+
+        return max(self.powers, key=agreement)
+
+
+def powered(y: Posterior, power: int) -> Posterior:
+    """`sharpen`, and the very answers for power 1: their clone is the soft thief's own."""
+    return y if power == 1 else sharpen(y, float(power))

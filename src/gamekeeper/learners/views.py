@@ -1,0 +1,66 @@
+"""Views of inputs that mean the same: shifted, erased and noisy images, noisy tables.
+
+Everything is drawn from the generator given, one draw for each input, and stays in the public box.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gamekeeper.types import Batch, Box
+
+WEAK_SHIFT, STRONG_SHIFT, ERASED = 14, 7, 2
+"""Shifts go up to one part in so many of a side (2 and 4 pixels of 28, 0 and 1 of 8); a square up to a half is erased."""
+WEAK_NOISE, STRONG_NOISE = 0.02, 0.1
+"""Standard deviations, as shares of the box's range. The weak one is for tables alone."""
+
+
+def weak(x: Batch, box: Box, generator: torch.Generator) -> Batch:
+    """A small shift of an image, a little noise on a table."""
+    if len(box.shape) != 3:
+        return noisy(x, box, WEAK_NOISE, generator)
+    return shifted(x, most(x, WEAK_SHIFT), generator)
+
+
+def strong(x: Batch, box: Box, generator: torch.Generator) -> Batch:
+    """A larger shift of an image, a square of it erased, and noise; noise on a table."""
+    if len(box.shape) == 3:
+        x = erased(shifted(x, most(x, STRONG_SHIFT), generator), generator)
+    return noisy(x, box, STRONG_NOISE, generator)
+
+
+def most(x: Float[Tensor, "n c h w"], part: int) -> int:
+    """The largest shift in pixels; none for images so small that one pixel is much."""
+    return min(x.shape[2:]) // part
+
+
+def noisy(x: Batch, box: Box, deviation: float, generator: torch.Generator) -> Batch:
+    """Gaussian noise, cut at the box."""
+    noise = torch.randn(x.shape, generator=generator) * (deviation * (box.high - box.low))
+    return (x + noise).clamp(box.low, box.high)
+
+
+def shifted(x: Float[Tensor, "n c h w"], pixels: int, generator: torch.Generator) -> Float[Tensor, "n c h w"]:
+    """Each image by up to `pixels` along either axis; what is uncovered repeats the border."""
+    by = torch.randint(-pixels, pixels + 1, (2, len(x), 1), generator=generator)
+    rows, columns = ((torch.arange(size) + some).clamp(0, size - 1) for size, some in zip(x.shape[2:], by, strict=True))
+    return picked(x, rows, columns)
+
+
+def picked(
+    x: Float[Tensor, "n c h w"], rows: Int[Tensor, "n h"], columns: Int[Tensor, "n w"]
+) -> Float[Tensor, "n c h w"]:
+    """Pixel (i, j) of image m from its row rows[m, i] and its column columns[m, j]."""
+    n, c, h, w = x.shape
+    x = x.gather(2, rows[:, None, :, None].expand(n, c, h, w))
+    return x.gather(3, columns[:, None, None, :].expand(n, c, h, w))
+
+
+def erased(x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
+    """A square somewhere, its side up to a half of the image's, takes the image's mean."""
+    n, _, h, w = x.shape
+    side = torch.rand(n, 1, generator=generator) * min(h, w) / ERASED
+    top, left = (torch.rand(n, 1, generator=generator) * (size - side) for size in (h, w))
+    down, across = ((torch.arange(size) >= at) & (torch.arange(size) < at + side) for size, at in ((h, top), (w, left)))
+    hole = (down[:, :, None] & across[:, None, :])[:, None]
+    return torch.where(hole, x.mean((2, 3), keepdim=True), x)
