@@ -14,21 +14,77 @@ from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from gamekeeper.architectures import LeNet, Mlp, ResNet, ResNet18, Shape, Vgg16, Wrn
+from gamekeeper.attacks.active_thief import ActiveThief
+from gamekeeper.attacks.boundary import Adaptive, LineSearch, Uniform
+from gamekeeper.attacks.equation_fitting import EquationFitting
+from gamekeeper.attacks.equation_solving import EquationSolving
+from gamekeeper.attacks.jbda import Jbda, JbSelf, JbTopk
 from gamekeeper.attacks.knockoff import Knockoff
+from gamekeeper.attacks.knockoff_adaptive import KnockoffAdaptive
+from gamekeeper.attacks.lowd_meek import LowdMeek
+from gamekeeper.attacks.prada_attacks import Color, NFgsm, NIFgsm, TRnd
+from gamekeeper.attacks.relu_reconstruction import ReluReconstruction
+from gamekeeper.attacks.smoothing import Smoothing
+from gamekeeper.attacks.swift_thief import SwiftThief
 from gamekeeper.attacks.theft import Theft, Wrapper
+from gamekeeper.attacks.tree_paths import TreePaths
+from gamekeeper.attacks.tree_top_down import TreeTopDown
 from gamekeeper.attacks.wrappers import Averaged, LabelsOnly
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
 from gamekeeper.defenses.mad import MAD
 from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
 from gamekeeper.defenses.truncate import Label, Round, TopK
 from gamekeeper.errors import BadConfig
+from gamekeeper.learners.attribution import Attribution
 from gamekeeper.learners.distil import Labels, Sharpened, Soft
+from gamekeeper.learners.inverse import Inverse
+from gamekeeper.learners.linear_map import Tempered, Unmixed
+from gamekeeper.learners.partial_bayes import PartialBayes
+from gamekeeper.learners.robust import Gce, SmallLoss, Smoothed
+from gamekeeper.learners.semi_supervised import S4L, FixMatch
 from gamekeeper.types import Architecture, Attack, Defense, Learner, Querying
 
-QUERYINGS: Mapping[str, type] = {"knockoff": Knockoff}
-EXACT: Mapping[str, type] = {}
+QUERYINGS: Mapping[str, type] = {
+    "knockoff": Knockoff,
+    "knockoff_adaptive": KnockoffAdaptive,
+    "active_thief": ActiveThief,
+    "jbda": Jbda,
+    "jb_self": JbSelf,
+    "jb_topk": JbTopk,
+    "n_fgsm": NFgsm,
+    "n_ifgsm": NIFgsm,
+    "t_rnd": TRnd,
+    "color": Color,
+    "uniform": Uniform,
+    "line_search": LineSearch,
+    "adaptive": Adaptive,
+    "smoothing": Smoothing,
+}
+EXACT: Mapping[str, type] = {
+    "equation_solving": EquationSolving,
+    "equation_fitting": EquationFitting,
+    "lowd_meek": LowdMeek,
+    "tree_paths": TreePaths,
+    "tree_top_down": TreeTopDown,
+    "relu_reconstruction": ReluReconstruction,
+    "swift_thief": SwiftThief,
+}
 WRAPPERS: Mapping[str, type] = {"labels_only": LabelsOnly, "averaged": Averaged}
-LEARNERS: Mapping[str, type] = {"soft": Soft, "labels": Labels, "sharpened": Sharpened}
+LEARNERS: Mapping[str, type] = {
+    "soft": Soft,
+    "labels": Labels,
+    "sharpened": Sharpened,
+    "smoothed": Smoothed,
+    "gce": Gce,
+    "small_loss": SmallLoss,
+    "tempered": Tempered,
+    "unmixed": Unmixed,
+    "partial_bayes": PartialBayes,
+    "inverse": Inverse,
+    "fixmatch": FixMatch,
+    "s4l": S4L,
+    "attribution": Attribution,
+}
 DEFENSES: Mapping[str, type] = {
     "label": Label,
     "round": Round,
@@ -47,7 +103,7 @@ ARCHITECTURES: Mapping[str, type] = {
     "wrn": Wrn,
     "vgg16": Vgg16,
 }
-ALIASES: Mapping[str, str] = {"copycat": "knockoff+labels"}
+ALIASES: Mapping[str, str] = {"copycat": "knockoff+labels", "mlp_fitting": "equation_fitting:hidden=20"}
 """Names the field knows for what is the same algorithm here."""
 
 KINDS: Mapping[str, Mapping[str, type]] = {
