@@ -1,14 +1,14 @@
 """Every method by name: one literal dictionary per kind, the only lists of methods there are.
 
-A method is written `name:parameter=value,parameter=value`; parameters are the fields of its recipe. Methods that
-work one after the other are joined with `+`: `knockoff+labels` asks as Knockoff does and learns from labels only,
+A method is written `name:parameter=value,parameter=value`; parameters are the fields of its recipe, and for a learner
+those of its training: `soft:optimiser=adam,rate=0.001`. Methods that work one after the other are joined with `+`: `knockoff+labels` asks as Knockoff does and learns from labels only,
 `mad:eps=0.5+round:decimals=2` poisons first and rounds then.
 """
 
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -42,6 +42,7 @@ from gamekeeper.learners.linear_map import Tempered, Unmixed
 from gamekeeper.learners.partial_bayes import PartialBayes
 from gamekeeper.learners.robust import Gce, SmallLoss, Smoothed
 from gamekeeper.learners.semi_supervised import S4L, FixMatch
+from gamekeeper.training.fit import Fit
 from gamekeeper.types import Architecture, Attack, Defense, Learner, Querying
 
 QUERYINGS: Mapping[str, type] = {
@@ -162,22 +163,49 @@ def build(text: str, names: Mapping[str, type], kind: str, world: World) -> obje
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise BadConfig(f"there is no {kind} '{name}'.{hint} Known: {', '.join(sorted(names))}.")
     recipe = names[name]
-    hints = get_type_hints(recipe)
-    allowed = {f.name: hints[f.name] for f in parameters(recipe)}
+    own, training = settable(recipe), schooling(recipe)
+    allowed = {**own, **training}
     values: dict[str, Any] = {}
     for pair in filter(None, (p.strip() for p in rest.split(","))):
         key, equals, value = pair.partition("=")
         if not equals or key not in allowed:
-            raise BadConfig(f"{name} has no parameter '{key}'. It takes: {', '.join(map(str, allowed)) or 'none'}.")
-        values[key] = convert(f"{name}:{key}", value, allowed[key], world)
+            raise BadConfig(f"{name} has no parameter '{key}'. It takes: {', '.join(allowed) or 'none'}.")
+        values[key] = convert(f"{name}:{key}", value, allowed[key].hint, world)
+    chosen = {key: value for key, value in values.items() if key in own}
+    if len(chosen) < len(values):
+        given = {key: value for key, value in values.items() if key in training}
+        chosen["fit"] = replace(fit_of(recipe), **given)
     if kind == "architecture":
-        values |= {"shape": world.shape, "classes": world.classes}
-    return recipe(**values)
+        chosen |= {"shape": world.shape, "classes": world.classes}
+    return recipe(**chosen)
 
 
-def parameters(recipe: type) -> list["Field[Any]"]:
-    """The fields a user may set: shape and classes come from the target, training recipes are set in Python."""
-    return [f for f in fields(recipe) if f.name not in ("shape", "classes", "fit")]
+@dataclass(frozen=True)
+class Parameter:
+    """A field that a user may set: its type, and its default (MISSING if there is none)."""
+
+    hint: Any
+    default: Any
+
+
+def settable(recipe: type) -> dict[str, Parameter]:
+    """The recipe's own fields: all but shape and classes, which come from the target, and the training."""
+    hints = get_type_hints(recipe)
+    given = [f for f in fields(recipe) if f.name not in ("shape", "classes", "fit")]
+    return {f.name: Parameter(hints[f.name], f.default) for f in given}
+
+
+def schooling(recipe: type) -> dict[str, Parameter]:
+    """The fields of a learner's training, with this learner's defaults; none for other methods."""
+    if recipe not in LEARNERS.values():
+        return {}
+    usual = fit_of(recipe)
+    return {name: Parameter(each.hint, getattr(usual, name)) for name, each in settable(Fit).items()}
+
+
+def fit_of(learner: type) -> Fit:
+    """The training a learner has by default."""
+    return next(cast(Fit, f.default) for f in fields(learner) if f.name == "fit")
 
 
 def convert(where: str, text: str, hint: Any, world: World) -> Any:
@@ -226,10 +254,9 @@ class Description:
 def describe(name: str, kind: str) -> Description:
     """From the docstrings of the recipe and its file: nothing is written twice."""
     recipe = KINDS[kind][name]
-    hints = get_type_hints(recipe)
     given = {
-        f.name: f"{spell(hints[f.name])}, default {f.default}" if f.default is not MISSING else spell(hints[f.name])
-        for f in parameters(recipe)
+        key: f"{spell(each.hint)}, default {each.default}" if each.default is not MISSING else spell(each.hint)
+        for key, each in {**settable(recipe), **schooling(recipe)}.items()
     }
     module = inspect.getdoc(inspect.getmodule(recipe)) or ""
     entries = re.findall(r"^([A-Z]\w+) {2,}(.+(?:\n {4,}.+)*)", module, re.MULTILINE)

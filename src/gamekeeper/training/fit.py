@@ -8,27 +8,32 @@ loader, no test set and no checkpoint selection: the network of the last step is
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from gamekeeper.errors import BadConfig
 from gamekeeper.types import Batch
 
 Loss = Callable[[Float[Tensor, "n k"], Shaped[Tensor, "n ..."]], Float[Tensor, ""]]
 Rows = Int[Tensor, " b"]
 Objective = Callable[[Rows], Float[Tensor, ""]]
 """What one step lowers, given the numbers of the rows in its batch."""
+Optimiser = Literal["sgd", "adam", "adamw"]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """SGD with momentum and one cycle of the learning rate.
+    """One cycle of the learning rate; SGD with momentum, or Adam.
 
     epochs       passes over the data, each in a new random order
     least_steps  small data sets get more passes until they reach this many steps
-    rate         peak learning rate, reached after a quarter of the steps
+    rate         peak learning rate, reached after a quarter of the steps; the default suits SGD, Adam wants about 0.001
+    momentum     of SGD; the Adams' first moment decays by it too
+    decay        weight decay: added to the gradient, by adamw taken off the weights
     batch        inputs a step
     """
 
@@ -38,6 +43,17 @@ class Fit:
     momentum: float = 0.9
     decay: float = 5e-4
     batch: int = 64
+    optimiser: Optimiser = "sgd"
+
+    def __post_init__(self) -> None:
+        if self.rate <= 0 or self.decay < 0 or not 0 <= self.momentum < 1:
+            raise BadConfig(
+                f"training needs a positive rate, a decay of at least 0 and a momentum from 0 to below 1. Got {self}."
+            )
+        if min(self.epochs, self.least_steps) < 0 or max(self.epochs, self.least_steps) < 1 or self.batch < 1:
+            raise BadConfig(f"training needs at least one epoch or step, and a batch of at least 1. Got {self}.")
+        if self.optimiser not in get_args(Optimiser):
+            raise BadConfig(f"the optimiser must be {' or '.join(get_args(Optimiser))}. Got {self.optimiser}.")
 
     def steps(self, n: int) -> int:
         return max(self.least_steps, self.epochs * math.ceil(n / self.batch))
@@ -82,10 +98,10 @@ def descend(net: nn.Module, n: int, objective: Objective, recipe: Fit, seed: int
     if any(isinstance(layer, nn.Conv2d) for layer in net.modules()):
         net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     steps, batch = recipe.steps(n), min(recipe.batch, n)
-    optimiser = torch.optim.SGD(
-        net.parameters(), lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.decay, fused=True
-    )
-    schedule = OneCycleLR(optimiser, recipe.rate, total_steps=steps, pct_start=0.25, cycle_momentum=False)
+    optimiser = descent(net, recipe)
+    # of four steps a quarter would be a rise of no length, by which OneCycleLR divides
+    rise = 0.25 if steps != 4 else 0.5
+    schedule = OneCycleLR(optimiser, recipe.rate, total_steps=steps, pct_start=rise, cycle_momentum=False)
     order = torch.empty(0, dtype=torch.long)
     for _ in range(steps):
         if len(order) < batch:
@@ -98,3 +114,14 @@ def descend(net: nn.Module, n: int, objective: Objective, recipe: Fit, seed: int
         optimiser.step()
         schedule.step()
     return net.eval()
+
+
+def descent(net: nn.Module, recipe: Fit) -> torch.optim.Optimizer:
+    """The recipe's optimiser over all weights of `net`."""
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(
+            net.parameters(), lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.decay, fused=True
+        )
+    make = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    betas = (recipe.momentum, 0.999)
+    return make(net.parameters(), lr=recipe.rate, betas=betas, weight_decay=recipe.decay, fused=True)
