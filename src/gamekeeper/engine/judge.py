@@ -7,7 +7,7 @@ once per target and process; answers of the defended one once per defense.
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -55,15 +55,15 @@ class Bench:
         return x, self.session()(x).y
 
     def clone(self, clone: Model) -> Clone:
-        """Accuracy against the truth, fidelity against the clean victim: top-1 agreement."""
+        """Accuracy against the truth; fidelity and total variation against the clean victim."""
         answers = clone(self.target.test.x).y
-        fidelity = agreement(answers, self.clean)
-        uniform = None
-        if self.uniform:
-            x, clean = self.clean_uniform
-            uniform = rate(agreement(clone(x).y, clean))
         right = self.target.victim.task.right(answers, self.truth)
-        return Clone(accuracy=rate(right), fidelity=rate(fidelity), fidelity_uniform=uniform)
+        found = Clone(rate(right), rate(agreement(answers, self.clean)), None, apart(answers, self.clean))
+        if not self.uniform:
+            return found
+        x, clean = self.clean_uniform
+        answers = clone(x).y
+        return replace(found, fidelity_uniform=rate(agreement(answers, clean)), tv_uniform=apart(answers, clean))
 
 
 @dataclass
@@ -126,6 +126,11 @@ class Honest:
 def agreement(a: Posterior, b: Posterior) -> Tensor:
     """Which rows have the same top-1 class, as booleans."""
     return a.argmax(1) == b.argmax(1)
+
+
+def apart(a: Posterior, b: Posterior) -> float:
+    """Mean total variation distance of the rows, 0 to 1: half their L1 distance."""
+    return float(distance(a.double(), b.double(), "l1").mean()) / 2
 
 
 def rate(right: Tensor) -> Rate:

@@ -23,12 +23,15 @@ RESULTS, HEADER = "results.jsonl", "run.json"
 class Clone:
     """The stolen copy: accuracy on the test set, top-1 agreement with the clean victim on test and on uniform inputs.
 
-    fidelity_uniform is None where no uniform inputs were asked.
+    tv, tv_uniform   mean total variation distance, 0 to 1, between its answers and the clean victim's on the same inputs
+    The two on uniform inputs are None where none were asked; tv is None in rows of an older version.
     """
 
     accuracy: Rate
     fidelity: Rate
     fidelity_uniform: Rate | None
+    tv: float | None = None
+    tv_uniform: float | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def _known(cls: type) -> Any:
 
 
 def _rates(cls: type) -> Any:
-    return lambda data: cls(**{k: v and Rate(**v) for k, v in data.items()})
+    return lambda data: _known(cls)({k: Rate(**v) if isinstance(v, dict) else v for k, v in data.items()})
 
 
 class Results:
