@@ -32,6 +32,7 @@ from gamekeeper.attacks.tree_top_down import TreeTopDown
 from gamekeeper.attacks.wrappers import Averaged, LabelsOnly
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
 from gamekeeper.defenses.mad import MAD
+from gamekeeper.defenses.noise import RandomNoise
 from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
 from gamekeeper.defenses.truncate import Label, Round, TopK
 from gamekeeper.errors import BadConfig
@@ -91,6 +92,7 @@ DEFENSES: Mapping[str, type] = {
     "round": Round,
     "topk": TopK,
     "reverse_sigmoid": ReverseSigmoid,
+    "random_noise": RandomNoise,
     "mad": MAD,
     "flatten": Flatten,
     "least_likely": LeastLikely,

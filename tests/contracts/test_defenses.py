@@ -26,7 +26,11 @@ STRENGTHS = {"eps": 2.0, "beta": 1.0}
 """Fields that are a strength, 0 meaning no defense, and their largest value."""
 TRUNCATING = {"TopK"}
 """Recipes whose rows may sum to less than 1."""
-NAMES_A_CLASS = {"ConstantTarget": "its target is a class by number"}
+NAMES_A_CLASS = {
+    "ConstantTarget": "its target is a class by number",
+    "RandomNoise": "its noise is drawn class by class",
+}
+WANDERS = {"RandomNoise": "its rows are renormalised, so that more noise can come back; test_noise.py has the average"}
 OWN_NETWORK = "its surrogate's classes are not permuted along; test_mad.py permutes both"
 
 EXAMPLES = settings(max_examples=15, deadline=None, derandomize=True, database=None)
@@ -190,6 +194,8 @@ def test_no_strength_is_no_defense_bit_for_bit(recipe: Any, y: Tensor):
 @given(y=posteriors(), shares=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 @EXAMPLES
 def test_more_strength_moves_answers_further(recipe: Any, y: Tensor, shares: tuple[float, float]):
+    if type(recipe).__name__ in WANDERS:
+        pytest.skip(WANDERS[type(recipe).__name__])
     name = strength(recipe)
     little, much = (
         distance(y, answer(replace(recipe, **{name: STRENGTHS[name] * share}), y), "l1") for share in sorted(shares)
