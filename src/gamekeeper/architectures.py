@@ -89,11 +89,14 @@ class BasicBlock(nn.Module):
         self.first = nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
         self.second = nn.Sequential(nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after))
         same = stride == 1 and before == after
-        projection = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+        projection = nn.Sequential(nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))
         self.shortcut = nn.Identity() if same else projection
+        self.stride = stride
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
-        return torch.relu(self.second(self.first(x)) + self.shortcut(x))
+        # a strided 1x1 convolution, its stride taken first: torch 2.13 writes past the end of its weights' gradient for
+        # 2 to 7 channels in channels_last memory
+        return torch.relu(self.second(self.first(x)) + self.shortcut(x[:, :, :: self.stride, :: self.stride]))
 
 
 class PreActivation(nn.Module):
