@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from gamekeeper.attacks.augment import shifted
 from gamekeeper.attacks.smoothing import Smoothing
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.oracles import Witness
+from gamekeeper.views import moved
 from tests.attacks.toys import PLANE, images, meter, plane, thief, walker
 
 
@@ -22,7 +22,7 @@ def test_the_clean_image_gets_the_mean_answer_of_its_copies():
     for i, copy in enumerate(asked):
         x = transfer.x[i // 3][None]
         assert any(
-            torch.equal(shifted(x, torch.tensor([d]), torch.tensor([r]), torch.zeros(1, dtype=torch.long))[0], copy)
+            torch.equal(moved(x, torch.tensor([d]), torch.tensor([r]), torch.zeros(1, dtype=torch.long))[0], copy)
             for d, r in moves
         )
 

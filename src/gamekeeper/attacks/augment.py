@@ -1,4 +1,4 @@
-"""Random views of images, by one generator: shifts for smoothing, crops and colours for contrastive learning.
+"""Random views of images, by one generator: crops and colours for contrastive learning.
 
 Source      crops, flip, jitter and grey as SimSiam (Chen and He, CVPR 2021) has them
 Deviations  no shift of the hue; jitter is not applied in a random order; batches are transformed as a whole
@@ -9,14 +9,13 @@ Images are (n, c, h, w) within a box.
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from gamekeeper.errors import Unsuited
 from gamekeeper.types import Box
-
-Images = Float[Tensor, "n c h w"]
+from gamekeeper.views import Images
 
 
 def need_images(box: Box, method: str) -> None:
@@ -26,17 +25,6 @@ def need_images(box: Box, method: str) -> None:
             f"{method} looks at shifted or cropped copies of images (channels, height, width); this target's inputs have"
             f" shape {box.shape}. Take a way of asking for any input, such as knockoff."
         )
-
-
-def shifted(x: Images, down: Int[Tensor, " n"], right: Int[Tensor, " n"], mirror: Int[Tensor, " n"]) -> Images:
-    """Each image moved by whole pixels, what comes in repeating its edge; mirrored left to right where `mirror` is 1."""
-    n, _, h, w = x.shape
-    rows = (torch.arange(h) - down[:, None]).clamp(0, h - 1)
-    columns = (torch.arange(w) - right[:, None]).clamp(0, w - 1)
-    columns = torch.where(mirror[:, None] == 1, columns.flip(1), columns)
-    at = torch.arange(n)[:, None, None]
-    # advanced indices round a slice: (n, h, w, c)
-    return x[at, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
 def view(x: Images, box: Box, generator: torch.Generator, flip: bool) -> Images:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import torch
 
-from gamekeeper.attacks.augment import need_images, shifted
+from gamekeeper.attacks.augment import need_images
 from gamekeeper.attacks.rounds import nothing
 from gamekeeper.errors import BadConfig
 from gamekeeper.types import Knowledge, Meter, Reply, Transfer
+from gamekeeper.views import moved
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Smoothing:
         side = 2 * self.shift + 1
         of = torch.arange(images).repeat_interleave(self.n)[:queries]
         place = kind % side**2
-        copies = shifted(x[of], place // side - self.shift, place % side - self.shift, kind // side**2)
+        copies = moved(x[of], place // side - self.shift, place % side - self.shift, kind // side**2)
         y = oracle(copies).y
         total = torch.zeros(images, y.shape[1], dtype=y.dtype).index_add_(0, of, y)
         return Transfer(x, Reply(total / torch.bincount(of).unsqueeze(1)), queries)

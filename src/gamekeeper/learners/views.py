@@ -4,10 +4,9 @@ Everything is drawn from the generator given, one draw for each input, and stays
 """
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from gamekeeper.types import Batch, Box
+from gamekeeper.views import Images, moved
 
 WEAK_SHIFT, STRONG_SHIFT, ERASED = 14, 7, 2
 """Shifts go up to one part in so many of a side (2 and 4 pixels of 28, 0 and 1 of 8); a square up to a half is erased."""
@@ -29,7 +28,7 @@ def strong(x: Batch, box: Box, generator: torch.Generator) -> Batch:
     return noisy(x, box, STRONG_NOISE, generator)
 
 
-def most(x: Float[Tensor, "n c h w"], part: int) -> int:
+def most(x: Images, part: int) -> int:
     """The largest shift in pixels; none for images so small that one pixel is much."""
     return min(x.shape[2:]) // part
 
@@ -40,23 +39,13 @@ def noisy(x: Batch, box: Box, deviation: float, generator: torch.Generator) -> B
     return (x + noise).clamp(box.low, box.high)
 
 
-def shifted(x: Float[Tensor, "n c h w"], pixels: int, generator: torch.Generator) -> Float[Tensor, "n c h w"]:
+def shifted(x: Images, pixels: int, generator: torch.Generator) -> Images:
     """Each image by up to `pixels` along either axis; what is uncovered repeats the border."""
-    by = torch.randint(-pixels, pixels + 1, (2, len(x), 1), generator=generator)
-    rows, columns = ((torch.arange(size) + some).clamp(0, size - 1) for size, some in zip(x.shape[2:], by, strict=True))
-    return picked(x, rows, columns)
+    up, left = torch.randint(-pixels, pixels + 1, (2, len(x)), generator=generator)
+    return moved(x, -up, -left)
 
 
-def picked(
-    x: Float[Tensor, "n c h w"], rows: Int[Tensor, "n h"], columns: Int[Tensor, "n w"]
-) -> Float[Tensor, "n c h w"]:
-    """Pixel (i, j) of image m from its row rows[m, i] and its column columns[m, j]."""
-    n, c, h, w = x.shape
-    x = x.gather(2, rows[:, None, :, None].expand(n, c, h, w))
-    return x.gather(3, columns[:, None, None, :].expand(n, c, h, w))
-
-
-def erased(x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
+def erased(x: Images, generator: torch.Generator) -> Images:
     """A square somewhere, its side up to a half of the image's, takes the image's mean."""
     n, _, h, w = x.shape
     side = torch.rand(n, 1, generator=generator) * min(h, w) / ERASED
