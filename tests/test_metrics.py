@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from gamekeeper.errors import BadConfig
-from gamekeeper.metrics import Crossing, Rate, Spread, crossing, ece, over_seeds, spread, wilson
+from gamekeeper.metrics import Crossing, Rate, Spread, average, crossing, ece, over_seeds, ratio, spread, wilson
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 40), (8, 10), (1836, 2000), (2000, 2000)])
@@ -36,6 +36,72 @@ def test_wilson_holds_its_value(case: tuple[int, int]):
 def test_wilson_refuses_what_is_no_fraction(right: int, n: int):
     with pytest.raises(BadConfig, match=f"Got {right} of {n}"):
         wilson(right, n)
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_an_average_of_zeros_and_ones_is_a_rate(case: tuple[int, int]):
+    right, n = case
+    mean, rate = average(np.arange(n) < right), wilson(right, n)
+    assert (mean.value, mean.n) == (rate.value, n)
+    assert (mean.low, mean.high) == pytest.approx((rate.low, rate.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda g, n: g.beta(0.05, 2.0, n),
+    lambda g, n: g.beta(2.0, 2.0, n),
+    lambda g, n: (g.random(n) < 0.01) * g.random(n),
+    lambda g, n: g.random(n) < 0.3,
+])  # fmt: skip
+def test_an_averages_interval_covers_the_true_mean(draw):
+    generator = np.random.default_rng(0)
+    true = draw(generator, 400_000).mean()
+    rates = [average(draw(generator, 269)) for _ in range(600)]
+    assert np.mean([rate.low <= true <= rate.high for rate in rates]) >= 0.94
+
+
+@pytest.mark.parametrize(("values", "met"), [([], "none"), ([0.5, 1.1], "1.1"), ([math.nan], "nan")])
+def test_an_average_of_anything_else_is_refused(values: list[float], met: str):
+    with pytest.raises(BadConfig, match=f"between 0 and 1. Got .*{met}"):
+        average(np.array(values))
+
+
+def test_a_ratio_by_hand():
+    # 8 and 9 of 10 right, 7 of them both: 10 inputs with a right answer, 3 of them odd
+    a, b = np.arange(10) < 8, np.arange(10) > 0
+    found = ratio(a, b)
+    assert found is not None
+    z = 1.959963984540054 * math.sqrt((3 + 2) / (9 * 10)) / (math.sqrt(0.25 / 9) + math.sqrt((2 / 12) / 10))
+    wilsons = [
+        [(2 * 10 * p + z * z + sign * z * math.sqrt(z * z + 40 * p * (1 - p))) / (2 * (10 + z * z)) for sign in (-1, 1)]
+        for p in (0.8, 0.9)
+    ]
+    assert found.value == pytest.approx(8 / 9)
+    assert (found.low, found.high) == pytest.approx((wilsons[0][0] / wilsons[1][1], wilsons[0][1] / wilsons[1][0]))
+
+
+@pytest.mark.parametrize("shares", [(0.90, 0.02, 0.06), (0.60, 0.05, 0.35), (0.10, 0.02, 0.88), (0.02, 0.01, 0.90)])
+def test_a_ratios_interval_covers_the_true_ratio(shares: tuple[float, float, float]):
+    both, first, second = shares
+    true, generator, covered = (both + first) / (both + second), np.random.default_rng(0), 0
+    for _ in range(600):
+        kind = generator.choice(4, 269, p=[*shares, 1 - sum(shares)])
+        found = ratio((kind == 0) | (kind == 1), (kind == 0) | (kind == 2))
+        assert found is not None
+        covered += found.low <= true <= found.high
+    assert covered / 600 >= 0.93
+
+
+def test_a_model_compared_with_itself_has_ratio_one_and_nothing_to_compare_with_has_none():
+    right = np.arange(100) < 70
+    same = ratio(right, right)
+    assert same is not None
+    assert same.value == 1.0
+    assert same.low > 0.95
+    assert same.high < 1.05
+    assert ratio(right, np.zeros(100, bool)) is None
+    none = ratio(np.zeros(100, bool), right)
+    assert none is not None
+    assert (none.value, none.low) == (0.0, 0.0)
 
 
 def test_spread_is_pooled_over_groups():

@@ -1,8 +1,8 @@
 """Rates with their intervals, calibration, and the price of a theft. Pure functions, without torch.
 
-Source      Wilson 1927 (score interval); Guo et al. 2017 (expected calibration error, 15 equal bins);
-            price to steal: `crossing`, log-linear between measured budgets
-Deviations  none
+Source      Wilson 1927 (score interval); Bonett and Price 2006 (ratio of paired rates); Guo et al. 2017 (expected
+            calibration error, 15 equal bins); price to steal: `crossing`, log-linear between measured budgets
+Deviations  a mean of numbers in [0, 1] gets Wilson's interval as well (see `average`)
 """
 
 import math
@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from gamekeeper.errors import BadConfig
@@ -24,7 +24,10 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Rate:
-    """A fraction with its sample size and a 95 % interval: Wilson's, or over seeds that of `over_seeds`."""
+    """A fraction with its sample size and a 95 % interval: Wilson's, or over seeds that of `over_seeds`.
+
+    Also a mean of numbers in [0, 1] (`average`), and a ratio of two fractions, which may exceed 1 (`ratio`).
+    """
 
     value: float
     low: float
@@ -41,12 +44,44 @@ def wilson(right: int, n: int) -> Rate:
     return Rate(p, 0.0 if right == 0 else low, 1.0 if right == n else high, n)
 
 
-def wilson_limits(p: float, n: int) -> tuple[float, float]:
-    """Both ends of Wilson's 95 % interval round the fraction p of n trials."""
-    centre = p + Z95**2 / (2 * n)
-    half = Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
-    scale = 1 + Z95**2 / n
+def wilson_limits(p: float, n: int, z: float = Z95) -> tuple[float, float]:
+    """Both ends of Wilson's interval round the fraction p of n trials, for the normal quantile z."""
+    centre = p + z**2 / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    scale = 1 + z**2 / n
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def average(values: Shaped[Any, " n"]) -> Rate:
+    """Mean of numbers in [0, 1] with a 95 % interval that is on the safe side: Wilson's round the mean.
+
+    No variable in [0, 1] varies more than a coin of the same mean, whose interval that is. Raises BadConfig for none,
+    or for numbers outside [0, 1].
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if len(numbers) == 0 or not (numbers.min() >= 0 and numbers.max() <= 1):
+        met = f"{numbers.min()} to {numbers.max()}" if len(numbers) else "none"
+        raise BadConfig(f"an average needs numbers between 0 and 1. Got {met}.")
+    mean = float(numbers.mean())
+    low, high = wilson_limits(mean, len(numbers))
+    return Rate(mean, min(low, mean), max(high, mean), len(numbers))
+
+
+def ratio(right: Bool[Any, " n"], reference: Bool[Any, " n"]) -> Rate | None:
+    """Rate of `right` over the rate of `reference` on the same n inputs, with Bonett and Price's 95 % interval.
+
+    Both rates get Wilson's interval, with a quantile so chosen that their limits, divided crosswise, give the
+    variance which the pairing leaves. None where `reference` is never right.
+    """
+    a, b = np.asarray(right, dtype=bool), np.asarray(reference, dtype=bool)
+    x, y, n, odd = (int(count.sum()) for count in (a, b, a | b, a ^ b))
+    if y == 0:
+        return None
+    together = math.sqrt((odd + 2) / ((x + 1) * (y + 1)))
+    apart = sum(math.sqrt((1 - (count + 1) / (n + 2)) / (count + 1)) for count in (x, y))
+    z = Z95 * together / apart
+    (low, high), (least, most) = wilson_limits(x / n, n, z), wilson_limits(y / n, n, z)
+    return Rate(x / y, min(low / most, x / y), max(high / least, x / y), len(a))
 
 
 @dataclass(frozen=True)

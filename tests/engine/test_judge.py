@@ -1,41 +1,153 @@
-"""What the judge measures of a clone, on clones whose distance from the victim is known."""
+"""Fidelity measures of Tramer et al.: copies whose measures are known beforehand, and what always holds."""
 
+from dataclasses import dataclass, replace
+
+import orjson
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gamekeeper.engine.judge import Bench
-from gamekeeper.targets.target import Target, load_target
+from gamekeeper.data.dataset import Dataset
+from gamekeeper.engine.grid import UNIFORM, UNIFORM_IMAGES, Audit, expand
+from gamekeeper.engine.judge import PART, Bench, variation
+from gamekeeper.engine.results import Clone, from_json, to_line
+from gamekeeper.metrics import wilson
+from gamekeeper.simplex import distance
+from gamekeeper.targets.builtin import breast_cancer
+from gamekeeper.targets.choice import Choice
 from gamekeeper.tasks import Classify
-from gamekeeper.types import Reply
+from gamekeeper.types import Batch, Model, Reply
+from tests.engine.rows import row
+
+TASK = Classify(3)
+TARGET = breast_cancer()
 
 
-@pytest.fixture(scope="module")
-def target() -> Target:
-    return load_target("digits")
+@dataclass(frozen=True, eq=False)
+class Softmax:
+    """softmax(w.x) over three classes, or a constant class."""
+
+    w: torch.Tensor
+    constant: int | None = None
+    task: Classify = TASK
+
+    def __call__(self, x: Batch, /) -> Reply:
+        if self.constant is not None:
+            return Reply(torch.eye(3)[torch.full((len(x),), self.constant)])
+        return Reply(torch.softmax(x.flatten(1) @ self.w, 1))
 
 
-class Constant:
-    task = Classify(10)
-
-    def __call__(self, x: torch.Tensor, /) -> Reply:
-        return Reply(torch.eye(10)[torch.zeros(len(x), dtype=torch.long)])
+def victim(seed: int, scale: float = 3.0) -> Softmax:
+    return Softmax(scale * torch.randn(30, 3, generator=torch.Generator().manual_seed(seed)))
 
 
-def test_the_victim_itself_is_a_perfect_clone(target):
-    clone = Bench(target, lambda: target.victim, uniform=100).clone(target.victim)
-    assert clone.tv == clone.tv_uniform == 0
-    assert clone.fidelity.value == 1
+def bench(model: Model, uniform: int = 500, answers="probabilities", truth_seed: int = 0) -> Bench:
+    truth = torch.randint(3, (269,), generator=torch.Generator().manual_seed(truth_seed))
+    test = Dataset(TARGET.test.x, truth)
+    return Bench(replace(TARGET, victim=model, test=test, answers=answers), lambda: model, uniform)
 
 
-def test_total_variation_from_a_vertex_is_what_the_vertex_lacks(target):
-    """Half of ||e_0 - y||_1 is 1 - y_0."""
-    bench = Bench(target, lambda: target.victim, uniform=100)
-    clone = bench.clone(Constant())
-    assert clone.tv == pytest.approx(float(1 - bench.clean[:, 0].double().mean()), abs=1e-6)
-    assert clone.tv_uniform == pytest.approx(float(1 - bench.clean_uniform[1][:, 0].double().mean()), abs=1e-6)
+def test_the_victim_itself_is_at_distance_zero_everywhere():
+    measured = bench(victim(0)).clone(victim(0))
+    assert measured.fidelity.value == 1.0
+    assert measured.fidelity_uniform == wilson(500, 500)
+    assert measured.tv is not None
+    assert measured.tv_uniform is not None
+    assert (measured.tv.value, measured.tv_uniform.value) == (0.0, 0.0)
+    assert (measured.tv.n, measured.tv_uniform.n) == (269, 500)
+    assert measured.accuracy_ratio is not None
+    assert measured.accuracy_ratio.value == 1.0
 
 
-def test_nothing_is_said_of_uniform_inputs_that_were_not_asked(target):
-    clone = Bench(target, lambda: target.victim, uniform=0).clone(Constant())
-    assert clone.fidelity_uniform is None
-    assert clone.tv_uniform is None
+@pytest.mark.parametrize("constant", [0, 1, 2])
+def test_a_constant_copy_agrees_where_the_victim_says_its_class_and_lies_off_by_the_rest(constant: int):
+    """R = 1 - P[f = c]; the distance of a vertex e_c to a posterior is 1 - y_c."""
+    model = victim(1)
+    judge = bench(model)
+    measured = judge.clone(Softmax(model.w, constant))
+    uniform = torch.cat(list(judge.uniform_inputs()))
+    for x, rate, tv in (
+        (TARGET.test.x, measured.fidelity, measured.tv),
+        (uniform, measured.fidelity_uniform, measured.tv_uniform),
+    ):
+        y = model(x).y
+        assert rate is not None
+        assert tv is not None
+        assert rate.value == float((y.argmax(1) == constant).double().mean())
+        assert tv.value == pytest.approx(float((1 - y[:, constant].double()).mean()), abs=1e-6)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 50))
+def test_disagreement_is_at_least_the_difference_of_accuracies(seed: int, other: int, truth: int):
+    judge = bench(victim(seed), 0, truth_seed=truth)
+    measured, own = judge.clone(victim(other)), judge.clone(victim(seed))
+    gap = abs(own.accuracy.value - measured.accuracy.value)
+    assert 1 - measured.fidelity.value >= gap - 1e-12
+    assert measured.accuracy_ratio is None or measured.accuracy_ratio.value == pytest.approx(
+        measured.accuracy.value / own.accuracy.value
+    )
+
+
+@given(st.integers(0, 10_000), st.floats(0.1, 20.0))
+def test_variation_is_a_distance_and_below_pinskers_bound(seed: int, scale: float):
+    x = TARGET.test.x[:50]
+    a, b, c = (torch.softmax(x.double() @ victim(seed + i, scale).w.double(), 1) for i in range(3))
+    tv = variation(a, b)
+    assert torch.equal(tv, variation(b, a))
+    assert ((tv >= 0) & (tv <= 1)).all()
+    assert (tv <= (distance(a, b, "kl") / 2).sqrt() + 1e-7).all()
+    assert (variation(a, c) <= tv + variation(b, c) + 1e-12).all()
+    assert (variation(a, a) == 0).all()
+
+
+def test_variation_is_the_largest_difference_over_events():
+    a, b = torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([[0.1, 0.4, 0.5]])
+    assert float(variation(a, b)) == pytest.approx(0.4)
+
+
+def test_posteriors_that_are_not_published_whole_have_no_distance():
+    measured = bench(victim(0), answers="labels").clone(victim(1))
+    assert measured.tv is None
+    assert measured.tv_uniform is None
+    assert measured.fidelity_uniform is not None
+
+
+def test_nothing_is_said_of_uniform_inputs_that_were_not_asked():
+    measured = bench(victim(0), uniform=0).clone(victim(1))
+    assert measured.fidelity_uniform is None
+    assert measured.tv_uniform is None
+    assert measured.tv is not None
+
+
+def test_uniform_inputs_come_in_parts_fill_the_box_and_are_the_same_every_time():
+    judge = bench(victim(0), 2 * PART + 7)
+    parts = list(judge.uniform_inputs())
+    assert [len(part) for part in parts] == [PART, PART, 7]
+    whole = torch.cat(parts)
+    assert len(whole.unique(dim=0)) == len(whole)
+    assert torch.equal(whole, torch.cat(list(judge.uniform_inputs())))
+    assert float((whole.mean(0) - 0.5).abs().max()) < 0.05
+
+
+def test_tables_are_judged_on_tramers_number_of_inputs_and_images_on_fewer():
+    def uniform(shape: tuple[int, ...], asked: int | None) -> int:
+        target = replace(TARGET, box=replace(TARGET.box, shape=shape))
+        return expand(Audit(Choice("any"), ["knockoff"], ["none"], [10], [0], asked), target)[0].uniform
+
+    assert UNIFORM == 10_000
+    assert uniform((30,), None) == UNIFORM
+    assert uniform((1, 5, 6), None) == UNIFORM_IMAGES
+    assert uniform((30,), 0) == 0
+
+
+def test_rows_of_earlier_versions_load_and_new_measures_come_back():
+    old = orjson.loads(to_line(row()))
+    for key in ("tv", "tv_uniform", "accuracy_ratio"):
+        del old["clone"][key]
+    assert from_json(old) == row()
+    old["clone"]["of a later version"] = 1
+    assert from_json(old) == row()
+    measured = replace(row(), clone=bench(victim(0)).clone(victim(1)))
+    assert from_json(orjson.loads(to_line(measured))) == measured
+    assert isinstance(measured.clone, Clone)

@@ -20,6 +20,8 @@ from gamekeeper.version import __version__
 
 REPEATED = 64
 """Test inputs the judge asks twice."""
+UNIFORM, UNIFORM_IMAGES = 10_000, 2_000
+"""How many uniform inputs a copy is judged on by default: Tramer's number, and fewer where a network sees images."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the user asked for. Texts in the syntax of `methods.py`."""
+    """What the user asked for. Texts in the syntax of `methods.py`. uniform None: UNIFORM, or for images fewer."""
 
     target: Choice
     attacks: Sequence[str]
     defenses: Sequence[str]
     budgets: Sequence[int]
     seeds: Sequence[int]
-    uniform: int = 2000
+    uniform: int | None = None
 
 
 def expand(audit: Audit, target: Target) -> list[Cell]:
@@ -83,7 +85,8 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
     world = World(target.box.shape, target.victim.task.classes)
     thieves = {text: parse_attack(text, world) for text in audit.attacks}
     chains = {text: parse_defense(text, world) for text in audit.defenses}
-    uniform = 0 if target.remote else audit.uniform
+    usual = UNIFORM if len(target.box.shape) == 1 else UNIFORM_IMAGES
+    uniform = 0 if target.remote else usual if audit.uniform is None else audit.uniform
     cells = [
         Cell(audit.target, target.digest, defense, chain, attack, thief, target.student, budget, seed, uniform)
         for budget in sorted(set(audit.budgets))

@@ -21,17 +21,23 @@ RESULTS, HEADER = "results.jsonl", "run.json"
 
 @dataclass(frozen=True)
 class Clone:
-    """The stolen copy: accuracy on the test set, top-1 agreement with the clean victim on test and on uniform inputs.
+    """The stolen copy against the truth, and against the clean victim (Tramer et al. 2016).
 
-    tv, tv_uniform   mean total variation distance, 0 to 1, between its answers and the clean victim's on the same inputs
-    The two on uniform inputs are None where none were asked; tv is None in rows of an older version.
+    accuracy          share of right answers on the test set
+    fidelity          top-1 agreement with the victim on the test set: 1 - R_test
+    fidelity_uniform  the same on uniform inputs: 1 - R_unif; None where none were asked
+    tv                mean total variation distance to the victim's posterior on the test set, 0 to 1; None where the
+                      victim publishes no whole posteriors, or from before it was measured
+    tv_uniform        the same on uniform inputs
+    accuracy_ratio    accuracy over the victim's, on the same test set; may exceed 1
     """
 
     accuracy: Rate
     fidelity: Rate
     fidelity_uniform: Rate | None
-    tv: float | None = None
-    tv_uniform: float | None = None
+    tv: Rate | None = None
+    tv_uniform: Rate | None = None
+    accuracy_ratio: Rate | None = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ app = typer.Typer(
 ATTACKS = ["knockoff", "knockoff+labels", "knockoff+averaged:n=3"]
 DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
 BUDGETS = [250, 1000, 2500]
-UNIFORM = 2000
 TYPERS_INTERRUPT = 130
 """What Typer makes of Ctrl-C."""
 
@@ -49,7 +48,7 @@ def audit(
     student: Annotated[str | None, typer.Option(help="The clone's architecture, such as lenet or mlp.")] = None,
     price: Annotated[float | None, typer.Option(min=0, help="Money for one query.")] = None,
     uniform: Annotated[
-        int | None, typer.Option(min=0, help=f"Uniform inputs to measure fidelity on as well. {said([UNIFORM])}")
+        int | None, typer.Option(min=0, help=f"Uniform inputs to judge on as well. {said(['10000, for images 2000'])}")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; rerun with the same one to resume.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one a core).")] = None,
@@ -72,7 +71,7 @@ def audit(
         defense or file.defense or DEFENSES,
         budget or file.budget or BUDGETS,
         list(range(seeds or file.seeds or 1)),
-        next(n for n in (uniform, file.uniform, UNIFORM) if n is not None),
+        file.uniform if uniform is None else uniform,
     )
     folder = out or Path("gamekeeper-runs") / Path(target).stem
     raise typer.Exit(run_audit(question, folder, jobs, fail_if or [], Manner(dry_run, yes, json, quiet), sys.argv[1:]))
