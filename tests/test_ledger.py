@@ -18,7 +18,7 @@ from gamekeeper.types import Reply
 class Counting:
     """An oracle that numbers its answers, so that a repeated question gets another one."""
 
-    def __init__(self, maps: bool = False) -> None:
+    def __init__(self, maps: torch.dtype | None = None) -> None:
         self.asked = 0
         self.maps = maps
 
@@ -26,7 +26,7 @@ class Counting:
         number = torch.arange(self.asked, self.asked + len(x), dtype=torch.float64)
         self.asked += len(x)
         y = torch.stack([1 / (number + 2), 1 - 1 / (number + 2)], 1)
-        return Reply(y, torch.rand(len(x), 3, 2) if self.maps else None)
+        return Reply(y, torch.rand(len(x), 3, 2, dtype=self.maps) if self.maps else None)
 
 
 @pytest.fixture
@@ -83,13 +83,60 @@ def test_scopes_do_not_share_answers(ledger):
     assert (one.charged, other.charged) == (4, 4)
 
 
-def test_attribution_maps_are_kept(ledger):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_attribution_maps_are_kept_with_their_dtype(ledger, dtype):
     x = inputs(7)
-    reply = Recorded(Counting(maps=True), ledger, "scope")(x)
-    again = Recorded(Counting(maps=True), ledger, "scope")(x)
+    reply = Recorded(Counting(dtype), ledger, "scope")(x)
+    again = Recorded(Counting(dtype), ledger, "scope")(x)
+    assert reply.why is not None
+    assert again.why is not None
+    assert again.why.dtype == dtype
+    assert torch.equal(again.why, reply.why)
+
+
+def test_maps_of_a_ledger_that_does_not_name_their_dtype_are_float32(ledger):
+    x = inputs(2)
+    reply = Recorded(Counting(torch.float32), ledger, "scope")(x)
+    ledger.db.execute("UPDATE batch SET dtype = 'float64 3x2'")
+    again = Recorded(Counting(), ledger, "scope")(x)
     assert reply.why is not None
     assert again.why is not None
     assert torch.equal(again.why, reply.why)
+
+
+class Sizes(Counting):
+    """Writes down how many inputs came at a time; `wrong` refuses them all."""
+
+    def __init__(self, wrong: bool = False) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self.wrong = wrong
+
+    def __call__(self, x, /) -> Reply:
+        self.sizes.append(len(x))
+        if self.wrong:
+            raise Malformed("these are logits")
+        return super().__call__(x)
+
+
+def test_the_first_input_of_a_costly_scope_goes_alone(ledger):
+    wrong, right, later = Sizes(wrong=True), Sizes(), Sizes()
+    with pytest.raises(Malformed):
+        Recorded(wrong, ledger, "api", batch=4, costly=True)(inputs(9))
+    assert wrong.sizes == [1], "a wrong declaration costs one query"
+    Recorded(right, ledger, "api", batch=4, costly=True)(inputs(9))
+    assert right.sizes == [1, 4, 4]
+    Recorded(later, ledger, "api", batch=4, costly=True)(inputs(9, seed=1))
+    assert later.sizes == [4, 4, 1]
+
+
+def test_what_is_under_way_is_counted_by_scope(ledger):
+    for scope, inputs_ in (("thief", 50), ("api", 20)):
+        ledger.send(ledger.scope(scope), inputs_)
+    Recorded(Counting(), ledger, "api")(inputs(3))
+    assert (ledger.unanswered("api"), ledger.unanswered("thief"), ledger.unanswered("nobody")) == (20, 50, 0)
+    assert ledger.unanswered() == 70
+    assert (ledger.answers("api"), ledger.answers("thief"), ledger.answers()) == (3, 0, 3)
 
 
 def test_minus_zero_is_zero(ledger):

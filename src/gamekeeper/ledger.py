@@ -25,6 +25,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -43,6 +44,13 @@ CREATE TABLE answer (scope INTEGER NOT NULL, input BLOB NOT NULL, nth INTEGER NO
 """
 Key = tuple[bytes, int]
 """Hash of an input and how often it had been asked before."""
+
+
+@runtime_checkable
+class Named(Protocol):
+    """An oracle that can be told which question each input is: one sent again bears the name it had before."""
+
+    def named(self, x: Batch, names: Sequence[bytes], /) -> Reply: ...
 
 
 class Ledger:
@@ -145,13 +153,14 @@ class Ledger:
     def store(self, scope: int, batch: int, keys: Sequence[Key], reply: Reply) -> None:
         """Commits the answers of a batch, all or none."""
         rows = [(scope, hashed, nth, batch, y, why) for (hashed, nth), y, why in zip(keys, *packed(reply), strict=True)]
-        dtype = f"{reply.y.dtype}".removeprefix("torch.")
-        shape = "" if reply.why is None else "x".join(map(str, reply.why.shape[1:]))
+        kind = dtype(reply.y)
+        if reply.why is not None:
+            kind += f" {'x'.join(map(str, reply.why.shape[1:]))} {dtype(reply.why)}"
         with self.transaction():
             self.db.executemany("INSERT INTO answer VALUES (?, ?, ?, ?, ?, ?)", rows)
             self.db.execute(
                 "UPDATE batch SET answered = ?, answers = ?, dtype = ? WHERE id = ?",
-                (time.time(), len(rows), f"{dtype} {shape}".strip(), batch),
+                (time.time(), len(rows), kind, batch),
             )
 
     def find(self, scope: int, keys: Sequence[Key]) -> dict[Key, Reply]:
@@ -169,25 +178,40 @@ class Ledger:
         return found
 
     def _unpacked(self, y: bytes, why: bytes | None, kind: str) -> Reply:
-        dtype, _, shape = kind.partition(" ")
-        posterior = self._checked(y, dtype)[None]
+        parts = kind.split(" ")
+        posterior = self._checked(y, parts[0])[None]
         if why is None:
             return Reply(posterior)
-        height, width = map(int, shape.split("x"))
-        return Reply(posterior, self._checked(why, "float32").reshape(1, height, width))
+        height, width = map(int, parts[1].split("x"))
+        # the first ledgers knew maps of float32 only and did not say so
+        return Reply(posterior, self._checked(why, parts[2] if len(parts) > 2 else "float32").reshape(1, height, width))
 
     def _checked(self, blob: bytes, dtype: str) -> Tensor:
         if zlib.crc32(blob[:-4]) != int.from_bytes(blob[-4:], "little"):
             raise self.damaged("an answer does not match its checksum")
         return torch.from_numpy(np.frombuffer(blob[:-4], dtype).copy())
 
-    def answers(self) -> int:
-        """How many answers are recorded."""
-        return int(self.db.execute("SELECT count(*) FROM answer").fetchone()[0])
+    def answers(self, scope: str | None = None) -> int:
+        """How many answers are recorded, in one scope or in all."""
+        return self._total("SELECT count(*) FROM answer WHERE (?1 IS NULL OR scope = ?1)", scope)
 
-    def unanswered(self) -> int:
-        """Inputs that were sent but have neither an answer nor an error: a process died while they were under way."""
-        return int(self.db.execute("SELECT coalesce(sum(inputs), 0) FROM batch WHERE answered IS NULL").fetchone()[0])
+    def empty(self, scope: int) -> bool:
+        """Whether no answer of this scope is recorded."""
+        with self.guarded():
+            return self.db.execute("SELECT 1 FROM answer WHERE scope = ? LIMIT 1", (scope,)).fetchone() is None
+
+    def unanswered(self, scope: str | None = None) -> int:
+        """Inputs that were sent but have neither an answer nor an error: a process died while they were under way.
+
+        Defenses before somebody else's API have scopes of their own: of those only the API's counts what it may charge.
+        """
+        query = "SELECT coalesce(sum(inputs), 0) FROM batch WHERE answered IS NULL AND (?1 IS NULL OR scope = ?1)"
+        return self._total(query, scope)
+
+    def _total(self, query: str, scope: str | None) -> int:
+        place = None if scope is None else self.scope(scope)
+        with self.guarded():
+            return int(self.db.execute(query, (place,)).fetchone()[0])
 
     def close(self) -> None:
         self.db.close()
@@ -198,7 +222,12 @@ def packed(reply: Reply) -> tuple[list[bytes], list[bytes | None]]:
     y = [sealed(row) for row in reply.y.contiguous().numpy()]
     if reply.why is None:
         return y, [None] * len(y)
-    return y, [sealed(row) for row in reply.why.float().contiguous().numpy()]
+    return y, [sealed(row) for row in reply.why.contiguous().numpy()]
+
+
+def dtype(values: Tensor) -> str:
+    """As numpy spells it."""
+    return f"{values.dtype}".removeprefix("torch.")
 
 
 def sealed(row: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]") -> bytes:
@@ -218,12 +247,15 @@ class Recorded:
 
     charged counts the inputs that were newly sent; the others were answered from the ledger.
     batch is how many inputs are sent, and committed, at a time.
+    costly: the oracle is somebody else's API. The very first input of its scope goes alone: an answer that is not what
+    was declared then costs one query and not a batch.
     """
 
     oracle: Oracle
     ledger: Ledger
     key: str
     batch: int = 256
+    costly: bool = False
     charged: int = field(default=0, init=False)
     times: Counter[bytes] = field(default_factory=Counter[bytes], init=False, repr=False)
 
@@ -233,12 +265,17 @@ class Recorded:
         with self.ledger.exclusive(self.key):
             rows = self.ledger.find(scope, keys)
             missing = [place for place, key in enumerate(keys) if key not in rows]
-            for start in range(0, len(missing), self.batch):
-                places = missing[start : start + self.batch]
+            for places in self._batches(scope, missing):
                 reply = self._buy(scope, [keys[place] for place in places], x[places])
                 rows |= {keys[place]: Reply(*part) for place, part in zip(places, singles(reply), strict=True)}
         self.times.update(hashed for hashed, _ in keys)
         return joined([rows[key] for key in keys])
+
+    def _batches(self, scope: int, missing: list[int]) -> list[list[int]]:
+        """What is sent together."""
+        alone = 1 if self.costly and missing and self.ledger.empty(scope) else 0
+        rest = [missing[start : start + self.batch] for start in range(alone, len(missing), self.batch)]
+        return [missing[:alone], *rest] if alone else rest
 
     def _keys(self, x: Batch) -> list[Key]:
         """Counts from what was asked before; an input given twice in one batch is asked twice."""
@@ -253,7 +290,7 @@ class Recorded:
         """Sends one batch and commits its answers. Rows that are not numbers are reported after the others are kept."""
         batch = self.ledger.send(scope, len(x))
         try:
-            reply = self.oracle(x)
+            reply = self._ask(keys, x)
             if len(reply) != len(x):
                 raise Malformed(f"the target gave {len(reply)} answers to {len(x)} inputs.")
         except GamekeeperError as error:
@@ -269,6 +306,15 @@ class Recorded:
                 " recorded and will not be paid again. Find out why the target answers so."
             )
         return reply
+
+    def _ask(self, keys: list[Key], x: Batch) -> Reply:
+        """An API that honours names answers a repeated request as before, and a question asked again afresh."""
+        if not isinstance(self.oracle, Named):
+            return self.oracle(x)
+        scope = self.key.encode()
+        return self.oracle.named(
+            x, [hashlib.blake2b(scope + hashed + nth.to_bytes(8), digest_size=16).digest() for hashed, nth in keys]
+        )
 
 
 @dataclass(frozen=True, eq=False)

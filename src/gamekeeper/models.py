@@ -28,7 +28,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class TorchModel:
     """A network and what its outputs mean: logits, or probabilities where it ends in a softmax of its own.
 
-    Answers are detached, float32 (float64 for float64 networks), in evaluation mode.
+    Answers are detached, float32 (float64 for float64 networks), in evaluation mode. Inputs are cast to the network's
+    own dtype: a thief may compute his in double, and an API takes what it takes.
     """
 
     net: nn.Module
@@ -41,6 +42,8 @@ class TorchModel:
     def logits(self, x: Batch) -> Tensor:
         """Network outputs (n, k) as they are, in chunks so that memory stays bounded."""
         self.net.eval()
+        first = next(self.net.parameters(), None)
+        x = x if first is None else x.to(first.dtype)
         with torch.no_grad():
             if len(x) <= CHUNK:
                 return self.net(image_memory(x))
@@ -131,16 +134,30 @@ class SklearnModel:
         return Reply(Answers(self.kind, self.task.classes).posterior(numbers(raw), len(x)))
 
 
+@runtime_checkable
+class Wire(Protocol):
+    """Raw answers (n, k) or (n,), as somebody's API gave them; names say which question each input is."""
+
+    def __call__(self, x: Batch, names: Sequence[bytes] | None = None, /) -> Tensor: ...
+
+
 @dataclass(frozen=True, eq=False)
 class RemoteModel:
-    """Somebody's API: `oracle` gives its raw answers (n, k) or (n,), as the wire brought them."""
+    """Somebody's API."""
 
-    oracle: Callable[[Tensor], Tensor]
+    oracle: Wire
     task: Task
     answers: Kind
 
     def __call__(self, x: Batch, /) -> Reply:
-        return Reply(Answers(self.answers, self.task.classes).posterior(self.oracle(x), len(x)))
+        return self.read(self.oracle(x), len(x))
+
+    def named(self, x: Batch, names: Sequence[bytes], /) -> Reply:
+        """The same, of questions that bear names: a request sent again is then not another question."""
+        return self.read(self.oracle(x, names), len(x))
+
+    def read(self, raw: Tensor, n: int) -> Reply:
+        return Reply(Answers(self.answers, self.task.classes).posterior(raw, n))
 
 
 def numbers(raw: Any) -> Tensor:

@@ -1,9 +1,11 @@
 """A thief's student and his shelf of finished clones."""
 
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from gamekeeper.architectures import fresh
 from gamekeeper.models import TorchModel
 from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Batch, Knowledge, Posterior
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -43,12 +47,20 @@ class ClonesOnDisk:
         return True
 
     def keep(self, key: str, net: nn.Module, seconds: float) -> None:
-        """Written aside and renamed; two workers that race write the same bytes."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Written aside and renamed; two workers that race write the same bytes.
+
+        A clone that cannot be kept (a full disk) is a warning: the theft it belongs to stands.
+        """
         aside = self.folder / f"{key}.{os.getpid()}.new"
         tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-        save_file(tensors, aside, {"seconds": f"{seconds:.6f}"})
-        aside.replace(self.folder / f"{key}.safetensors")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, aside, {"seconds": f"{seconds:.6f}"})
+            aside.replace(self.folder / f"{key}.safetensors")
+        except (OSError, SafetensorError) as error:
+            with suppress(OSError):
+                aside.unlink()
+            log.warning("a clone could not be kept in %s, and is made again if it is needed: %s", self.folder, error)
 
 
 def train(knows: Knowledge, x: Batch, y: Posterior, recipe: Fit, seed: int) -> TorchModel:

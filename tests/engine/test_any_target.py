@@ -12,6 +12,7 @@ from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.engine.grid import Audit, expand, queries
 from gamekeeper.engine.results import Row
 from gamekeeper.engine.run import LEDGER, run_cell
+from gamekeeper.errors import Malformed
 from gamekeeper.ledger import Ledger
 from gamekeeper.targets.choice import Choice
 from gamekeeper.types import Box
@@ -104,6 +105,23 @@ def test_scikit_learn(folder):
 @pytest.mark.filterwarnings("ignore")  # torch's exporter warns about itself
 def test_onnx(folder):
     check(audit(onnx_target(folder), folder))
+
+
+def test_a_wrong_declaration_of_a_live_server_costs_one_query(folder):
+    asked = []
+
+    def answer(x: np.ndarray) -> np.ndarray:
+        asked.append(len(x))
+        return 10 * x.astype(np.float32) @ WEIGHTS.numpy()
+
+    with serving(answer, SHAPE) as api:
+        more = f'[http]\nurl = "{api.url}"\nmodel = "m"\nbatch = 50'
+        choice = written(folder, "http", "probabilities", "", more)
+        question = Audit(choice, ["knockoff"], ["none"], [100], [0])
+        (cell,) = expand(question, choice.load())
+        with pytest.raises(Malformed, match='declare answers = "logits"'):
+            run_cell(cell, folder / "run")
+    assert asked == [1]
 
 
 def test_a_live_server_is_asked_once_for_all_defenses_and_learners_and_judges(folder):

@@ -61,8 +61,27 @@ def test_a_newer_schema_is_refused_and_unknown_keys_are_not(tmp_path):
         results.header()
     data = orjson.loads(to_line(row()))
     data["later"] = 1
-    data["utility"]["later"] = 1
+    for nested in ("utility", "clone", "victim", "seconds"):
+        data[nested]["later"] = 1
+    data["clone"]["accuracy"]["later"] = 1
     assert from_json(data) == row()
+
+
+@pytest.mark.parametrize("left", [0, 1, 30, 200])
+def test_a_header_cut_short_says_so(tmp_path, left):
+    results = Results(tmp_path)
+    results.write_header(run(["a"]))
+    header = tmp_path / "run.json"
+    header.write_bytes(header.read_bytes()[:left])
+    with pytest.raises(BadConfig, match=r"run\.json is not the header of a run, or not a whole one"):
+        results.header()
+
+
+@pytest.mark.parametrize("text", ["[]", "7", "{}", '{"schema": "1"}'])
+def test_a_header_of_something_else_says_so(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(BadConfig, match="not the header of a run"):
+        Results(tmp_path).header()
 
 
 def test_a_folder_without_a_run_says_so(tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
@@ -140,6 +141,21 @@ def test_a_clones_name_is_the_hash_of_what_it_was_made_from_so_that_old_shelves_
     for tensor in (X, Y):
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
     assert [path.stem for path in tmp_path.iterdir()] == [digest.hexdigest()[:32]]
+
+
+def test_a_shelf_that_cannot_be_written_is_a_warning_and_the_clone_stands(tmp_path, monkeypatch, caplog):
+    def half(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    (tmp_path / "file").touch()
+    made = train(knows(), X, Y, QUICK, 0)
+    for folder in (tmp_path / "file", tmp_path / "full"):
+        caplog.clear()
+        assert torch.equal(train(knows(shelf=ClonesOnDisk(folder)), X, Y, QUICK, 0)(X).y, made(X).y)
+        assert "could not be kept" in caplog.text
+        monkeypatch.setattr("gamekeeper.student.save_file", half)
+    assert list((tmp_path / "full").iterdir()) == []
 
 
 def test_a_damaged_clone_is_made_again(tmp_path):

@@ -93,6 +93,8 @@ def test_report_is_a_pure_function_of_the_folder(finished, capsys):
         (["audit", "digits", "--pool", "nowhere.npz"], "nowhere.npz does not exist"),
         (["audit", "digits", "--pool", "letters"], "shape"),
         (["audit", "digits", "--student", "lenet"], "at least 16 a side"),
+        (["audit", "digits", "--price", "inf"], "a finite number, at least 0. Got inf"),
+        (["audit", "digits", "--price", "nan"], "Invalid value for '--price'"),
         (["audit", "digits", "--fail-if", "worst"], "must look like"),
         (["report", "nowhere"], "holds no run"),
         (["methods", "mda"], "there is no method 'mda'"),

@@ -13,6 +13,7 @@ import traceback
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -732,34 +733,72 @@ def test_long_error_bodies_are_shortened():
 # --- not paying twice
 
 
-def keys_of(handler: Callable, batches: list[torch.Tensor], **config: object) -> list[str]:
-    seen: list[str] = []
+def noting(handler: Callable, seen: list[str]) -> Callable:
+    """`handler`, with the key of every request written down."""
 
     def noted(request: httpx.Request) -> httpx.Response:
         seen.append(request.headers["Idempotency-Key"])
         return handler(request)
 
-    ask = oracle({**V1, **config}, noted)
-    for x in batches:
-        ask(x)
+    return noted
+
+
+def keys_of(handler: Callable, folder: Path, batches: list[torch.Tensor]) -> list[str]:
+    """The keys of what a process with a ledger in this folder sends."""
+    seen: list[str] = []
+    victim = RemoteModel(oracle(V1, noting(handler, seen)), Classify(K), "probabilities")
+    with closing(Ledger(folder / "ledger.sqlite")) as ledger:
+        session = Recorded(victim, ledger, "scope")
+        for x in batches:
+            session(x)
     return seen
 
 
-def test_a_retry_keeps_its_key_and_a_restart_too():
-    first = keys_of(statuses(503, 503)[0], [inputs(2)])
-    again = keys_of(predicts, [inputs(2)])
+def test_a_retry_keeps_its_key_and_a_restart_too(tmp_path: Path):
+    first = keys_of(statuses(503, 503)[0], tmp_path, [inputs(2)])
+    (tmp_path / "ledger.sqlite").unlink()  # as if the process had died before the answer was recorded
+    again = keys_of(predicts, tmp_path, [inputs(2)])
     assert set(first) == set(again)
     assert len(set(first)) == 1
 
 
-def test_another_question_has_another_key():
-    a, b = keys_of(predicts, [inputs(2, 0), inputs(2, 1)])
+def test_another_question_has_another_key(tmp_path: Path):
+    a, b = keys_of(predicts, tmp_path, [inputs(2, 0), inputs(2, 1)])
     assert a != b
 
 
-def test_asking_the_same_again_on_purpose_is_another_question():
-    a, b = keys_of(predicts, [inputs(2), inputs(2)])
-    assert a != b
+def test_asking_the_same_again_on_purpose_is_another_question_after_a_restart_too(tmp_path: Path):
+    x = inputs(2)
+    (first,) = keys_of(predicts, tmp_path, [x])
+    (second,) = keys_of(predicts, tmp_path, [x, x])  # the first question is answered from the ledger
+    assert first != second
+
+
+def test_an_api_that_honours_keys_does_not_replay_its_answers_to_the_averaging_thief(tmp_path: Path):
+    kept: dict[str, list] = {}
+    noise = np.random.default_rng(0)
+
+    def random_api(request: httpx.Request) -> httpx.Response:
+        key = request.headers["Idempotency-Key"]
+        if key not in kept:
+            kept[key] = noise.dirichlet(np.ones(K), len(rows(request))).tolist()
+        return httpx.Response(200, json={"predictions": kept[key]})
+
+    x, replies = inputs(3), []
+    for _ in range(3):  # every time a process of its own, which asks one time more than the last
+        victim = RemoteModel(oracle(V1, random_api), Classify(K), "probabilities")
+        with closing(Ledger(tmp_path / "ledger.sqlite")) as ledger:
+            session = Recorded(victim, ledger, "scope")
+            replies = [session(x).y for _ in range(len(replies) + 1)]
+    assert len(torch.stack(replies)[:, 0].unique(dim=0)) == 3
+
+
+def test_without_a_ledger_no_two_questions_share_a_key_and_retries_do():
+    seen: list[str] = []
+    ask = oracle(V1, noting(statuses(503)[0], seen))
+    ask(inputs(2))
+    ask(inputs(2))
+    assert seen[0] == seen[1] != seen[2]
 
 
 def test_v2_id_is_the_key(api: Api):

@@ -68,6 +68,13 @@ def test_a_network_from_safetensors_answers_as_the_original(
     assert isinstance(model, Model)
 
 
+def test_inputs_in_double_are_answered_in_the_networks_own_precision():
+    x = torch.rand(5, 4)
+    net = fresh(MLP, 0)
+    assert torch.equal(TorchModel(net, THREE)(x.double()).y, TorchModel(net, THREE)(x).y)
+    assert TorchModel(net.double(), THREE)(x).y.dtype == torch.float64
+
+
 def test_half_precision_weights_are_read_as_float32(tmp_path: Path):
     net = trained(MLP, (4,))
     save_file({name: value.half() for name, value in net.state_dict().items()}, tmp_path / "w.safetensors")

@@ -136,7 +136,7 @@ def to_line(row: Row) -> bytes:
 
 
 def from_json(data: dict[str, Any]) -> Row:
-    """A row from its JSON object; keys this version does not know are ignored."""
+    """A row from its JSON object; keys this version does not know are ignored, at every depth."""
     nested = {"victim": _rates(Victim), "clone": _rates(Clone), "utility": _known(Utility), "seconds": _known(Seconds)}
     values = {k: nested[k](v) if k in nested and v is not None else v for k, v in data.items()}
     return _known(Row)(values)
@@ -147,7 +147,7 @@ def _known(cls: type) -> Any:
 
 
 def _rates(cls: type) -> Any:
-    return lambda data: _known(cls)({k: Rate(**v) if isinstance(v, dict) else v for k, v in data.items()})
+    return lambda data: _known(cls)({k: _known(Rate)(v) if isinstance(v, dict) else v for k, v in data.items()})
 
 
 class Results:
@@ -211,9 +211,15 @@ class Results:
         path = self.folder / HEADER
         if not path.exists():
             raise BadConfig(f"{self.folder} holds no run ({HEADER} is missing). Give the folder of an audit.")
-        data = orjson.loads(path.read_bytes())
-        if data.get("schema", 0) > SCHEMA:
+        try:
+            data = orjson.loads(path.read_bytes())
+            if data.get("schema", 0) > SCHEMA:
+                raise BadConfig(
+                    f"{path} was written by a newer gamekeeper (schema {data['schema']}, this one reads {SCHEMA})."
+                )
+            return _known(Run)(data)
+        except (orjson.JSONDecodeError, TypeError, AttributeError) as error:
             raise BadConfig(
-                f"{path} was written by a newer gamekeeper (schema {data['schema']}, this one reads {SCHEMA})."
-            )
-        return _known(Run)(data)
+                f"{path} is not the header of a run, or not a whole one ({error}). The audit's command, given again,"
+                " writes it anew; nothing finished is lost."
+            ) from error

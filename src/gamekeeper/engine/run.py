@@ -53,7 +53,7 @@ class Stage:
         """The target for one client; somebody else's API through the ledger, since every answer costs, whoever asks."""
         if not self.target.remote:
             return self.target.victim
-        recorded = Recorded(self.target.victim, self.ledger, f"{self.target.digest} | upstream", self.target.batch)
+        recorded = Recorded(self.target.victim, self.ledger, upstream(self.target), self.target.batch, costly=True)
         return RecordedModel(recorded, self.target.victim.task)
 
     @functools.cached_property
@@ -79,6 +79,11 @@ class Stage:
         shared = ood is not None and overlap(ood, self.target.pool.x) > 0
         same = shares_architecture(self.target, self.target.student)
         return ["leaked-test"] * leaked + ["leaked-queries"] * shared + ["same-architecture"] * same
+
+
+def upstream(target: Target) -> str:
+    """The ledger's scope of somebody else's API: what is in it was sent to that API."""
+    return f"{target.digest} | upstream"
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """What the user chose to attack: a target, with what he changed about it. Plain values; workers load their own."""
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ class Choice:
             student = parse_architecture(self.student, target.box.shape, target.victim.task.classes)
             target = replace(target, student=student)
         if self.price is not None:
-            if self.price < 0:
-                raise BadConfig(f"a price is money per query, at least 0. Got {self.price:g}.")
+            if not 0 <= self.price < math.inf:
+                raise BadConfig(f"a price is money per query: a finite number, at least 0. Got {self.price:g}.")
             target = replace(target, price=self.price)
         return target
 

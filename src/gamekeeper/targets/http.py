@@ -7,8 +7,9 @@ Binary      v2 speaks binary where the server's metadata (`GET /v2`) list the ex
             does not list it, MLServer speaks JSON only). It is never tried out: a refused trial might be charged.
 Retries     rate limits, the retry codes, connections that fail or break and time-outs are asked again after
             min(30, 0.5 x 2^i) seconds times a random fraction ("full jitter"), or after Retry-After if that is longer.
-            A request keeps its Idempotency-Key over its retries and over a restart. A target that ignores the key may
-            charge for a repeated request; gamekeeper counts an input once.
+            A request keeps its Idempotency-Key over its retries and, asked through the ledger, over a restart; the same
+            inputs asked another time have another key. A target that ignores the key may charge for a repeated
+            request; gamekeeper counts an input once.
 Secrets     headers hold `${NAME}`; the value is read from the environment when the oracle is made, lives in the HTTP
             client only, and is struck out of everything a server says before it is shown.
 """
@@ -22,10 +23,10 @@ import random
 import re
 import ssl
 import time
+import uuid
 import weakref
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -266,6 +267,9 @@ class HttpOracle:
     batch is how many inputs go into one request. Whoever wants every paid answer safe before the next request calls
     with at most that many; a longer batch is sent in order, and its answers are lost if a later request fails.
 
+    names are those of the questions, one an input (`ledger.Recorded` gives them): a request's Idempotency-Key is made of
+    its names and its body. Without them the key is random, and no more than the retries of one request share it.
+
     Raises BadQuery (input outside the box), BadConfig (the model takes something else), Unreachable, Malformed.
     """
 
@@ -302,28 +306,25 @@ class HttpOracle:
         self._random = random.Random(seed)  # noqa: S311 - spreads retries, guards nothing
         self._next = -math.inf
         self._slot: Slot | None = None
-        self._times: Counter[bytes] = Counter()
 
     def close(self) -> None:
         """Closes the connections; happens by itself when the oracle is dropped."""
         self._client.close()
 
-    def __call__(self, x: Batch, /) -> Tensor:
+    def __call__(self, x: Batch, names: Sequence[bytes] | None = None, /) -> Tensor:
         self.box.check(x)
-        parts = [self._ask(x[start : start + self.batch]) for start in range(0, len(x), self.batch)]
+        pieces = [slice(start, start + self.batch) for start in range(0, len(x), self.batch)]
+        parts = [self._ask(x[piece], None if names is None else names[piece]) for piece in pieces]
         if len({part.ndim for part in parts}) > 1:
             raise Malformed("the target answered some requests with labels and others with a number for every class.")
         return torch.cat(parts)
 
-    def _ask(self, x: Batch) -> Tensor:
+    def _ask(self, x: Batch, names: Sequence[bytes] | None) -> Tensor:
         """One request."""
         expected = Expected(len(x), self.classes, self.config.labels, self._quote)
         url, body, headers = self._encoded(x)
-        hashed = hashlib.blake2b(url.encode() + b"\n" + body.head + body.tail, digest_size=16)
-        asked = hashed.digest()
         # asking the same again is another question (a thief may average); asking it again after a failure is not
-        hashed.update(self._times[asked].to_bytes(8, "little"))
-        key = hashed.hexdigest()
+        key = uuid.uuid4().hex if names is None else idempotency_key(url, body, names)
         if self.config.protocol == "v2":
             body = body.named(key)
         if body.tail:
@@ -332,11 +333,9 @@ class HttpOracle:
         answer = self._exchange("POST", url, body.head + body.tail, headers)
         self._usable(answer, url)
         try:
-            decoded = self._decoded(answer, expected)
+            return self._decoded(answer, expected)
         except Malformed as error:
             raise Malformed(f"{shown(url)}: {error}") from None
-        self._times[asked] += 1
-        return decoded
 
     def _encoded(self, x: Batch) -> tuple[str, Body, dict[str, str]]:
         config, base = self.config, self.config.url.rstrip("/")
@@ -527,6 +526,12 @@ class HttpOracle:
         except orjson.JSONDecodeError:
             text = self._quote(body.decode(errors="replace"))
         return f"status {status}" + (f": {text.rstrip('.')}" if text else "")
+
+
+def idempotency_key(url: str, body: Body, names: Sequence[bytes]) -> str:
+    """The same for the same questions to the same place, in every process."""
+    parts = b"".join(names), url.encode() + b"\n" + body.head + body.tail
+    return hashlib.blake2b(b"".join(hashlib.blake2b(part).digest() for part in parts), digest_size=16).hexdigest()
 
 
 def shown(url: str) -> str:
