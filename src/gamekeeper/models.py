@@ -12,10 +12,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from gamekeeper.answers import Answers, Kind
 from gamekeeper.errors import BadConfig, Malformed
+from gamekeeper.explain import Explainer, Maps
 from gamekeeper.training.fit import image_memory
 from gamekeeper.types import Batch, Reply, Task
 
@@ -29,25 +31,38 @@ class TorchModel:
     """A network and what its outputs mean: logits, or probabilities where it ends in a softmax of its own.
 
     Answers are detached, float32 (float64 for float64 networks), in evaluation mode. Inputs are cast to the network's
-    own dtype: a thief may compute his in double, and an API takes what it takes.
+    own dtype: a thief may compute his in double, and an API takes what it takes. With an explainer each answer comes with
+    the map of its top class, `Reply.why`.
     """
 
     net: nn.Module
     task: Task
     answers: Kind = "logits"
+    explain: Explainer | None = None
 
     def __call__(self, x: Batch, /) -> Reply:
-        return Reply(Answers(self.answers, self.task.classes).posterior(self.logits(x), len(x)))
+        y = Answers(self.answers, self.task.classes).posterior(self.logits(x), len(x))
+        return Reply(y, None if self.explain is None else self.maps(x, y.argmax(1), self.explain))
 
     def logits(self, x: Batch) -> Tensor:
         """Network outputs (n, k) as they are, in chunks so that memory stays bounded."""
         self.net.eval()
-        first = next(self.net.parameters(), None)
-        x = x if first is None else x.to(first.dtype)
+        x = self.own_dtype(x)
         with torch.no_grad():
             if len(x) <= CHUNK:
                 return self.net(image_memory(x))
             return torch.cat([self.net(image_memory(part)) for part in x.split(CHUNK)])
+
+    def maps(self, x: Batch, top: Int[Tensor, " n"], explain: Explainer) -> Maps:
+        """Attribution maps of the classes `top`, detached, in chunks."""
+        self.net.eval()
+        parts = zip(self.own_dtype(x).split(CHUNK), top.split(CHUNK), strict=True)
+        return torch.cat([explain(self.net, image_memory(some), classes).detach() for some, classes in parts])
+
+    def own_dtype(self, x: Batch) -> Batch:
+        """x in the dtype of the network's weights."""
+        first = next(self.net.parameters(), None)
+        return x if first is None else x.to(first.dtype)
 
 
 @dataclass(frozen=True, eq=False)

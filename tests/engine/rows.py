@@ -25,7 +25,7 @@ def row(
         "defense": defense,
         "attack": attack,
         "querying": attack.split("+")[0],
-        "learner": "labels" if "labels" in attack else "soft",
+        "learner": next((each for each in ("labels", "partialbayes", "inverse") if each in attack), "soft"),
         "budget": budget,
         "seed": seed,
     }

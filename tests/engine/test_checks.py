@@ -32,6 +32,7 @@ def test_a_sound_run_raises_nothing():
         ("budget-flat", [row(budget=1000, accuracy=0.9), row(budget=2500, accuracy=0.901)]),
         ("single-seed", [row()]),
         ("no-adaptive-thief", [row("reverse_sigmoid")]),
+        ("no-adaptive-thief", [row("mad", kept_thief=0.5), row("mad", "knockoff+inverse", error="Unsuited: no")]),
         ("no-adaptive-thief", [row("mad", kept_thief=0.5), row("mad", "knockoff+labels", kept_thief=0.5)]),
     ],
 )
@@ -49,6 +50,8 @@ def test_flag_is_raised(name, rows):
         ("single-seed", [row(seed=0), row(seed=1)]),
         ("no-adaptive-thief", [row("label"), row("label", "knockoff+labels")]),
         ("no-adaptive-thief", [row("none")]),
+        ("no-adaptive-thief", [row("mad", kept_thief=0.5), row("mad", "knockoff+partialbayes", kept_thief=0.5)]),
+        ("no-adaptive-thief", [row("mad", kept_thief=0.5), row("mad", "knockoff+inverse", kept_thief=0.5)]),
     ],
 )
 def test_flag_is_not_raised(name, rows):

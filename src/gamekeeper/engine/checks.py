@@ -96,8 +96,8 @@ FLAGS: dict[str, Flag] = {
         ),
     )
 }
-RECOVERING: frozenset[str] = frozenset()
-"""Learners that undo a known defense. None yet: every defense that changes the thief's labels is flagged."""
+RECOVERING = frozenset({"partialbayes", "inverse"})
+"""Learners that are told the defense and undo it, as `Row.learner` names them."""
 
 
 def raised(rows: Iterable[Row]) -> dict[str, list[str]]:

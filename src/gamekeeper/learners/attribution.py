@@ -14,57 +14,21 @@ Keeps       no state: every budget and seed trains a student of its own
 """
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gamekeeper.architectures import fresh
 from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.explain import EXPLAINERS, ExplainerName, Maps
 from gamekeeper.learners.distil import normalised
 from gamekeeper.student import taught, train
 from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
 from gamekeeper.types import Batch, Knowledge, Model, Transfer
 
-ExplainerName = Literal["gradient", "gradient_x_input"]
-Maps = Float[Tensor, "n h w"]
-Explainer = Callable[[nn.Module, Batch, Int[Tensor, " n"]], Maps]
 SMALLEST = 1e-12
-
-
-def gradient(net: nn.Module, x: Batch, top: Int[Tensor, " n"]) -> Maps:
-    """d logit_top / dx, summed over channels; tables are maps of one row. Differentiable in the weights."""
-    return as_map(slope(net, x, top))
-
-
-def gradient_x_input(net: nn.Module, x: Batch, top: Int[Tensor, " n"]) -> Maps:
-    """x * d logit_top / dx, summed over channels; tables are maps of one row. Differentiable in the weights."""
-    return as_map(x * slope(net, x, top))
-
-
-EXPLAINERS: Mapping[ExplainerName, Explainer] = {
-    "gradient": gradient,
-    "gradient_x_input": gradient_x_input,
-}
-
-
-def slope(net: nn.Module, x: Batch, top: Int[Tensor, " n"]) -> Batch:
-    """d logit_top / dx with its graph, in evaluation mode: BatchNorm would otherwise mix the rows' maps."""
-    training = net.training
-    net.eval()
-    x = x.detach().requires_grad_()
-    with torch.enable_grad():
-        (found,) = torch.autograd.grad(net(x).gather(1, top[:, None]).sum(), x, create_graph=True)
-    net.train(training)
-    return found
-
-
-def as_map(attribution: Batch) -> Maps:
-    """Channels summed; a vector is a map of one row."""
-    return attribution.sum(1) if attribution.ndim == 4 else attribution.flatten(1)[:, None]
 
 
 def unit(maps: Maps) -> Maps:

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gamekeeper.architectures import fresh
-from gamekeeper.engine.checks import raised
+from gamekeeper.engine.checks import RECOVERING, raised
 from gamekeeper.engine.grid import Audit, Cell, expand, queries, weight
 from gamekeeper.engine.results import SCHEMA, Results, Row, Run
-from gamekeeper.engine.run import LEDGER, default_jobs
+from gamekeeper.engine.run import LEDGER, blank, default_jobs
 from gamekeeper.engine.run import run as run_cells
 from gamekeeper.engine.summary import summarise
 from gamekeeper.engine.thresholds import Threshold, breaches, parse_threshold
@@ -143,10 +143,15 @@ def header(audit: Audit, target: Target, cells: Sequence[Cell], arguments: Seque
         command="gamekeeper " + shlex.join(arguments),
         cells=[cell.id for cell in cells],
         target=facts(target),
-        assumptions=assumptions(target, cells[0].student),
+        assumptions=assumptions(target, cells[0].student, told(cells)),
         seeds=list(audit.seeds),
         budgets=sorted(set(audit.budgets)),
     )
+
+
+def told(cells: Sequence[Cell]) -> list[str]:
+    """The thieves who are told which defense they meet, as the user wrote them."""
+    return list(dict.fromkeys(cell.attack for cell in cells if blank(cell).learner in RECOVERING))
 
 
 def watch(

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,8 @@ def facts(target: Target) -> dict[str, Any]:
     }
 
 
-def assumptions(target: Target, student: Architecture) -> list[str]:
-    """What the thief was assumed to know, a sentence each."""
+def assumptions(target: Target, student: Architecture, told: Collection[str] = ()) -> list[str]:
+    """What the thief was assumed to know, a sentence each. `told`: the thieves who know the defense they meet."""
     same = shares_architecture(target, student)
     seeds = "no input of the victim's kind"
     if target.seeds is not None:
@@ -82,5 +83,8 @@ def assumptions(target: Target, student: Architecture) -> list[str]:
         network,
         "The thief starts with fresh weights for every budget and keeps the network of his last training step.",
         "The thief is one client and sees the answers only: no timing, no errors, no other user's traffic.",
-        "No thief in this run was told which defense stands before the model.",
+        "No thief in this run was told which defense stands before the model."
+        if not told
+        else f"Which defense stands before the model, and how strong, was told to {', '.join(told)} and to no other thief;"
+        " its seed or secret to none.",
     ]

@@ -1,0 +1,74 @@
+"""Attribution maps: exact on linear networks, row by row in evaluation mode, served with every answer that is sold so."""
+
+import pytest
+import torch
+from torch import nn
+
+from gamekeeper.architectures import LeNet, Mlp, ResNet, fresh
+from gamekeeper.explain import EXPLAINERS, as_map, gradient, gradient_x_input
+from gamekeeper.models import CHUNK, TorchModel
+from gamekeeper.tasks import Classify
+from gamekeeper.types import Box
+
+BOX = Box((12,))
+W = torch.randn(3, 12, generator=torch.Generator().manual_seed(2))
+
+
+def test_a_linear_victims_gradient_is_its_weights():
+    net = nn.Linear(12, 3, bias=False)
+    net.weight.data = W
+    x = BOX.uniform(5, 0)
+    top = torch.tensor([0, 1, 2, 1, 0])
+    assert torch.allclose(gradient(net, x, top), W[top][:, None])
+    assert torch.allclose(gradient_x_input(net, x, top).sum((1, 2)), (x * W[top]).sum(1))
+
+
+def test_the_class_named_is_explained_and_not_the_networks_own():
+    net = nn.Linear(12, 3, bias=False)
+    net.weight.data = W
+    x = BOX.uniform(20, 0)
+    wrong = (net(x).argmax(1) + 1) % 3
+    assert torch.allclose(gradient(net, x, wrong)[:, 0], W[wrong])
+
+
+def test_channels_are_summed_and_tables_are_one_row():
+    image = torch.arange(24.0).reshape(1, 2, 3, 4)
+    assert torch.equal(as_map(image), image[:, 0] + image[:, 1])
+    assert as_map(torch.zeros(5, 7)).shape == (5, 1, 7)
+
+
+def test_maps_are_made_in_evaluation_mode_and_the_mode_is_restored():
+    net = fresh(ResNet((1, 8, 8), 3, depth=8, width=4), 0).train()
+    x = torch.rand(4, 1, 8, 8)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    together = gradient(net, x, torch.zeros(4, dtype=torch.long))
+    assert net.training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    alone = torch.cat([gradient(net, one, torch.zeros(1, dtype=torch.long)) for one in x.split(1)])
+    assert torch.allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", list(EXPLAINERS))
+def test_a_network_serves_the_map_of_its_top_class_with_every_answer(name):
+    explain = EXPLAINERS[name]
+    for architecture, box in ((LeNet((1, 16, 16), 4, 16), Box((1, 16, 16))), (Mlp((12,), 4, (8,)), BOX)):
+        net, x = fresh(architecture, 0), box.uniform(5, 0)
+        plain = TorchModel(net, Classify(4))(x)
+        reply = TorchModel(net, Classify(4), explain=explain)(x)
+        assert plain.why is None
+        assert torch.equal(reply.y, plain.y)
+        assert not reply.why.requires_grad
+        assert torch.allclose(reply.why, explain(net, x, reply.y.argmax(1)), atol=1e-6)
+    assert all(weight.grad is None for weight in net.parameters())
+
+
+def test_maps_of_more_than_one_chunk_are_those_of_each_row():
+    net, x = fresh(Mlp((12,), 3, (8,)), 0), BOX.uniform(CHUNK + 3, 0)
+    sold = TorchModel(net, Classify(3), explain=gradient)
+    assert torch.allclose(sold(x).why[-4:], sold(x[-4:]).why, atol=1e-6)
+
+
+def test_inputs_in_double_are_explained_in_the_networks_own_dtype():
+    net, x = fresh(Mlp((12,), 3, (8,)), 0), BOX.uniform(4, 0)
+    sold = TorchModel(net, Classify(3), explain=gradient)
+    assert torch.equal(sold(x.double()).why, sold(x).why)
