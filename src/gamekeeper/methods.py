@@ -1,15 +1,22 @@
 """Every method by name: one literal dictionary per kind, the only lists of methods there are.
 
 A method is written `name:parameter=value,parameter=value`; parameters are the fields of its recipe, and for a learner
-those of its training: `soft:optimiser=adam,rate=0.001`. Methods that work one after the other are joined with `+`: `knockoff+labels` asks as Knockoff does and learns from labels only,
-`mad:eps=0.5+round:decimals=2` poisons first and rounds then.
+those of its training: `soft:optimiser=adam,rate=0.001`. Methods that work one after the other are joined with `+`:
+`knockoff+labels` asks as Knockoff does and learns from labels only, `mad:eps=0.5+round:decimals=2` poisons first and
+rounds then. A thief may train another network than the target's own student: `knockoff+labels@resnet:depth=8`.
+
+A name with a dot is somebody's own class, `package.module.Class`, imported as it stands: a thief or a defense of the
+user's takes part in a grid like any other.
 """
 
+import importlib
 import inspect
 import re
+import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
@@ -37,14 +44,14 @@ from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
 from gamekeeper.defenses.truncate import Label, Round, TopK
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.attribution import Attribution
-from gamekeeper.learners.distil import Labels, Sharpened, Soft
+from gamekeeper.learners.distil import Labels, Sharpened, Shuffled, Soft
 from gamekeeper.learners.inverse import Inverse
 from gamekeeper.learners.linear_map import Tempered, Unmixed
 from gamekeeper.learners.partial_bayes import PartialBayes
 from gamekeeper.learners.robust import Gce, SmallLoss, Smoothed
 from gamekeeper.learners.semi_supervised import S4L, FixMatch
 from gamekeeper.training.fit import Fit
-from gamekeeper.types import Architecture, Attack, Defense, Learner, Querying
+from gamekeeper.types import Architecture, Attack, Defense, Learner, Querying, Transfer
 
 QUERYINGS: Mapping[str, type] = {
     "knockoff": Knockoff,
@@ -76,6 +83,7 @@ LEARNERS: Mapping[str, type] = {
     "soft": Soft,
     "labels": Labels,
     "sharpened": Sharpened,
+    "shuffled": Shuffled,
     "smoothed": Smoothed,
     "gce": Gce,
     "small_loss": SmallLoss,
@@ -126,23 +134,35 @@ class World:
     classes: int
 
 
+def parse_thief(text: str, world: World) -> tuple[Attack, Architecture | None]:
+    """`knockoff+labels@resnet:depth=8` -> the attack, and the network the thief trains (None: the target's student)."""
+    attack, at, network = text.partition("@")
+    student = cast(Architecture, build(network, ARCHITECTURES, "architecture", world)) if at else None
+    return parse_attack(attack, world), student
+
+
 def parse_attack(text: str, world: World) -> Attack:
     """`knockoff+averaged:n=3+labels` -> Theft; `equation_solving` -> an exact attack, which stands alone.
 
     Parts after the querying may come in any order; the learner defaults to soft.
     """
     name, *rest = (part.strip() for part in ALIASES.get(text.strip(), text).split("+"))
-    if name.partition(":")[0] in EXACT:
+    first = build(name, {**QUERYINGS, **EXACT}, "attack", world)
+    if not asks(first):
         if rest:
             raise BadConfig(f"{name} is an attack of its own and takes no learner or wrapper; got '{text}'.")
-        return cast(Attack, build(name, EXACT, "attack", world))
-    querying = cast(Querying, build(name, QUERYINGS, "attack", world))
+        return cast(Attack, first)
     parts = [build(part, {**WRAPPERS, **LEARNERS}, "learner or wrapper", world) for part in rest]
-    learners = [cast(Learner, part) for part in parts if type(part) in LEARNERS.values()]
+    wrappers = tuple(part for part in parts if isinstance(part, Wrapper))
+    learners = [cast(Learner, part) for part in parts if not isinstance(part, Wrapper)]
     if len(learners) > 1:
         raise BadConfig(f"a thief learns in one way; '{text}' names {len(learners)} learners.")
-    wrappers = tuple(cast(Wrapper, part) for part in parts if type(part) in WRAPPERS.values())
-    return Theft(querying, learners[0] if learners else Soft(), wrappers)
+    return Theft(cast(Querying, first), learners[0] if learners else Soft(), wrappers)
+
+
+def asks(recipe: object) -> bool:
+    """Whether it is a way of asking, which returns a Transfer; a whole attack returns a Model."""
+    return get_type_hints(type(recipe).__call__).get("return") is Transfer
 
 
 def parse_defense(text: str, world: World) -> tuple[Defense, ...]:
@@ -160,11 +180,11 @@ def parse_architecture(text: str, shape: Shape, classes: int) -> Architecture:
 def build(text: str, names: Mapping[str, type], kind: str, world: World) -> object:
     """One recipe from its name and parameters. Raises BadConfig naming what is allowed."""
     name, _, rest = text.strip().partition(":")
-    if name not in names:
+    if name not in names and "." not in name:
         near = get_close_matches(name, names, 1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise BadConfig(f"there is no {kind} '{name}'.{hint} Known: {', '.join(sorted(names))}.")
-    recipe = names[name]
+    recipe = names[name] if name in names else imported(name)
     own, training = settable(recipe), schooling(recipe)
     allowed = {**own, **training}
     values: dict[str, Any] = {}
@@ -180,6 +200,29 @@ def build(text: str, names: Mapping[str, type], kind: str, world: World) -> obje
     if kind == "architecture":
         chosen |= {"shape": world.shape, "classes": world.classes}
     return recipe(**chosen)
+
+
+def imported(name: str) -> type:
+    """The user's class of that name, from a module that can be imported here. Raises BadConfig."""
+    module, _, attribute = name.rpartition(".")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BadConfig(
+            f"'{name}' could not be imported: {error}. A method of your own is written package.module.Class; its module must"
+            " lie in this folder or be installed."
+        ) from error
+    if not (isinstance(found, type) and is_dataclass(found)):
+        raise BadConfig(f"'{name}' must be a dataclass, a recipe of plain values; it is {found!r}.")
+    return found
+
+
+def foreign(text: str) -> bool:
+    """Whether a method's text names somebody's own class, whose import runs code."""
+    return any("." in part.strip().partition(":")[0] for part in re.split(r"[+@]", text))
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,9 @@ def test_no_label_floor_without_a_label_thief():
 @pytest.mark.parametrize(("worst", "eta"), [(0.95, 0.0), (0.90, 0.5), (0.85, 1.0), (0.75, 2.0)])
 def test_eta_is_the_way_from_the_soft_thief_to_the_floor(worst: float, eta: float):
     found = line(grid(none=(0.95, 0.85), poison=(worst, 0.5)), "poison").eta
-    assert found == pytest.approx(eta)
+    assert found is not None
+    assert found.value == pytest.approx(eta)
+    assert found.low < found.value < found.high
 
 
 def test_eta_is_none_within_the_noise():

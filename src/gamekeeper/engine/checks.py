@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import TypeVar
 
+from gamekeeper.engine.bootstrap import Replicates, Values, verdict
 from gamekeeper.engine.results import Row
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
 CHANCE_MARGIN = 0.3
+POINT = 0.01
 UTILITY_LOSS = 0.01
 FLAT = 0.005
 
@@ -94,10 +96,40 @@ FLAGS: dict[str, Flag] = {
             "The clone's accuracy is a lower bound of what a thief who knows the defense gets.",
             "Add such a thief before you trust the number.",
         ),
+        Flag(
+            "labels-beat-undefended",
+            "with no defense, a thief who looks at labels only is more than one point better than the soft thief.",
+            "The soft thief is broken or badly trained here: probabilities hold more than labels do.",
+            "Give him more training or another student before you quote his number; the strongest thief's stands.",
+        ),
+        Flag(
+            "control-learns",
+            "a clone of shuffled answers is clearly better than the most frequent class.",
+            "Something besides the answers reaches the clone: every accuracy here may be too high.",
+            "Do not use the run; look for test inputs or labels in the pool, and report it.",
+        ),
+        Flag(
+            "below-floor",
+            "a defense changed no label on the thief's queries, and yet the strongest thief is clearly below the label floor.",
+            "That cannot be: the label-learning thief's answers are the undefended ones.",
+            "Give both defenses the same thieves; if they have, report it.",
+        ),
+        Flag(
+            "helps-thief",
+            "the strongest thief is clearly better against the defense than against none.",
+            "The defense gives something away, or luck does.",
+            "Give more seeds; if it stays, do not use the defense.",
+        ),
     )
 }
 RECOVERING = frozenset({"partialbayes", "inverse"})
 """Learners that are told the defense and undo it, as `Row.learner` names them."""
+
+
+LABEL_READERS = frozenset({"labels", "gce", "smallloss", "smoothed", "fixmatch", "s4l"})
+"""Learners that look at the top class only; the last two unless told `answers=soft`."""
+CONTROLS = frozenset({"shuffled"})
+"""Learners that must fail."""
 
 
 def raised(rows: Iterable[Row]) -> dict[str, list[str]]:
@@ -106,14 +138,42 @@ def raised(rows: Iterable[Row]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for row in done:
         found[row.cell] |= set(row.flags) | single(row)
+    undefended = [row for row in done if row.defense == "none"]
     for group in grouped(done, lambda row: row.defense).values():
-        flags = group_flags(group)
+        flags = group_flags(group) | compared_flags(group, undefended)
         for row in group:
             found[row.cell] |= flags
-    if weak([row for row in done if row.defense == "none"]):
-        for row in done:
-            found[row.cell].add("weak-thief")
+    for row in done if weak(undefended) else []:
+        found[row.cell].add("weak-thief")
+    for row in done if control_learns(undefended) else []:
+        found[row.cell].add("control-learns")
     return {row.cell: [name for name in FLAGS if name in found[row.cell]] for row in done}
+
+
+def soft_thief(row: Row) -> bool:
+    """The thief who asks plainly, learns from the whole answer and trains the target's own student: `knockoff`."""
+    return row.learner == "soft" and len(parts(row.attack) - {"soft"}) == 1 and "@" not in row.attack
+
+
+def label_thief(row: Row) -> bool:
+    """His twin who looks at the top class only."""
+    plain = row.learner == "labels" or "labels_only" in parts(row.attack)
+    return plain and row.querying == "knockoff" and "@" not in row.attack
+
+
+def reads_labels_only(row: Row) -> bool:
+    """A thief who uses the top class alone, by his learner or by a wrapper round the meter."""
+    told = row.learner in LABEL_READERS and "answers=soft" not in row.attack
+    return told or "labels_only" in parts(row.attack)
+
+
+def control(row: Row) -> bool:
+    return row.learner in CONTROLS
+
+
+def parts(attack: str) -> set[str]:
+    """`knockoff+averaged:n=3+labels@resnet` -> {"knockoff", "averaged", "labels"}."""
+    return {part.partition(":")[0].strip() for part in attack.partition("@")[0].split("+")}
 
 
 def single(row: Row) -> set[str]:
@@ -127,24 +187,65 @@ def single(row: Row) -> set[str]:
 
 def group_flags(rows: list[Row]) -> set[str]:
     """Flags of all thieves against one defense."""
+    thieves = [row for row in rows if not control(row)]
     flags: set[str] = set()
     if len({row.seed for row in rows}) == 1:
         flags.add("single-seed")
-    largest = [row for row in rows if row.budget == max(row.budget for row in rows)]
-    if labels_win(largest):
+    if labels_win(at_largest(thieves), 0.0):
         flags.add("labels-beat-posteriors")
-    if flat(rows):
+    if thieves and flat(thieves):
         flags.add("budget-flat")
-    if rows[0].defense != "none" and not adaptive(rows):
+    if rows[0].defense != "none" and not adaptive(thieves):
         flags.add("no-adaptive-thief")
     return flags
 
 
-def labels_win(rows: list[Row]) -> bool:
-    """Beyond the interval: the better thief's lower end above the other's upper end."""
-    soft = [row.clone.accuracy for row in rows if row.learner == "soft" and row.attack == row.querying and row.clone]
-    labels = [row.clone.accuracy for row in rows if row.learner == "labels" and row.clone]
-    return bool(soft and labels) and mean(a.low for a in labels) > mean(a.high for a in soft)
+def compared_flags(rows: list[Row], undefended: list[Row]) -> set[str]:
+    """Flags of one defense's thieves beside those who met none: what cannot be, or should not."""
+    here, free = (at_largest([row for row in some if not control(row)]) for some in (rows, undefended))
+    if not here or not free or here[0].budget != free[0].budget:
+        return set()
+    if rows[0].defense == "none":
+        return {"labels-beat-undefended"} if labels_win(free, POINT) else set()
+    flags: set[str] = set()
+    floor = [row for row in free if reads_labels_only(row)]
+    kept = all(row.utility is None or row.utility.top1_kept_thief in (None, 1.0) for row in here)
+    if floor and kept and verdict(apart(leader(here), leader(floor))) == "lower":
+        flags.add("below-floor")
+    if verdict(apart(leader(here), leader(free))) == "higher":
+        flags.add("helps-thief")
+    return flags
+
+
+def control_learns(undefended: list[Row]) -> bool:
+    """The control's interval lies above the most frequent class, a point spared."""
+    rows = at_largest([row for row in undefended if control(row)])
+    known = [(row.clone.accuracy.low, row.chance) for row in rows if row.clone and row.chance is not None]
+    return bool(known) and mean(low for low, _ in known) > mean(chance for _, chance in known) + POINT
+
+
+def at_largest(rows: list[Row]) -> list[Row]:
+    """Those of the largest budget."""
+    return [row for row in rows if row.budget == max(row.budget for row in rows)]
+
+
+def leader(rows: Iterable[Row]) -> list[Row]:
+    """The rows of the thief with the highest mean accuracy over seeds."""
+    groups = grouped((row for row in rows if row.clone), lambda row: row.attack).values()
+    return max(groups, key=lambda group: mean(map(accuracy, group)))
+
+
+def apart(rows: list[Row], others: list[Row]) -> Values:
+    """Replicates of the difference of two thieves' mean accuracies, paired by test input and seed."""
+    assert rows[0].clone is not None
+    draws = Replicates(rows[0].clone.accuracy.n, tuple(sorted({row.seed for row in (*rows, *others)})))
+    return draws.accuracy(rows) - draws.accuracy(others)
+
+
+def labels_win(rows: list[Row], margin: float) -> bool:
+    """Whether plainly learning from labels beats the soft thief by more than `margin`, beyond the noise."""
+    soft, labels = ([row for row in rows if row.clone and of(row)] for of in (soft_thief, label_thief))
+    return bool(soft and labels) and verdict(apart(leader(labels), soft) - margin) == "higher"
 
 
 def flat(rows: list[Row]) -> bool:
@@ -157,14 +258,11 @@ def flat(rows: list[Row]) -> bool:
 
 def adaptive(rows: list[Row]) -> bool:
     kept = all(row.utility is None or row.utility.top1_kept_thief in (None, 1.0) for row in rows)
-    learners = {row.learner for row in rows}
-    return "labels" in learners if kept else bool(learners & RECOVERING)
+    return any(map(reads_labels_only, rows)) if kept else any(row.learner in RECOVERING for row in rows)
 
 
 def weak(undefended: list[Row]) -> bool:
-    if not undefended:
-        return False
-    largest = [row for row in undefended if row.budget == max(row.budget for row in undefended)]
+    largest = at_largest([row for row in undefended if not control(row)])
     victims = [row.victim.accuracy.value for row in largest if row.victim]
     chances = [row.chance for row in largest if row.chance is not None]
     if not chances:

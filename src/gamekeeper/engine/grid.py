@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.attacks.wrappers import Averaged
+from gamekeeper.engine.ensemble import thieves
 from gamekeeper.errors import BadConfig
-from gamekeeper.methods import World, parse_attack, parse_defense
+from gamekeeper.methods import World, parse_defense, parse_thief
 from gamekeeper.targets.choice import Choice
 from gamekeeper.targets.target import Target
 from gamekeeper.types import Architecture, Attack, Defense
@@ -22,6 +23,18 @@ REPEATED = 64
 """Test inputs the judge asks twice."""
 UNIFORM, UNIFORM_IMAGES = 10_000, 2_000
 """How many uniform inputs a copy is judged on by default: Tramer's number, and fewer where a network sees images."""
+EFFORT = {
+    "FixMatch": 6.0,
+    "S4L": 5.0,
+    "SmallLoss": 2.3,
+    "Tempered": 2.3,
+    "PartialBayes": 1.3,
+    "Inverse": 1.3,
+    "ActiveThief": 3.0,
+}
+"""What a learner or a way of asking costs, roughly, in trainings of a soft thief: for the estimate of time only."""
+RUN_UP = 1 / 3
+"""A rehearsal's share of a whole training."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class Cell:
     target     what the user chose; digest is that of what it held
     defense    as written by the user, and the recipes it stands for; attack and thief likewise
     uniform    how many uniform inputs fidelity is measured on as well; 0: none
+    rehearsed  whether the thief tries his learner on 90 % of the answers first (see `run.rehearse`)
     """
 
     target: Choice
@@ -43,10 +57,12 @@ class Cell:
     budget: int
     seed: int
     uniform: int
+    rehearsed: bool = False
 
     @property
     def id(self) -> str:
         recipe = (self.digest, self.defenses, self.thief, self.student, self.budget, self.seed, self.uniform)
+        recipe += ("rehearsed",) if self.rehearsed else ()
         return hashlib.sha256(repr((__version__, recipe)).encode()).hexdigest()[:16]
 
     @property
@@ -83,26 +99,32 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
             f" {max(audit.budgets):,} queries. Lower --budget or give a larger --pool."
         )
     world = World(target.box.shape, target.victim.task.classes)
-    thieves = {text: parse_attack(text, world) for text in audit.attacks}
+    taking_part = thieves(audit.attacks, target)
+    parsed = {text: parse_thief(text, world) for text in (*taking_part.attacks, *taking_part.controls)}
     chains = {text: parse_defense(text, world) for text in audit.defenses}
     usual = UNIFORM if len(target.box.shape) == 1 else UNIFORM_IMAGES
     uniform = 0 if target.remote else usual if audit.uniform is None else audit.uniform
     cells = [
-        Cell(audit.target, target.digest, defense, chain, attack, thief, target.student, budget, seed, uniform)
+        Cell(
+            audit.target, target.digest, defense, chain, attack, thief, student or target.student, budget, seed, uniform,
+            taking_part.rehearsed and attack not in taking_part.controls and isinstance(thief, Theft),
+        )
         for budget in sorted(set(audit.budgets))
         for seed in audit.seeds
         for defense, chain in chains.items()
-        for attack, thief in thieves.items()
-    ]
+        for attack, (thief, student) in parsed.items()
+        if not chain or attack not in taking_part.controls
+    ]  # fmt: skip
     return list({cell.id: cell for cell in cells}.values())
 
 
 def weight(cell: Cell) -> float:
-    """Rough cost of a cell, for the progress bar's ETA: training time grows with the budget, with a floor."""
+    """Rough cost of a cell in answers learnt from, for the progress bar's ETA; small budgets have a floor."""
     if not isinstance(cell.thief, Theft):
         return 640.0
     repeats = math.prod(wrapper.n for wrapper in cell.thief.wrappers if isinstance(wrapper, Averaged))
-    return max(cell.budget / repeats, 640.0)
+    often = EFFORT.get(type(cell.thief.learner).__name__, 1.0) + EFFORT.get(type(cell.thief.querying).__name__, 0.0)
+    return max(cell.budget / repeats, 640.0) * often * (1 + RUN_UP if cell.rehearsed else 1.0)
 
 
 def queries(cells: Sequence[Cell], target: Target) -> int:

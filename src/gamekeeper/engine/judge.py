@@ -18,6 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gamekeeper.engine.bootstrap import packed
 from gamekeeper.engine.grid import REPEATED
 from gamekeeper.engine.results import Clone, Utility, Victim
 from gamekeeper.metrics import Rate, average, ece, ratio, wilson
@@ -82,6 +83,7 @@ class Bench:
             fidelity_uniform=None,
             tv=average(variation(answers, self.clean)) if whole else None,
             accuracy_ratio=ratio(right, task.right(self.clean, self.truth)),
+            right=packed(right.tolist()),
         )
         if not self.uniform:
             return measured

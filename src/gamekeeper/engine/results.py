@@ -30,6 +30,8 @@ class Clone:
                       victim publishes no whole posteriors, or from before it was measured
     tv_uniform        the same on uniform inputs
     accuracy_ratio    accuracy over the victim's, on the same test set; may exceed 1
+    right             whether the top class is the true one, of every test input (`bootstrap.packed`), so that differences
+                      between thieves can be told apart pair by pair; None in rows of an older version
     """
 
     accuracy: Rate
@@ -38,6 +40,7 @@ class Clone:
     tv: Rate | None = None
     tv_uniform: Rate | None = None
     accuracy_ratio: Rate | None = None
+    right: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ class Row:
     attack is the full thief (`knockoff+labels`), querying and learner its parts; queries is what the thief spent
     under his budget, paid the inputs that were newly charged (the rest came from the ledger); price is in money;
     chance is the share of the test set's most frequent class; paper a published figure to set beside, where one is named.
+    held_out: how often a rehearsal on 90 % of the answers foretold the top class of the others; what a thief chooses by
+    who knows no truth. None where nothing was rehearsed.
     """
 
     cell: str
@@ -107,6 +112,7 @@ class Row:
     flags: list[str] = field(default_factory=list[str])
     chance: float | None = None
     paper: float | None = None
+    held_out: Rate | None = None
     error: str | None = None
 
 
@@ -138,6 +144,7 @@ def to_line(row: Row) -> bytes:
 def from_json(data: dict[str, Any]) -> Row:
     """A row from its JSON object; keys this version does not know are ignored, at every depth."""
     nested = {"victim": _rates(Victim), "clone": _rates(Clone), "utility": _known(Utility), "seconds": _known(Seconds)}
+    nested["held_out"] = _known(Rate)
     values = {k: nested[k](v) if k in nested and v is not None else v for k, v in data.items()}
     return _known(Row)(values)
 

@@ -2,17 +2,22 @@
 
 Pure functions of the run's header and its rows. Failed and missing cells are counted and handed on, never dropped.
 
-Several seeds: every rate is a mean over seeds with the interval of `metrics.over_seeds`; for clones the spread over
-seeds is pooled over the thieves and budgets of one defense, so that two seeds are enough to estimate it.
+Several seeds: every rate is a mean over seeds with the interval of `metrics.over_seeds`; the spread over seeds is pooled
+over the thieves of one defense at one budget, so that two seeds are enough to estimate it. Differences (eta, change) are judged by the paired bootstrap of `bootstrap.py`, which shares its
+draws over all rows of a run.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 
-from gamekeeper.engine.checks import grouped, raised
+import numpy as np
+
+from gamekeeper.engine.bootstrap import Replicates, Values, interval, verdict
+from gamekeeper.engine.checks import control, grouped, raised, reads_labels_only, soft_thief
 from gamekeeper.engine.results import Row, Run
-from gamekeeper.metrics import Crossing, Rate, crossing, over_seeds, spread
+from gamekeeper.metrics import Crossing, Rate, Spread, crossing, over_seeds, spread
 
 LEVELS = (0.8, 0.9, 0.95)
 """Shares of the victim's accuracy whose price is reported."""
@@ -21,7 +26,10 @@ UNDEFENDED = "none"
 
 @dataclass(frozen=True)
 class Stolen:
-    """What one thief got from one defense at one budget, over seeds. queries is the mean number spent."""
+    """What one thief got from one defense at one budget, over seeds. queries is the mean number spent.
+
+    values  its mean accuracy in every replicate of the bootstrap
+    """
 
     attack: str
     budget: int
@@ -29,6 +37,16 @@ class Stolen:
     accuracy: Rate
     fidelity: Rate
     seeds: int
+    values: Values = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Eta:
+    """(best undefended - best defended) / (best undefended - label floor), with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -66,11 +84,12 @@ class Line:
 
     thieves    measured thieves, strongest first; missing names those without a measurement at this budget
     soft       the thief who asks plainly and learns from the whole answer
+    blind      the thief who chooses among the learners by what a rehearsal foretold, without the truth; None: no rehearsals
     worst      the strongest thief
     curve      the strongest thief at each budget, by queries
-    eta        (soft undefended - worst) / (soft undefended - label floor); None if it cannot be told from noise
+    eta        how much of the way to the label floor the defense goes; None if it cannot be told from noise
     eta_why    why eta is None, in words
-    change     "lower", "higher" or "same": worst against the strongest undefended thief; same if intervals overlap
+    change     "lower", "higher" or "same": worst against the strongest undefended thief; same within the noise
     flags      raised on this defense's cells, but not on every cell of the run
     """
 
@@ -78,10 +97,11 @@ class Line:
     thieves: tuple[Stolen, ...]
     missing: tuple[str, ...]
     soft: Stolen | None
+    blind: Stolen | None
     worst: Stolen | None
     curve: tuple[Stolen, ...]
     prices: tuple[Price, ...]
-    eta: float | None
+    eta: Eta | None
     eta_why: str
     change: str | None
     kept: Kept | None
@@ -96,6 +116,7 @@ class Summary:
     budget     that of the table: the largest with a measurement of every thief and defense, else the largest measured
     price      money per query; 0 if none was stated
     floor      the strongest undefended thief who learns from labels alone, at `budget`
+    control    the clone of shuffled answers, at `budget`; None where none was made
     flags      raised on every measured cell
     lines      the undefended one first, then the defenses in order of appearance
     """
@@ -106,6 +127,7 @@ class Summary:
     attacks: tuple[str, ...]
     seeds: tuple[int, ...]
     floor: Stolen | None
+    control: Stolen | None
     lines: tuple[Line, ...]
     flags: tuple[str, ...]
     cells: int
@@ -125,39 +147,48 @@ class Summary:
 class Baseline:
     """What every defense is compared with: the thieves who met none, at the summary's budget."""
 
-    soft: Stolen | None
     worst: Stolen | None
     floor: Stolen | None
 
 
 def summarise(run: Run, rows: Sequence[Row]) -> Summary:
     """`rows` are the run's, at most one a cell, as `Results.read` gives them."""
-    measured = [row for row in rows if row.error is None and row.clone]
-    budget = common_budget(rows, measured)
-    attacks = unique(row.attack for row in rows)
+    everybody = [row for row in rows if row.error is None and row.clone]
+    flags = raised(everybody)
+    thieves = [row for row in rows if not control(row)]
+    measured = [row for row in everybody if not control(row)]
+    budget = common_budget(thieves, measured)
+    attacks = unique(row.attack for row in thieves)
     victims = [row.victim.accuracy for row in measured if row.victim]
-    victim = victims[0] if victims else None
-    against = baseline([row for row in measured if row.defense == UNDEFENDED], budget)
-    flags = raised(measured)
+    draws = replicates(everybody)
+    against = baseline([row for row in measured if row.defense == UNDEFENDED], budget, draws)
     everywhere = tuple(name for name in unique_in(flags.values()) if all(name in names for names in flags.values()))
     lines: list[Line] = []
-    for defense in unique(row.defense for row in rows):
+    for defense in unique(row.defense for row in thieves):
         own = [row for row in measured if row.defense == defense]
         special = tuple(name for name in unique_in(flags[row.cell] for row in own) if name not in everywhere)
-        lines.append(line(defense, own, budget, attacks, victim, against, special))
+        lines.append(line(defense, own, budget, attacks, victims[0] if victims else None, against, draws, special))
+    controls = [s for s in stolen([row for row in everybody if control(row)], draws) if s.budget == budget]
     return Summary(
-        victim=victim,
+        victim=victims[0] if victims else None,
         budget=budget,
         price=max((row.price / row.queries for row in measured if row.queries), default=0.0),
         attacks=attacks,
         seeds=tuple(sorted({row.seed for row in rows})),
         floor=against.floor,
+        control=strongest(controls),
         lines=tuple(sorted(lines, key=lambda one: one.defense != UNDEFENDED)),
         flags=everywhere,
         cells=len(run.cells),
         done=len(rows),
         failed=tuple(row for row in rows if row.error is not None),
     )
+
+
+def replicates(rows: Sequence[Row]) -> Replicates:
+    """The draws that all differences of a run share."""
+    n = max((row.clone.accuracy.n for row in rows if row.clone), default=1)
+    return Replicates(n, tuple(sorted({row.seed for row in rows})))
 
 
 def common_budget(rows: Sequence[Row], measured: Sequence[Row]) -> int | None:
@@ -175,10 +206,11 @@ def line(
     attacks: Sequence[str],
     victim: Rate | None,
     against: Baseline,
+    draws: Replicates,
     flags: tuple[str, ...],
 ) -> Line:
     """The line of one defense from its measured rows."""
-    everything = stolen(rows)
+    everything = stolen(rows, draws)
     here = sorted((s for s in everything if s.budget == budget), key=lambda s: -s.accuracy.value)
     worst = strongest(here)
     curve = worst_curve(everything)
@@ -189,64 +221,80 @@ def line(
         defense=defense,
         thieves=tuple(here),
         missing=tuple(attack for attack in attacks if attack not in {s.attack for s in here}),
-        soft=soft_thief(here, rows),
+        soft=strongest(among(here, rows, soft_thief)),
+        blind=blind_choice([row for row in rows if row.budget == budget], draws),
         worst=worst,
         curve=curve,
         prices=prices(curve, victim.value) if victim and curve else (),
         eta=eta,
         eta_why=eta_why,
-        change=change(worst, against.worst) if worst and against.worst else None,
+        change=verdict(worst.values - against.worst.values) if worst and against.worst else None,
         kept=kept([row for row in rows if row.budget == budget]),
         flags=flags,
     )
 
 
-def stolen(rows: Sequence[Row]) -> list[Stolen]:
+def stolen(rows: Sequence[Row], draws: Replicates) -> list[Stolen]:
     """Measured rows of one defense, gathered over seeds; small budgets first, thieves in order of appearance."""
-    groups = grouped(rows, lambda row: (row.budget, row.attack))
-    accuracies = {key: [row.clone.accuracy for row in group if row.clone] for key, group in groups.items()}
-    fidelities = {key: [row.clone.fidelity for row in group if row.clone] for key, group in groups.items()}
-    accuracy = spread([[rate.value for rate in rates] for rates in accuracies.values()])
-    fidelity = spread([[rate.value for rate in rates] for rates in fidelities.values()])
-    return [
-        Stolen(
-            attack=key[1],
-            budget=key[0],
-            queries=fmean(row.queries for row in groups[key]),
-            accuracy=over_seeds(accuracies[key], accuracy),
-            fidelity=over_seeds(fidelities[key], fidelity),
-            seeds=len(groups[key]),
-        )
-        for key in sorted(groups, key=lambda key: key[0])
-    ]
+    found: list[Stolen] = []
+    for _, here in sorted(grouped(rows, lambda row: row.budget).items()):
+        spreads = seed_spread(here)
+        groups = grouped(here, lambda row: row.attack)
+        found += [gathered(name, group, draws, *spreads) for name, group in groups.items()]
+    return found
 
 
-def baseline(rows: Sequence[Row], budget: int | None) -> Baseline:
+def seed_spread(rows: Sequence[Row]) -> tuple[Spread, Spread]:
+    """Of accuracy and of fidelity, pooled over thieves; the rows share defense and budget."""
+    groups = [[row.clone for row in group if row.clone] for group in grouped(rows, lambda row: row.attack).values()]
+    return (
+        spread([[clone.accuracy.value for clone in group] for group in groups]),
+        spread([[clone.fidelity.value for clone in group] for group in groups]),
+    )
+
+
+def gathered(name: str, rows: Sequence[Row], draws: Replicates, accuracy: Spread, fidelity: Spread) -> Stolen:
+    """Rows that differ in the seed, as one."""
+    return Stolen(
+        attack=name,
+        budget=rows[0].budget,
+        queries=fmean(row.queries for row in rows),
+        accuracy=over_seeds([row.clone.accuracy for row in rows if row.clone], accuracy),
+        fidelity=over_seeds([row.clone.fidelity for row in rows if row.clone], fidelity),
+        seeds=len(rows),
+        values=draws.accuracy(rows),
+    )
+
+
+def blind_choice(rows: Sequence[Row], draws: Replicates) -> Stolen | None:
+    """For each seed the clone whose rehearsal foretold held-out answers best, among thieves who share their questions.
+
+    It is named after the thief chosen most often.
+    """
+    rehearsed = [(row, row.held_out.value) for row in rows if row.held_out and row.querying == "knockoff"]
+    if not rehearsed:
+        return None
+    seeds = grouped(rehearsed, lambda pair: pair[0].seed).values()
+    chosen = [max(group, key=lambda pair: pair[1])[0] for group in seeds]
+    name = Counter(row.attack for row in chosen).most_common(1)[0][0]
+    return gathered(name, chosen, draws, *seed_spread(rows))
+
+
+def baseline(rows: Sequence[Row], budget: int | None, draws: Replicates) -> Baseline:
     """From the measured rows without a defense."""
-    here = [s for s in stolen(rows) if s.budget == budget]
-    labels = label_thieves(rows)
-    return Baseline(soft_thief(here, rows), strongest(here), strongest([s for s in here if s.attack in labels]))
+    here = [one for one in stolen(rows, draws) if one.budget == budget]
+    return Baseline(strongest(here), strongest(among(here, rows, reads_labels_only)))
+
+
+def among(thieves: Iterable[Stolen], rows: Iterable[Row], which: Callable[[Row], bool]) -> list[Stolen]:
+    """Those of the thieves that `which` says yes to."""
+    names = {row.attack for row in rows if which(row)}
+    return [one for one in thieves if one.attack in names]
 
 
 def strongest(thieves: Iterable[Stolen]) -> Stolen | None:
     """The highest mean clone accuracy; the first of equals."""
     return max(thieves, key=lambda s: s.accuracy.value, default=None)
-
-
-def soft_thief(thieves: Iterable[Stolen], rows: Iterable[Row]) -> Stolen | None:
-    """The thief who asks plainly and learns from the whole answer: `knockoff`."""
-    plain = {row.attack for row in rows if row.learner == "soft" and len(parts(row.attack) - {"soft"}) == 1}
-    return next((s for s in thieves if s.attack in plain), None)
-
-
-def label_thieves(rows: Iterable[Row]) -> set[str]:
-    """Attacks that use the top-1 class only, by their learner or by a wrapper round the meter."""
-    return {row.attack for row in rows if row.learner == "labels" or "labels_only" in parts(row.attack)}
-
-
-def parts(attack: str) -> set[str]:
-    """`knockoff+averaged:n=3+labels` -> {"knockoff", "averaged", "labels"}."""
-    return {part.partition(":")[0].strip() for part in attack.split("+")}
 
 
 def worst_curve(thieves: Iterable[Stolen]) -> tuple[Stolen, ...]:
@@ -269,23 +317,18 @@ def prices(curve: Sequence[Stolen], victim: float) -> tuple[Price, ...]:
     )
 
 
-def efficiency(against: Baseline, worst: Stolen | None) -> tuple[float | None, str]:
+def efficiency(against: Baseline, worst: Stolen | None) -> tuple[Eta | None, str]:
     """eta, or None and why. A defense that never changes a label reaches 1 at most, and the bare label does."""
     if worst is None:
         return None, "no thief has been measured here"
-    if against.soft is None or against.floor is None:
+    if against.worst is None or against.floor is None:
         return None, "needs a soft and a label-learning thief against no defense"
-    soft, floor = against.soft.accuracy, against.floor.accuracy
-    if soft.low <= floor.high:
+    way = against.worst.values - against.floor.values
+    if verdict(way) != "higher":
         return None, "undefended, learning from labels is as good as from probabilities, within the noise"
-    return (soft.value - worst.accuracy.value) / (soft.value - floor.value), ""
-
-
-def change(worst: Stolen, undefended: Stolen) -> str:
-    """Overlapping intervals count as the same: a cautious test."""
-    if worst.accuracy.high < undefended.accuracy.low:
-        return "lower"
-    return "higher" if worst.accuracy.low > undefended.accuracy.high else "same"
+    best, floor, left = (one.accuracy.value for one in (against.worst, against.floor, worst))
+    low, high = interval((against.worst.values - worst.values) / np.where(way > 0, way, np.nan))
+    return Eta((best - left) / (best - floor), low, high), ""
 
 
 def kept(rows: Sequence[Row]) -> Kept | None:

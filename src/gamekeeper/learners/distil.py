@@ -2,13 +2,15 @@
 
 Source      soft: Orekondy, Schiele, Fritz, "Knockoff Nets" (CVPR 2019); labels: the `argmax` subversion of
             "Prediction Poisoning" (ICLR 2020), section 5.2.3, and CopycatCNN (IJCNN 2018);
-            sharpened: blind temperature recovery, y^p / sum y^p
+            sharpened: blind temperature recovery, y^p / sum y^p; shuffled: none, a control
 Assumes     answers that are posteriors (a label is a one-hot one)
 Deviations  SGD with one cycle of the learning rate instead of steps; the last epoch is kept, no test set is seen
 Keeps       no state: every budget and seed trains a student of its own
 """
 
 from dataclasses import dataclass
+
+import torch
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.simplex import label
@@ -50,6 +52,18 @@ class Sharpened:
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         return train(knows, transfer.x, sharpen(transfer.reply.y, self.power), self.fit, seed)
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """A control, no thief: the answers dealt out to the wrong inputs. Its clone must be no better than chance."""
+
+    fit: Fit = Fit()
+
+    def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
+        y = normalised(transfer.reply.y)
+        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+        return train(knows, transfer.x, y[order], self.fit, seed)
 
 
 def normalised(y: Posterior) -> Posterior:

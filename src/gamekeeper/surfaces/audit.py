@@ -23,6 +23,7 @@ from gamekeeper.engine.summary import summarise
 from gamekeeper.engine.thresholds import Threshold, breaches, parse_threshold
 from gamekeeper.errors import BadConfig
 from gamekeeper.ledger import Ledger
+from gamekeeper.methods import foreign
 from gamekeeper.surfaces.report import write_pngs, write_report
 from gamekeeper.surfaces.terminal import cell_line, show
 from gamekeeper.surfaces.words import headline
@@ -70,6 +71,16 @@ def run_audit(
     results.write_header(header(audit, target, cells, arguments))
     watch(cells, missing, results, folder, jobs, console)
     return conclude(folder, thresholds, manner, console)
+
+
+def refuse_code(methods: Sequence[str], path: str) -> None:
+    """Raises BadConfig if a target file names code to import: a file that was handed on must not be able to run any."""
+    for text in methods:
+        if foreign(text):
+            raise BadConfig(
+                f"{path} names '{text}', a class to be imported, which runs code. Only the command line may: give it with"
+                " --attack or --defense."
+            )
 
 
 def open_run(folder: Path) -> Results:

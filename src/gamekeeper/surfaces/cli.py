@@ -60,11 +60,12 @@ def audit(
 ) -> None:
     """Steal a model under each defense and report what it cost."""
     from gamekeeper.engine.grid import Audit
-    from gamekeeper.surfaces.audit import Manner, run_audit
+    from gamekeeper.surfaces.audit import Manner, refuse_code, run_audit
     from gamekeeper.targets.choice import Choice, asked
 
     choice = Choice(target, pool, student, price)
     file = asked(target)
+    refuse_code([*(file.attack or []), *(file.defense or [])], target)
     question = Audit(
         choice,
         attack or file.attack or ATTACKS,

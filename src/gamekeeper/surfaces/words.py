@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 
+from gamekeeper.engine.bootstrap import verdict
 from gamekeeper.engine.summary import Line, Price, Stolen, Summary
 from gamekeeper.metrics import Crossing, Number, Rate
 
@@ -80,7 +81,7 @@ def rated(rate: Rate) -> str:
 
 
 def efficiency(line: Line) -> str:
-    return "–" if line.eta is None else f"{line.eta:.2f}"
+    return "–" if line.eta is None else f"{line.eta.value:.2f}"
 
 
 def amount(crossing: Crossing) -> Number:
@@ -192,7 +193,9 @@ def best_defense(summary: Summary) -> str:
 
 def stronger(line: Line, other: Line) -> bool:
     """Beyond the noise."""
-    return bool(line.worst and other.worst and line.worst.accuracy.high < other.worst.accuracy.low)
+    if line.worst is None or other.worst is None:
+        return False
+    return verdict(line.worst.values - other.worst.values) == "lower"
 
 
 def at_a_loss(summary: Summary, dearer: list[Line]) -> str:
@@ -224,7 +227,7 @@ def gentlest(summary: Summary, lines: list[Line]) -> Line:
     """Of those that cannot be told from the lowest, the one that honest users notice least."""
     least = lowest(lines).worst
     assert least is not None
-    equal = [line for line in lines if line.worst and line.worst.accuracy.low <= least.accuracy.high]
+    equal = [line for line in lines if line.worst and verdict(line.worst.values - least.values) == "same"]
     return min(equal, key=lambda line: (lost(summary, line) > NOTABLE, line.kept.l1 if line.kept else 2.0))
 
 
@@ -258,7 +261,7 @@ def price_of(summary: Summary, line: Line) -> str:
     if lost(summary, line) > NOTABLE:
         said += f" and their accuracy from {summary.victim.value:.2f} to {line.kept.accuracy.value:.2f}"
     floor = summary.floor
-    if floor and line.worst.accuracy.high >= floor.accuracy.low and line.defense != "label":
+    if floor and line.defense != "label" and verdict(line.worst.values - floor.values) != "lower":
         said += f". Answering with nothing but the label would do as well ({floor.accuracy.value:.2f})"
     if "no-adaptive-thief" in (*line.flags, *summary.flags):
         said += ". No thief here was made to undo it; one who knows the defense may get more"
