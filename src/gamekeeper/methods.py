@@ -25,6 +25,7 @@ from gamekeeper.attacks.active_thief import ActiveThief
 from gamekeeper.attacks.boundary import Adaptive, LineSearch, Uniform
 from gamekeeper.attacks.equation_fitting import EquationFitting
 from gamekeeper.attacks.equation_solving import EquationSolving
+from gamekeeper.attacks.insider import Insider
 from gamekeeper.attacks.jbda import Jbda, JbSelf, JbTopk
 from gamekeeper.attacks.knockoff import Knockoff
 from gamekeeper.attacks.knockoff_adaptive import KnockoffAdaptive
@@ -56,6 +57,7 @@ from gamekeeper.types import Architecture, Attack, Defense, Learner, Querying, T
 QUERYINGS: Mapping[str, type] = {
     "knockoff": Knockoff,
     "knockoff_adaptive": KnockoffAdaptive,
+    "insider": Insider,
     "active_thief": ActiveThief,
     "jbda": Jbda,
     "jb_self": JbSelf,

@@ -214,8 +214,13 @@ class Meter(Protocol):
 
 @runtime_checkable
 class Querying(Protocol):
-    """How to ask: spends the meter's whole budget and returns what was asked and answered."""
+    """How to ask: spends the meter's whole budget and returns what was asked and answered.
 
+    `prefix`: the questions of a larger budget start with those of a smaller one, so that budgets can share answers.
+    """
+
+    @property
+    def prefix(self) -> bool: ...
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer: ...
 
 

@@ -16,11 +16,14 @@ from tests.attacks.toys import PLANE, QUICK, images, linear, meter, plane, thief
 
 LINE = linear(torch.tensor([[20.0, 40.0], [0.0, 0.0]]), torch.tensor([-30.0, 0.0]), (2,))
 """A clone that has found the plane's line."""
+TILTED = linear(torch.tensor([[40.0, 20.0], [0.0, 0.0]]), torch.tensor([-30.0, 0.0]), (2,))
+"""One that has found another."""
+PAIR = (LINE, TILTED)
 ASKED = Transfer(PLANE.uniform(20, 5), plane(PLANE.uniform(20, 5)), 20)
 
 
 def chosen(strategy: str, x: torch.Tensor, k: int, budget: int = 100, sample: int = 0) -> torch.Tensor:
-    return choose(ActiveThief(strategy, sample=sample), budget, torch.Generator().manual_seed(0), LINE, x, ASKED, k)
+    return choose(ActiveThief(strategy, sample=sample), budget, torch.Generator().manual_seed(0), PAIR, x, ASKED, k)
 
 
 def test_the_uniform_row_is_the_most_uncertain():
@@ -51,11 +54,39 @@ def test_dfal_kcenter_chooses_among_as_many_nearest_inputs_as_the_budget():
     # what was asked lies on the line: among all inputs, those far from it would cover best
     asked = Transfer(x[order[:5]], plane(x[order[:5]]), 5)
     recipe, generator = ActiveThief("dfal_kcenter", sample=0), torch.Generator()
-    rows = choose(recipe, 40, generator, LINE, x, asked, 10).tolist()
-    everywhere = choose(recipe, 300, generator, LINE, x, asked, 10).tolist()
+    rows = choose(recipe, 40, generator, PAIR, x, asked, 10).tolist()
+    everywhere = choose(recipe, 300, generator, PAIR, x, asked, 10).tolist()
     assert set(rows) <= set(near)
     assert set(rows) != set(near[:10])
     assert not set(everywhere) <= set(near)
+
+
+def test_disagreement_chooses_where_the_two_clones_differ_most_and_spreads_the_choice():
+    x = PLANE.uniform(300, 0)
+    apart = (LINE(x).y - TILTED(x).y).abs().sum(1)
+    shortlist = apart.argsort(descending=True)[:50]
+    rows = chosen("disagreement", x, 10)
+    assert set(rows.tolist()) <= set(shortlist.tolist())
+    assert set(rows.tolist()) != set(shortlist[:10].tolist())  # not the ten furthest apart, which lie close together
+
+    def cover(few: torch.Tensor) -> float:
+        return float(torch.cdist(LINE(x[shortlist]).y, torch.cat([LINE(ASKED.x).y, LINE(x[few]).y])).amin(1).max())
+
+    assert cover(rows) <= cover(shortlist[:10])
+
+
+def test_the_two_clones_come_from_different_seeds_and_the_same_answers(monkeypatch):
+    trained: list[tuple[int, int]] = []
+
+    def relearn(knows, fit, seed, asked):
+        trained.append((seed, len(asked.x)))
+        return PAIR[len(trained) % 2]
+
+    monkeypatch.setattr("gamekeeper.attacks.active_thief.relearn", relearn)
+    knows = Knowledge(PLANE.uniform(300, 0), PLANE, Classify(2), Mlp((2,), 2))
+    ActiveThief("disagreement", rounds=3)(meter(30, plane, PLANE), knows, seed=4)
+    assert [size for _, size in trained] == [10, 10, 20, 20]
+    assert len({seed for seed, _ in trained}) == 2
 
 
 def test_a_sample_scales_the_budgets_share_and_is_never_smaller_than_twice_the_round():
@@ -67,13 +98,13 @@ def test_a_sample_scales_the_budgets_share_and_is_never_smaller_than_twice_the_r
     assert len(chosen("dfal", x, 120, sample=5).unique()) == 120
 
 
-@pytest.mark.parametrize("strategy", ["random", "uncertainty", "kcenter", "dfal", "dfal_kcenter"])
+@pytest.mark.parametrize("strategy", ["random", "uncertainty", "kcenter", "dfal", "dfal_kcenter", "disagreement"])
 def test_chosen_rows_are_new_and_different(strategy: str):
     pool = FromPool(PLANE.uniform(100, 0), lambda clone, x, asked, k: chosen(strategy, x, k), 15)
-    taken = [pool(LINE, ASKED, 100) for _ in range(7)]
+    taken = [pool(PAIR, ASKED, 100) for _ in range(7)]
     assert [len(x) for x in taken] == [15] * 6 + [10]
     assert len(torch.cat(taken).unique(dim=0)) == 100
-    assert len(pool(LINE, ASKED, 100)) == 0
+    assert len(pool(PAIR, ASKED, 100)) == 0
 
 
 def test_a_round_is_a_tenth_of_the_budget_and_every_clone_is_a_fresh_one(monkeypatch):

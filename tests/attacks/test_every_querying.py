@@ -6,7 +6,9 @@ import torch
 from gamekeeper.architectures import Mlp
 from gamekeeper.attacks.active_thief import ActiveThief
 from gamekeeper.attacks.boundary import Adaptive, LineSearch, Uniform
+from gamekeeper.attacks.insider import Insider
 from gamekeeper.attacks.jbda import Jbda, JbSelf, JbTopk
+from gamekeeper.attacks.knockoff import Knockoff
 from gamekeeper.attacks.knockoff_adaptive import KnockoffAdaptive
 from gamekeeper.attacks.prada_attacks import Color, NFgsm, NIFgsm, TRnd
 from gamekeeper.attacks.smoothing import Smoothing
@@ -31,14 +33,15 @@ SYNTHETIC = [
 ]
 LEARNT = Fit(epochs=1, least_steps=40)
 POOLED = [
+    Knockoff(),
     *(
         ActiveThief(s, rounds=3, sample=40, fit=QUICK)
-        for s in ("random", "uncertainty", "kcenter", "dfal", "dfal_kcenter")
+        for s in ("random", "uncertainty", "kcenter", "dfal", "dfal_kcenter", "disagreement")
     ),
     *(KnockoffAdaptive(reward) for reward in ("certainty", "diversity", "loss", "all")),
 ]
 NOISE = [Uniform(), LineSearch(), Adaptive(rounds=3, fit=QUICK)]
-PLAIN = [*SYNTHETIC, *POOLED, *NOISE]
+PLAIN = [*SYNTHETIC, *POOLED, *NOISE, Insider()]
 
 
 def name(querying: Querying) -> str:
@@ -69,6 +72,16 @@ def test_no_input_is_asked_twice_and_answers_stand_beside_their_inputs(querying:
 
 
 @every
+def test_a_larger_budgets_questions_start_with_a_smaller_ones_where_the_recipe_says_so_and_only_there(
+    querying: Querying,
+):
+    small, large = Witness(images), Witness(images)
+    querying(meter(25, small), thief(), seed=0)
+    querying(meter(53, large), thief(), seed=0)
+    assert querying.prefix == torch.equal(small.seen(25)[0], large.seen(25)[0])
+
+
+@every
 def test_queries_depend_on_the_seed_alone(querying: Querying):
     witnesses = [Witness(images) for _ in range(3)]
     for number, (witness, seed) in enumerate(zip(witnesses, (1, 1, 2), strict=True)):
@@ -94,7 +107,7 @@ def test_a_constant_oracle_is_asked_to_the_end_and_makes_a_constant_clone(queryi
 
 
 @pytest.mark.parametrize(
-    "querying", [SYNTHETIC[0], SYNTHETIC[-1], POOLED[4], POOLED[-1], NOISE[-1], Smoothing()], ids=name
+    "querying", [SYNTHETIC[0], SYNTHETIC[-1], POOLED[5], POOLED[-1], NOISE[-1], Smoothing()], ids=name
 )
 def test_answers_that_have_nothing_to_do_with_the_inputs_teach_nothing(querying: Querying):
     def shuffled(x: torch.Tensor, /) -> Reply:
@@ -133,7 +146,7 @@ def test_queries_stay_in_the_box(querying: Querying):
     assert x.max() > 2
 
 
-@pytest.mark.parametrize("querying", [*SYNTHETIC, Color()], ids=name)
+@pytest.mark.parametrize("querying", [*SYNTHETIC, Color(), Insider()], ids=name)
 def test_synthetic_attacks_say_that_they_need_seeds(querying: Querying):
     box = Box((3, 4, 4))
     knows = Knowledge(box.uniform(5, 0), box, Classify(4), Mlp((3, 4, 4), 4))

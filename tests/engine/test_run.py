@@ -196,5 +196,7 @@ def test_a_worker_that_is_killed_costs_its_cell_only(tmp_path, monkeypatch):
 class Killer:
     """A way of asking that takes its process down."""
 
+    prefix = True
+
     def __call__(self, oracle, knows, seed):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -4,12 +4,15 @@ Source      Pal, Gupta, Shukla, Kanade, Shevade, Ganapathy, "ActiveThief: model 
             unannotated public data" (AAAI 2020) and the authors' code
 Equations   uncertainty: the largest entropy of the clone's posterior; kcenter: greedy k-center on the clone's posteriors,
             from those of the inputs already asked; dfal: the smallest DeepFool perturbation of the clone; dfal_kcenter:
-            k-center among as many inputs of smallest perturbation as the whole budget
+            k-center among as many inputs of smallest perturbation as the whole budget; disagreement: k-center among the
+            inputs on whose posteriors two clones from different seeds are furthest apart (l1)
 Assumes     a pool of natural inputs, unlabelled; any answer; dfal: a student with gradients
 Deviations  no part of the budget is a validation set for early stopping: the training recipe is fixed, and every
             answer is learnt from. The first of `rounds` equal rounds is random (the paper: 10 % and 10 rounds).
             DeepFool looks at a random `sample` of the unasked pool in a round, at least twice what the round asks, and
-            k-center at the budget's share of it; sample=0 looks at the whole pool, as the paper does
+            k-center at the budget's share of it; sample=0 looks at the whole pool, as the paper does. disagreement is not
+            in the paper: a committee of two (Seung, Opper, Sompolinsky 1992), the quarrel that guides the generator of
+            DisGUIDE (Rosenthal et al., AAAI 2023), here over a pool; k-center has five times as many to choose from
 """
 
 from dataclasses import dataclass
@@ -24,11 +27,17 @@ from gamekeeper.attacks.pool import Chosen, FromPool
 from gamekeeper.attacks.rounds import INTERIM, ask, grow, nothing, portion, relearn
 from gamekeeper.errors import BadConfig
 from gamekeeper.models import TorchModel
-from gamekeeper.simplex import entropy
+from gamekeeper.simplex import distance, entropy
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Batch, Knowledge, Meter, Posterior, Transfer
 
-Strategy = Literal["random", "uncertainty", "kcenter", "dfal", "dfal_kcenter"]
+Strategy = Literal["random", "uncertainty", "kcenter", "dfal", "dfal_kcenter", "disagreement"]
+Clones = tuple[TorchModel, ...]
+"""One clone of the answers so far, or the two that disagree."""
+SHORTLIST = 5
+"""How many times as many inputs as are asked the two clones must disagree on."""
+TWIN = 1_000_003
+"""What the second clone's seed is further on: no other thief of a run has it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,10 @@ class ActiveThief:
                 f"ActiveThief needs rounds of at least 1 and a sample of at least 0. Got {self.rounds}, {self.sample}."
             )
 
+    @property
+    def prefix(self) -> bool:
+        return self.strategy == "random"
+
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         generator = torch.Generator().manual_seed(seed)
         # random choices look at no clone: one round is enough
@@ -53,19 +66,27 @@ class ActiveThief:
         choice = partial(choose, self, oracle.left, generator)
         pool = FromPool(knows.pool, choice, portion(oracle.left, rounds))
         asked = ask(oracle, nothing(knows), pool.random(min(pool.portion, oracle.left), generator))
-        return grow(oracle, asked, pool, partial(relearn, knows, self.fit, seed))
+        seeds = (seed, seed + TWIN) if self.strategy == "disagreement" else (seed,)
+
+        def learn(asked: Transfer) -> Clones:
+            return tuple(relearn(knows, self.fit, each, asked) for each in seeds)
+
+        return grow(oracle, asked, pool, learn)
 
 
 def choose(
-    recipe: ActiveThief, budget: int, generator: torch.Generator, clone: TorchModel, x: Batch, asked: Transfer, k: int
+    recipe: ActiveThief, budget: int, generator: torch.Generator, clones: Clones, x: Batch, asked: Transfer, k: int
 ) -> Chosen:
     """k different rows of x by the recipe's strategy."""
+    clone = clones[0]
     if recipe.strategy == "random":
         return torch.randperm(len(x), generator=generator)[:k]
     if recipe.strategy == "uncertainty":
         return most_uncertain(clone(x).y, k)
     if recipe.strategy == "kcenter":
         return k_center(clone(x).y, clone(asked.x).y, k)
+    if recipe.strategy == "disagreement":
+        return most_disputed(clones, x, asked, k)
     look = len(x) if recipe.sample == 0 else min(len(x), max(recipe.sample, 2 * k))
     seen = torch.randperm(len(x), generator=generator)[:look].sort().values
     near = deepfool(clone, x[seen]).argsort(stable=True)
@@ -73,6 +94,13 @@ def choose(
         return seen[near[:k]]
     few = seen[near[: max(k, budget * look // len(x))]]
     return few[k_center(clone(x[few]).y, clone(asked.x).y, k)]
+
+
+def most_disputed(clones: Clones, x: Batch, asked: Transfer, k: int) -> Chosen:
+    """k-center among the SHORTLIST k rows on which two clones differ most, in the first one's posteriors."""
+    first, second = (clone(x).y for clone in clones)
+    few = distance(first, second, "l1").argsort(stable=True, descending=True)[: SHORTLIST * k]
+    return few[k_center(first[few], clones[0](asked.x).y, k)]
 
 
 def most_uncertain(y: Posterior, m: int) -> Chosen:

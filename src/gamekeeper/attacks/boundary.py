@@ -27,6 +27,10 @@ from gamekeeper.types import Batch, Box, Knowledge, Meter, Model, Transfer
 class Uniform:
     """Random inputs of the box, each asked once."""
 
+    @property
+    def prefix(self) -> bool:
+        return True
+
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         return ask(oracle, nothing(knows), knows.box.uniform(oracle.left, seed))
 
@@ -45,6 +49,10 @@ class LineSearch:
                 "LineSearch needs a share above 0 and at most 1, pairs of at least 1 and a tolerance of at least 1e-4."
                 f" Got {self.share}, {self.pairs}, {self.tolerance}."
             )
+
+    @property
+    def prefix(self) -> bool:
+        return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         generator = torch.Generator().manual_seed(seed)
@@ -115,6 +123,10 @@ class Adaptive:
                 "Adaptive needs rounds of at least 1, a random share from 0 to 1 and a tolerance of at least 1e-4."
                 f" Got {self.rounds}, {self.random}, {self.tolerance}."
             )
+
+    @property
+    def prefix(self) -> bool:
+        return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         generator = torch.Generator().manual_seed(seed)

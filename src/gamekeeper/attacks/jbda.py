@@ -7,7 +7,8 @@ Equations   x' = clip(x + lambda_rho sgn(dF_c(x)/dx)), lambda_rho = lambda (-1)^
             far; c is the class the oracle answered (JBDA) or the clone predicts (JB-self). JB-topk steps towards
             each of the k classes that the clone holds likeliest, the answered one excepted
 Assumes     a few inputs like the victim's own (`seeds`), a student with gradients; any answer
-Deviations  lambda is a fraction of the width of the input box. F is the clone's logit; direction=loss climbs the
+Deviations  starts from `seeds` of the thief's own inputs, drawn at random: 150 (Papernot et al., MNIST), for JB-self and
+            JB-topk 100 (Prediction Poisoning, MNIST and FashionMNIST). lambda is a fraction of the width of the input box. F is the clone's logit; direction=loss climbs the
             cross-entropy instead, which points roughly the other way, as Prediction Poisoning's code does. The
             schedule is floor(rho / tau), stated because the public codes differ. JB-topk never turns the sign: a
             step away from its target would not be a targeted one; its lambda is gone in 8 steps. With fewer than
@@ -39,6 +40,7 @@ Direction = Literal["jacobian", "loss"]
 class Jbda:
     """Seeds and copies of them, moved along the clone's gradient for the class the target answered."""
 
+    seeds: int = 150
     lam: float = 0.1
     tau: int = 5
     direction: Direction = "jacobian"
@@ -47,7 +49,11 @@ class Jbda:
     fit: Fit = INTERIM
 
     def __post_init__(self) -> None:
-        check(type(self).__name__, self.lam, self.tau, self.sigma, self.kappa)
+        check(type(self).__name__, self.seeds, self.lam, self.tau, self.sigma, self.kappa)
+
+    @property
+    def prefix(self) -> bool:
+        return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
@@ -60,6 +66,7 @@ class Jbda:
 class JbSelf:
     """JBDA along the gradient for the class the clone itself predicts."""
 
+    seeds: int = 100
     lam: float = 0.1
     tau: int = 5
     direction: Direction = "jacobian"
@@ -68,7 +75,11 @@ class JbSelf:
     fit: Fit = INTERIM
 
     def __post_init__(self) -> None:
-        check(type(self).__name__, self.lam, self.tau, self.sigma, self.kappa)
+        check(type(self).__name__, self.seeds, self.lam, self.tau, self.sigma, self.kappa)
+
+    @property
+    def prefix(self) -> bool:
+        return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
@@ -81,6 +92,7 @@ class JbSelf:
 class JbTopk:
     """Seeds and, of each, k copies moved towards the k classes the clone holds likeliest after the answered one."""
 
+    seeds: int = 100
     lam: float = 0.1
     k: int = 3
     steps: int = 8
@@ -89,9 +101,13 @@ class JbTopk:
     fit: Fit = INTERIM
 
     def __post_init__(self) -> None:
-        check(type(self).__name__, self.lam, 1, self.sigma, self.kappa)
+        check(type(self).__name__, self.seeds, self.lam, 1, self.sigma, self.kappa)
         if self.k < 1 or self.steps < 1:
             raise BadConfig(f"The k and the steps of JbTopk must be at least 1. Got {self.k} and {self.steps}.")
+
+    @property
+    def prefix(self) -> bool:
+        return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
@@ -129,11 +145,15 @@ def augment(
     generator = torch.Generator().manual_seed(seed)
     reach = recipe.lam * span(knows.box)
     copies = Copies(step, reach, knows.box, generator, each, recipe.sigma, recipe.kappa)
-    return synthesise(oracle, knows, type(recipe).__name__, copies, partial(relearn, knows, recipe.fit, seed))
+    learn = partial(relearn, knows, recipe.fit, seed)
+    return synthesise(oracle, knows, type(recipe).__name__, recipe.seeds, copies, learn)
 
 
-def check(name: str, lam: float, tau: int, sigma: int, kappa: int) -> None:
+def check(name: str, seeds: int, lam: float, tau: int, sigma: int, kappa: int) -> None:
     if not 0 < lam <= 1:
         raise BadConfig(f"The lam of {name} must be above 0 and at most 1 (in widths of the input box). Got {lam}.")
-    if tau < 1 or sigma < 0 or kappa < 0:
-        raise BadConfig(f"{name} needs tau of at least 1, sigma and kappa of at least 0. Got {tau}, {sigma}, {kappa}.")
+    if seeds < 1 or tau < 1 or sigma < 0 or kappa < 0:
+        raise BadConfig(
+            f"{name} needs seeds and tau of at least 1, sigma and kappa of at least 0."
+            f" Got {seeds}, {tau}, {sigma}, {kappa}."
+        )

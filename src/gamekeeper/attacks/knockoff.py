@@ -19,6 +19,10 @@ from gamekeeper.types import Knowledge, Meter, Reply, Transfer
 class Knockoff:
     """Random images of the pool, each asked once. A larger budget asks the same ones first."""
 
+    @property
+    def prefix(self) -> bool:
+        return True
+
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(knows.pool), generator=generator)[: oracle.left]

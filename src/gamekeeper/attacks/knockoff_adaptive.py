@@ -42,6 +42,10 @@ class KnockoffAdaptive:
         if self.batch < 1:
             raise BadConfig(f"The batch of KnockoffAdaptive must be at least 1. Got {self.batch}.")
 
+    @property
+    def prefix(self) -> bool:
+        return True
+
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         groups = knows.groups
         if groups is None or len(groups) != len(knows.pool):

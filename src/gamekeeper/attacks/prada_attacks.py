@@ -7,7 +7,8 @@ Equations   N-FGSM: x' = clip(x + lambda sgn(dL(F(x), y)/dx)), y the answered cl
             COLOR: x' = clip(x + u), u uniform in [-lambda, lambda], one number per colour channel
 Assumes     a few inputs like the victim's own (`seeds`), a student with gradients; COLOR: inputs of 3 channels; any
             answer. The set doubles every round
-Deviations  lambda is a fraction of the width of the input box (64/255, the paper's better value). The search draws 6
+Deviations  starts from 100 of the thief's own inputs, drawn at random: ten a class for ten classes (the paper, as we
+            recall it: 5 to 10 and more of each class, balanced). lambda is a fraction of the width of the input box (64/255, the paper's better value). The search draws 6
             settings at random, log-uniform: epochs in 10 to 100 (the paper, as we recall it: 10 to 320) and the peak
             learning rate of our SGD in 0.005 to 0.5 (Adam's in 1e-4 to 1e-2); no dropout. It costs no query, sets
             the training between rounds only, and is left out with fewer than 10 seeds. A copy that was asked
@@ -37,12 +38,17 @@ RATES, EPOCHS = (0.005, 0.5), (10.0, 100.0)
 class NFgsm:
     """Seeds and copies of them, pushed away from the answered class in one step."""
 
+    seeds: int = 100
     lam: float = 64 / 255
     search: bool = True
     fit: Fit = INTERIM
 
     def __post_init__(self) -> None:
-        check("NFgsm", self.lam)
+        check("NFgsm", self.seeds, self.lam)
+
+    @property
+    def prefix(self) -> bool:
+        return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         step = partial(away, knows, self.lam, 1)
@@ -53,13 +59,18 @@ class NFgsm:
 class NIFgsm:
     """Seeds and copies of them, pushed away from the answered class in several small steps."""
 
+    seeds: int = 100
     lam: float = 64 / 255
     steps: int = 10
     search: bool = True
     fit: Fit = INTERIM
 
     def __post_init__(self) -> None:
-        check("NIFgsm", self.lam, self.steps)
+        check("NIFgsm", self.seeds, self.lam, self.steps)
+
+    @property
+    def prefix(self) -> bool:
+        return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         step = partial(away, knows, self.lam, self.steps)
@@ -70,13 +81,18 @@ class NIFgsm:
 class TRnd:
     """Seeds and copies of them, pushed towards a class drawn at random; steps=1 is FGSM, more are I-FGSM."""
 
+    seeds: int = 100
     lam: float = 64 / 255
     steps: int = 1
     search: bool = True
     fit: Fit = INTERIM
 
     def __post_init__(self) -> None:
-        check("TRnd", self.lam, self.steps)
+        check("TRnd", self.seeds, self.lam, self.steps)
+
+    @property
+    def prefix(self) -> bool:
+        return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         generator = torch.Generator().manual_seed(seed)
@@ -93,10 +109,15 @@ class TRnd:
 class Color:
     """Seeds and copies of them with a random shift of each colour channel; no clone is looked at."""
 
+    seeds: int = 100
     lam: float = 64 / 255
 
     def __post_init__(self) -> None:
-        check("Color", self.lam)
+        check("Color", self.seeds, self.lam)
+
+    @property
+    def prefix(self) -> bool:
+        return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         box, reach = knows.box, self.lam * span(knows.box)
@@ -111,7 +132,7 @@ class Color:
             shift = (torch.rand((len(x), 3, 1, 1), generator=generator) * 2 - 1) * reach
             return (x + shift).clamp(box.low, box.high)
 
-        return synthesise(oracle, knows, "COLOR", Copies(step, reach, box, generator), no_clone)
+        return synthesise(oracle, knows, "COLOR", self.seeds, Copies(step, reach, box, generator), no_clone)
 
 
 def away(knows: Knowledge, lam: float, steps: int, clone: TorchModel, x: Batch, k: Ints, copy: Ints, rho: int) -> Batch:
@@ -131,7 +152,7 @@ def perturb(
     generator = torch.Generator().manual_seed(seed)
     copies = Copies(step, recipe.lam * span(knows.box), knows.box, generator)
     learn = Tuned(knows, recipe.fit, recipe.search, seed)
-    return synthesise(oracle, knows, type(recipe).__name__, copies, learn)
+    return synthesise(oracle, knows, type(recipe).__name__, recipe.seeds, copies, learn)
 
 
 @dataclass
@@ -185,8 +206,8 @@ def log_uniform(low: float, high: float, u: float) -> float:
     return low * (high / low) ** u
 
 
-def check(name: str, lam: float, steps: int = 1) -> None:
+def check(name: str, seeds: int, lam: float, steps: int = 1) -> None:
     if not 0 < lam <= 1:
         raise BadConfig(f"The lam of {name} must be above 0 and at most 1 (in widths of the input box). Got {lam}.")
-    if steps < 1:
-        raise BadConfig(f"The steps of {name} must be at least 1. Got {steps}.")
+    if seeds < 1 or steps < 1:
+        raise BadConfig(f"{name} needs seeds and steps of at least 1. Got {seeds} and {steps}.")

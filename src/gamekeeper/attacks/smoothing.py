@@ -39,6 +39,10 @@ class Smoothing:
         """How many different copies an image has."""
         return (2 * max(self.shift, 0) + 1) ** 2 * (2 if self.flip else 1)
 
+    @property
+    def prefix(self) -> bool:
+        return True
+
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         need_images(knows.box, "smoothing")
         generator = torch.Generator().manual_seed(seed)

@@ -67,8 +67,16 @@ class Copies(Generic[Clone]):
 
 
 def synthesise(
-    oracle: Meter, knows: Knowledge, method: str, copies: Copies[Clone], learn: Callable[[Transfer], Clone]
+    oracle: Meter,
+    knows: Knowledge,
+    method: str,
+    seeds: int,
+    copies: Copies[Clone],
+    learn: Callable[[Transfer], Clone],
 ) -> Transfer:
-    """Asks the seeds in a random order, then copies, until the budget is spent. Raises Unsuited without seeds."""
-    seeds = shuffled(seeds_of(knows, method), copies.generator)
-    return grow(oracle, ask(oracle, nothing(knows), seeds), copies, learn)
+    """Asks `seeds` random ones of the thief's inputs (all, if he has fewer), then copies, until the budget is spent.
+
+    Raises Unsuited without seeds.
+    """
+    own = shuffled(seeds_of(knows, method), copies.generator)[:seeds]
+    return grow(oracle, ask(oracle, nothing(knows), own), copies, learn)

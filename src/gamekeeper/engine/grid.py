@@ -67,9 +67,14 @@ class Cell:
 
     @property
     def client(self) -> str:
-        """Whom the target sees: one client per way of asking and seed, so that learners and budgets share answers."""
-        asks = (self.thief.querying, self.thief.wrappers) if isinstance(self.thief, Theft) else self.thief
-        return f"thief {asks} seed {self.seed}"
+        """Whom the target sees: one client per way of asking and seed, so that learners share answers.
+
+        Budgets share them too where a larger one's questions start with a smaller one's; elsewhere each is a client.
+        """
+        if not isinstance(self.thief, Theft):
+            return f"thief {self.thief} budget {self.budget} seed {self.seed}"
+        budget = "" if self.thief.querying.prefix else f" budget {self.budget}"
+        return f"thief {(self.thief.querying, self.thief.wrappers)}{budget} seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,9 @@ def weight(cell: Cell) -> float:
 
 
 def queries(cells: Sequence[Cell], target: Target) -> int:
-    """At most how many inputs a run sends: each way of asking once per budget's largest, and the judge's own.
+    """At most how many inputs a run sends: the largest budget of each client, and the judge's own.
 
-    Learners share a way of asking, and smaller budgets are prefixes of larger ones. A target of ours is asked once
+    Learners share a client, and budgets do where they can (see `Cell.client`). A target of ours is asked once
     for every defense; somebody else's API only once, since defenses stand on this side of it.
     """
     asked: dict[tuple[str, str], int] = {}
