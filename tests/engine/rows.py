@@ -24,8 +24,11 @@ def row(
         "target": "mnist",
         "defense": defense,
         "attack": attack,
-        "querying": attack.split("+")[0],
-        "learner": next((each for each in ("labels", "partialbayes", "inverse") if each in attack), "soft"),
+        "querying": attack.partition("@")[0].split("+")[0],
+        "learner": next(
+            (each for each in ("labels", "partialbayes", "inverse", "gce", "fixmatch", "shuffled") if each in attack),
+            "soft",
+        ),
         "budget": budget,
         "seed": seed,
     }

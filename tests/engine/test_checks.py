@@ -34,6 +34,10 @@ def test_a_sound_run_raises_nothing():
         ("no-adaptive-thief", [row("reverse_sigmoid")]),
         ("no-adaptive-thief", [row("mad", kept_thief=0.5), row("mad", "knockoff+inverse", error="Unsuited: no")]),
         ("no-adaptive-thief", [row("mad", kept_thief=0.5), row("mad", "knockoff+labels", kept_thief=0.5)]),
+        ("labels-beat-undefended", [row(accuracy=0.80), row(attack="knockoff+labels", accuracy=0.85)]),
+        ("control-learns", [row(), row(attack="knockoff+shuffled", accuracy=0.2)]),
+        ("below-floor", [row(), row(attack="knockoff+labels", accuracy=0.85), row("round", accuracy=0.8)]),
+        ("helps-thief", [row(accuracy=0.8), row("round", accuracy=0.9)]),
     ],
 )
 def test_flag_is_raised(name, rows):
@@ -52,10 +56,29 @@ def test_flag_is_raised(name, rows):
         ("no-adaptive-thief", [row("none")]),
         ("no-adaptive-thief", [row("mad", kept_thief=0.5), row("mad", "knockoff+partialbayes", kept_thief=0.5)]),
         ("no-adaptive-thief", [row("mad", kept_thief=0.5), row("mad", "knockoff+inverse", kept_thief=0.5)]),
+        ("labels-beat-undefended", [row(accuracy=0.80), row(attack="knockoff+labels", accuracy=0.81)]),
+        # who learns from unasked inputs as well may beat the soft thief, and that does not make the soft thief weak
+        ("labels-beat-undefended", [row(accuracy=0.80), row(attack="knockoff+fixmatch", accuracy=0.9)]),
+        ("control-learns", [row(), row(attack="knockoff+shuffled", accuracy=0.11)]),
+        ("below-floor", [row(), row(attack="knockoff+labels", accuracy=0.85), row("round", accuracy=0.85)]),
+        (
+            "below-floor",
+            [row(), row(attack="knockoff+labels", accuracy=0.85), row("mad", accuracy=0.6, kept_thief=0.4)],
+        ),
+        ("helps-thief", [row(accuracy=0.9), row("round", accuracy=0.9)]),
     ],
 )
 def test_flag_is_not_raised(name, rows):
     assert name not in flags(rows)
+
+
+def test_a_control_is_no_thief():
+    """It neither makes the thieves weak, nor flattens their curve, nor counts as adaptive."""
+    rows = [
+        *SOUND,
+        *(row(attack="knockoff+shuffled", budget=b, seed=s, accuracy=0.1) for b in (250, 1000) for s in (0, 1)),
+    ]
+    assert flags(rows) == set()
 
 
 def test_flags_of_a_defense_stay_with_its_rows():

@@ -199,3 +199,54 @@ def test_price_of_a_query_comes_from_the_rows():
 
 def test_undefended_comes_first():
     assert [one.defense for one in summary([row("b"), row("a"), row("none")]).lines] == ["none", "b", "a"]
+
+
+def rehearsed(attack: str, seed: int, promised: float, accuracy: float) -> Row:
+    return replace(row(attack=attack, seed=seed, accuracy=accuracy), held_out=wilson(round(promised * 100), 100))
+
+
+def test_the_blind_thief_trusts_his_rehearsal():
+    """He takes what foretold best in each seed, not what is best."""
+    rows = [
+        rehearsed("knockoff", 0, 0.9, 0.80), rehearsed("knockoff+gce", 0, 0.7, 0.95),
+        rehearsed("knockoff", 1, 0.6, 0.82), rehearsed("knockoff+gce", 1, 0.8, 0.94),
+    ]  # fmt: skip
+    one = line(rows, "none")
+    assert one.blind is not None
+    assert one.worst is not None
+    assert one.blind.accuracy.value == pytest.approx((0.80 + 0.94) / 2)
+    assert (one.worst.attack, one.worst.accuracy.value) == ("knockoff+gce", pytest.approx(0.945))
+
+
+def test_the_blind_thief_compares_only_those_who_share_questions():
+    rows = [rehearsed("knockoff", 0, 0.7, 0.8), rehearsed("smoothing", 0, 0.9, 0.6)]
+    blind = line(rows, "none").blind
+    assert blind is not None
+    assert blind.attack == "knockoff"
+
+
+def test_without_rehearsals_nobody_is_blind():
+    assert line(grid(none=(0.95, 0.85)), "none").blind is None
+
+
+def test_the_control_stands_apart():
+    whole = summary([row(accuracy=0.9), row(attack="knockoff+shuffled", accuracy=0.11)])
+    assert whole.attacks == ("knockoff",)
+    assert [thief.attack for thief in whole.lines[0].thieves] == ["knockoff"]
+    assert whole.control is not None
+    assert whole.control.accuracy.value == pytest.approx(0.11)
+    assert whole.lines[0].missing == ()
+
+
+def test_the_floor_is_the_best_of_all_who_read_labels_only():
+    rows = [row(accuracy=0.95), row(attack="knockoff+labels", accuracy=0.8), row(attack="knockoff+gce", accuracy=0.84)]
+    floor = summary(rows).floor
+    assert floor is not None
+    assert floor.attack == "knockoff+gce"
+
+
+def test_the_soft_thief_trains_the_targets_own_student():
+    rows = [row(attack="knockoff@resnet", accuracy=0.97), row(attack="knockoff", accuracy=0.9)]
+    soft = line(rows, "none").soft
+    assert soft is not None
+    assert soft.attack == "knockoff"

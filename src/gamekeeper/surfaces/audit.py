@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from gamekeeper.architectures import fresh
 from gamekeeper.engine.checks import RECOVERING, raised
+from gamekeeper.engine.ensemble import thieves
 from gamekeeper.engine.grid import Audit, Cell, expand, queries, weight
 from gamekeeper.engine.results import SCHEMA, Results, Row, Run
 from gamekeeper.engine.run import LEDGER, blank, default_jobs
@@ -30,6 +31,7 @@ from gamekeeper.surfaces.words import headline
 from gamekeeper.targets.choice import assumptions, facts
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit, fit
+from gamekeeper.types import Architecture
 from gamekeeper.version import __version__
 
 FAILED = 3
@@ -109,7 +111,7 @@ def plan(
     resumed = f", {done} already done" if done else ""
     return (
         f"gamekeeper {__version__}: {target.name}, {where} ({target.victim.task.classes} classes, answers"
-        f" {target.answers})\n{len(cells)} thefts: {len(set(audit.defenses))} defenses x {len(set(audit.attacks))}"
+        f" {target.answers})\n{len(cells)} thefts: {len(set(audit.defenses))} defenses x {len({cell.attack for cell in cells})}"
         f" thieves x budgets {', '.join(f'{b:,}' for b in sorted(set(audit.budgets)))} x {len(audit.seeds)}"
         f" seed(s){resumed}\nat most {asked:,} queries{money}; about {max(seconds / 60, 0.1):.1f} minutes on {jobs}"
         " process(es)"
@@ -117,22 +119,25 @@ def plan(
 
 
 def estimate(missing: Sequence[Cell], target: Target) -> float:
-    """Seconds of one process, from a few timed training steps of this student. Clones that repeat are counted too."""
-    if not missing:
-        return 0.0
+    """Seconds of one process, from a few timed training steps of each student. Clones that repeat are counted too."""
+    students = dict.fromkeys(cell.student for cell in missing)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    recipe = Fit(epochs=1, least_steps=PROBE_STEPS)
+    a_step = {student: seconds_a_step(student, target) for student in students}
+    torch.set_num_threads(threads)
+    return sum(a_step[cell.student] * Fit().steps(round(weight(cell))) + JUDGING for cell in missing)
+
+
+def seconds_a_step(student: Architecture, target: Target) -> float:
+    """Of training on a batch of random inputs."""
+    classes, recipe = target.victim.task.classes, Fit(epochs=1, least_steps=PROBE_STEPS)
     x = target.box.uniform(recipe.batch, 0)
-    y = torch.full((len(x), target.victim.task.classes), 1 / target.victim.task.classes)
-    net = fresh(missing[0].student, 0)
+    y = torch.full((len(x), classes), 1 / classes)
+    net = fresh(student, 0)
     fit(net, x, y, target.victim.task.loss, Fit(epochs=1, least_steps=2), 0)
     start = time.perf_counter()
     fit(net, x, y, target.victim.task.loss, recipe, 0)
-    a_step = (time.perf_counter() - start) / PROBE_STEPS
-    torch.set_num_threads(threads)
-    steps = sum(Fit().steps(int(weight(cell))) for cell in missing)
-    return a_step * steps + JUDGING * len(missing)
+    return (time.perf_counter() - start) / PROBE_STEPS
 
 
 def consent(target: Target, missing: Sequence[Cell], manner: Manner) -> None:
@@ -154,7 +159,7 @@ def header(audit: Audit, target: Target, cells: Sequence[Cell], arguments: Seque
         command="gamekeeper " + shlex.join(arguments),
         cells=[cell.id for cell in cells],
         target=facts(target),
-        assumptions=assumptions(target, cells[0].student, told(cells)),
+        assumptions=[*assumptions(target, cells[0].student, told(cells)), *thieves(audit.attacks, target).left_out],
         seeds=list(audit.seeds),
         budgets=sorted(set(audit.budgets)),
     )
@@ -201,12 +206,18 @@ def conclude(folder: Path, thresholds: Sequence[Threshold], manner: Manner, cons
         say(f"report: {path}")
         for breach in broken:
             say(f"breached: {breach.threshold.text} (defense {breach.defense}: {breach.value:.3f})")
-    failed = [row for row in rows if row.error]
+    # a thief whom a defense or a target does not suit is no failure as long as others were measured
+    failed = [row for row in rows if row.error and not unsuited(row, rows)]
     if failed and not manner.json:
         Console(stderr=True).print(f"{len(failed)} cell(s) failed; run the same command again to retry them.")
     if broken:
         return 1
     return FAILED if failed else 0
+
+
+def unsuited(row: Row, rows: Sequence[Row]) -> bool:
+    """Whether a thief refused what others took on: he says why in his row."""
+    return (row.error or "").startswith("Unsuited:") and any(r.clone and r.defense == row.defense for r in rows)
 
 
 def finished(folder: Path) -> tuple[Run, list[Row]]:

@@ -62,6 +62,7 @@ def page(run: Run, rows: list[Row]) -> str:
         cell_flags=flags,
         flags=[flag for name, flag in FLAGS.items() if name in seen],
         levels=LEVELS,
+        blind=any(line.blind for line in summary.lines),
         papers=any(row.paper is not None for row in rows),
         facts=facts(run.target),
         entries=ENTRIES,

@@ -48,7 +48,8 @@ def defense_table(summary: Summary) -> Table:
     """A line for each defense at the summary's budget: utility kept, soft and strongest thief, eta, price, flags."""
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False, leading=1)
     table.add_column(Text("defense\n! flags"), min_width=NAME_WIDTH, overflow="fold")
-    for title in ("honest\nacc.", "top-1\nkept", "L1", "soft\nthief"):
+    chosen = any(line.blind for line in summary.lines)
+    for title in ("honest\nacc.", "top-1\nkept", "L1", "soft /\nblind" if chosen else "soft\nthief"):
         table.add_column(Text(title), justify="right", no_wrap=True)
     table.add_column(Text("strongest\nthief"), min_width=THIEF_WIDTH, overflow="fold")
     for title in ("eta", f"{percent(LEVEL)}\nat"):
@@ -68,7 +69,7 @@ def cells(line: Line) -> list[Text]:
         Text(value(kept.accuracy) if kept else "–"),
         Text(percent(kept.top1_kept) if kept else "–"),
         Text(f"{kept.l1:.2f}" if kept else "–"),
-        Text(value(soft.accuracy) if soft else "–"),
+        Text("\n".join(value(one.accuracy) if one else "–" for one in (soft, *([line.blind] if line.blind else [])))),
         strongest(line, worst) if worst else Text("not measured"),
         Text(efficiency(line)),
         Text(next((reached(price.queries) for price in line.prices if price.level == LEVEL), "–")),
@@ -118,6 +119,13 @@ def legend(summary: Summary) -> list[str]:
             f"Label floor {rated(summary.floor.accuracy)}: what a thief gets from bare labels, undefended. eta is the"
             " way from the undefended soft thief (0) to the floor (1); only a defense that changes labels gets above 1."
         )
+    if any(line.blind for line in summary.lines):
+        said.append(
+            "Blind: the thief who chooses among those learners by how well a rehearsal foretold answers held out; he knows"
+            " no truth, so this is what to expect. The strongest is what to fear."
+        )
+    if summary.control:
+        said.append(f"Control: a clone of shuffled answers reaches {rated(summary.control.accuracy)}.")
     victim = f" of the model's accuracy ({value(summary.victim)})" if summary.victim else ""
     said.append(f"{percent(LEVEL)} at: queries for {percent(LEVEL)}{victim}, between measured budgets only.")
     return said

@@ -1,0 +1,194 @@
+"""The worst-case thief: who takes part, what he may know, and what his number means."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gamekeeper.attacks.theft import Theft
+from gamekeeper.engine.ensemble import CONTROL, ENSEMBLES, another, thieves
+from gamekeeper.engine.grid import Audit, Cell, expand, queries
+from gamekeeper.engine.run import HELD_OUT, rehearse, run_cell, shortened
+from gamekeeper.errors import BadConfig
+from gamekeeper.learners.distil import Labels, Soft
+from gamekeeper.methods import World, parse_defense, parse_thief
+from gamekeeper.surfaces.cli import guarded
+from gamekeeper.targets.choice import Choice
+from gamekeeper.targets.target import Target, load_target
+from gamekeeper.types import Batch, Knowledge, Model, Reply, Task, Transfer
+
+
+@pytest.fixture(scope="module")
+def digits() -> Target:
+    return load_target("digits")
+
+
+def cells(target: Target, *attacks: str, defenses: tuple[str, ...] = ("none", "label")) -> list[Cell]:
+    return expand(Audit(Choice("digits"), attacks, defenses, [60], [0], 0), target)
+
+
+def test_members_stand_beside_the_users_own_thieves_each_once(digits: Target):
+    found = thieves(["knockoff+labels", "worst", "knockoff+smoothed"], digits)
+    assert found.attacks[0] == "knockoff+labels"
+    assert set(found.attacks) == {m.attack for m in ENSEMBLES["worst"]} | {"knockoff+smoothed"}
+    assert len(set(found.attacks)) == len(found.attacks)
+    assert found.left_out == ()
+
+
+def test_the_full_ensemble_trains_every_thief_on_two_networks(digits: Target):
+    attacks = thieves(["worst:full"], digits).attacks
+    other = another(digits.student)
+    assert len(attacks) == 2 * len(ENSEMBLES["worst:full"])
+    assert all(f"{attack}@{other}" in attacks for attack in attacks if "@" not in attack)
+
+
+def test_every_member_has_a_recipe(digits: Target):
+    world = World(digits.box.shape, digits.victim.task.classes)
+    for attack in thieves(["worst:full"], digits).attacks:
+        thief, student = parse_thief(attack, world)
+        assert isinstance(thief, Theft)
+        assert (student is None) == ("@" not in attack)
+
+
+def test_a_member_the_target_has_no_use_for_is_named():
+    found = thieves(["worst"], load_target("breast-cancer"))
+    assert "smoothing" not in found.attacks
+    assert ["images" in sentence for sentence in found.left_out] == [True]
+
+
+def test_an_unknown_ensemble_is_refused(digits: Target):
+    with pytest.raises(BadConfig, match="worst or worst:full"):
+        thieves(["worst:fast"], digits)
+
+
+def test_learners_share_what_was_paid_for(digits: Target):
+    quick = [cell for cell in cells(digits, "worst") if cell.defense == "none"]
+    assert len({cell.client for cell in quick}) == 2  # knockoff's questions, and smoothing's
+    assert queries(quick, digits) == 2 * 60 + len(digits.test)
+
+
+def test_the_control_meets_no_defense(digits: Target):
+    controls = [cell for cell in cells(digits, "worst") if cell.attack == CONTROL]
+    assert [(cell.defense, cell.rehearsed) for cell in controls] == [("none", False)]
+    assert not [cell for cell in cells(digits, "knockoff") if cell.attack == CONTROL or cell.rehearsed]
+
+
+@dataclass
+class Knowing:
+    """A learner that notes what it was given; its model answers as told."""
+
+    answer: Model
+    given: list[Transfer]
+
+    def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
+        self.given.append(transfer)
+        return self.answer
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Class of an input: the digit written in its only entry; `off` is added to be wrong."""
+
+    task: Task
+    off: int = 0
+
+    def __call__(self, x: Batch, /) -> Reply:
+        return Reply(self.task.target((x[:, 0].long() + self.off) % self.task.classes))
+
+
+@pytest.mark.parametrize(("off", "promised"), [(0, 1.0), (1, 0.0)])
+def test_a_rehearsal_judges_by_answers_it_did_not_learn_from(digits: Target, off: int, promised: float):
+    task = digits.victim.task
+    x = torch.arange(50).float()[:, None] % 10 + torch.arange(50)[:, None] / 1000
+    transfer = Transfer(x, Fixed(task)(x), 50)
+    knows = Knowledge(x, digits.box, task, digits.student)
+    learner = Knowing(Fixed(task, off), [])
+    rate = rehearse(learner, transfer, knows, 3)
+    assert rate is not None
+    assert (rate.value, rate.n) == (promised, 50 // HELD_OUT)
+    (given,) = learner.given
+    assert len(given.x) == 45
+    assert len(torch.cat([given.x, x]).unique(dim=0)) == 50
+
+
+def test_a_rehearsal_takes_a_third_of_the_training():
+    short = shortened(Soft())
+    assert isinstance(short, Soft)
+    assert (short.fit.epochs, short.fit.least_steps) == (10, 100)
+
+
+def test_too_few_answers_are_not_rehearsed(digits: Target):
+    x = digits.pool.x[: HELD_OUT - 1]
+    transfer = Transfer(x, digits.victim(x), len(x))
+    assert rehearse(Labels(), transfer, Knowledge(x, digits.box, digits.victim.task, digits.student), 0) is None
+
+
+def test_a_rehearsed_cell_pays_no_more_and_says_what_it_promised(digits: Target, tmp_path: Path):
+    (cell,) = (c for c in cells(digits, "worst", defenses=("none",)) if c.attack == "knockoff+labels")
+    row = run_cell(cell, tmp_path)
+    assert (row.error, row.queries, row.paid) == (None, 60, 60)
+    assert row.held_out is not None
+    assert row.held_out.n == 6
+    plain = run_cell(replace(cell, rehearsed=False), tmp_path)
+    assert (plain.clone, plain.held_out, plain.paid) == (row.clone, None, 0)
+    assert plain.cell != row.cell
+
+
+def test_the_control_learns_nothing(digits: Target, tmp_path: Path):
+    (cell,) = (c for c in cells(digits, "worst") if c.attack == CONTROL)
+    row = run_cell(replace(cell, budget=600), tmp_path)
+    assert row.clone is not None
+    assert row.clone.accuracy.value < 0.25
+
+
+MINE = """
+from dataclasses import dataclass
+from gamekeeper.learners.distil import Soft
+from gamekeeper.types import Knowledge, Meter, Model, Transfer
+
+@dataclass(frozen=True)
+class Learn:
+    depth: int = 1
+    def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
+        return Soft()(transfer, knows, seed)
+
+@dataclass(frozen=True)
+class Whole:
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
+        return None
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module of the user's in the folder he works in."""
+    (tmp_path / "my_thieves.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "my_thieves"
+
+
+def test_a_thief_of_the_users_own_takes_part(digits: Target, mine: str):
+    (cell,) = cells(digits, f"knockoff+{mine}.Learn:depth=3@mlp:hidden=8", defenses=("none",))
+    assert isinstance(cell.thief, Theft)
+    assert vars(cell.thief.learner) == {"depth": 3}
+    assert cell.student != digits.student
+    assert type(cells(digits, f"{mine}.Whole", defenses=("none",))[0].thief).__name__ == "Whole"
+
+
+def test_what_cannot_be_imported_is_named():
+    world = World((1, 8, 8), 10)
+    with pytest.raises(BadConfig, match=r"'no\.such\.Thing' could not be imported"):
+        parse_thief("no.such.Thing", world)
+    with pytest.raises(BadConfig, match="must be a dataclass"):
+        parse_defense("os.path.join", world)
+
+
+def test_a_target_file_cannot_name_code(tmp_path: Path, mine: str, capsys: pytest.CaptureFixture[str]):
+    assert guarded(["init", "audit", "--out", str(tmp_path / "audit.toml")]) == 0
+    text = (tmp_path / "audit.toml").read_text()
+    config = tmp_path / "evil.toml"
+    config.write_text(text.partition("[audit]")[0] + f'[audit]\nattack = ["knockoff+{mine}.Learn"]\n')
+    assert guarded(["audit", str(config), "--dry-run"]) == 4
+    assert "runs code" in capsys.readouterr().err
