@@ -74,7 +74,7 @@ def assumptions(target: Target, student: Architecture, told: Collection[str] = (
     same = shares_architecture(target, student)
     seeds = "no input of the victim's kind"
     if target.seeds is not None:
-        seeds = f"{len(target.seeds)} inputs like the victim's own are used only by attacks that start from such"
+        seeds = f"{len(target.seeds):,} inputs like the victim's own are used only by attacks that ask about such"
     network = f"The thief trains {student}" + (", the victim's own architecture: his best case." if same else ".")
     return [
         f"The thief knows the input's shape {target.box.shape} and range [{target.box.low:g}, {target.box.high:g}],"
