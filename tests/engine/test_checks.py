@@ -59,6 +59,10 @@ def test_flag_is_raised(name, rows):
         ("labels-beat-undefended", [row(accuracy=0.80), row(attack="knockoff+labels", accuracy=0.81)]),
         # who learns from unasked inputs as well may beat the soft thief, and that does not make the soft thief weak
         ("labels-beat-undefended", [row(accuracy=0.80), row(attack="knockoff+fixmatch", accuracy=0.9)]),
+        (
+            "labels-beat-undefended",
+            [row(accuracy=0.9), row(attack="knockoff+labels", accuracy=0.85), row(attack="smoothing", accuracy=0.3)],
+        ),
         ("control-learns", [row(), row(attack="knockoff+shuffled", accuracy=0.11)]),
         ("below-floor", [row(), row(attack="knockoff+labels", accuracy=0.85), row("round", accuracy=0.85)]),
         (

@@ -152,7 +152,7 @@ def raised(rows: Iterable[Row]) -> dict[str, list[str]]:
 
 def soft_thief(row: Row) -> bool:
     """The thief who asks plainly, learns from the whole answer and trains the target's own student: `knockoff`."""
-    return row.learner == "soft" and len(parts(row.attack) - {"soft"}) == 1 and "@" not in row.attack
+    return row.learner == "soft" and parts(row.attack) - {"soft"} == {"knockoff"} and "@" not in row.attack
 
 
 def label_thief(row: Row) -> bool:

@@ -117,7 +117,7 @@ def legend(summary: Summary) -> list[str]:
     if summary.floor:
         said.append(
             f"Label floor {rated(summary.floor.accuracy)}: what a thief gets from bare labels, undefended. eta is the"
-            " way from the undefended soft thief (0) to the floor (1); only a defense that changes labels gets above 1."
+            " way from the strongest undefended thief (0) to the floor (1); only a defense that changes labels gets above 1."
         )
     if any(line.blind for line in summary.lines):
         said.append(
