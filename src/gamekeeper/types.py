@@ -78,6 +78,16 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class Doubted(Protocol):
+    """A stolen model whose thief saw signs that it is not whole."""
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Names of flags of `engine/checks.py`, which end in the result row."""
+        ...
+
+
+@runtime_checkable
 class Architecture(Protocol):
     """Recipe of a network: calling it makes a fresh one (see `architectures.fresh` for a seeded one)."""
 

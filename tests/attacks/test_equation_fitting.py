@@ -56,6 +56,7 @@ def test_one_vs_rest_is_recovered(seed: int):
     true = linear("one-vs-rest", seed)
     copy, spent = steal(true, EquationFitting("ovr", alpha=2.0), seed=seed)
     assert spent == 2 * K * (D + 1)
+    assert copy.doubts == ()
     assert variation(copy, true) < 1e-6
     assert agree(copy, true) == 1
 
@@ -123,6 +124,7 @@ def test_the_same_seed_gives_the_same_copy_and_another_seed_another():
 def test_a_small_budget_is_spent_and_not_passed(budget: int):
     copy, spent = steal(linear("softmax"), EquationFitting(hidden=H, restarts=1, iterations=20), budget)
     assert spent == budget
+    assert copy.doubts == ("cut-short",)
     assert torch.isfinite(copy(BOX.uniform(10, 0)).y).all()
 
 

@@ -61,6 +61,7 @@ def test_weights_are_exact_at_d_plus_1_queries_and_not_at_d(k: int, seed: int):
     short, _ = steal(true, k, D, seed=seed)
     assert spent == D + 1
     assert off(copy, true) < 1e-6 < 1e-2 < off(short, true)
+    assert (copy.doubts, short.doubts) == ((), ("cut-short",))
     assert unlike(copy, true) == 0
 
 

@@ -47,6 +47,7 @@ def direction(copy: Linear) -> torch.Tensor:
 def test_weights_and_bias_are_found_up_to_scale(seed: int):
     line = Line(seed)
     copy, _ = steal(line, seed=seed)
+    assert copy.doubts == ()
     assert cosine_similarity(direction(copy), line.w, dim=0) > 1 - 1e-11
     assert float(copy.bias[1] - copy.bias[0]) == pytest.approx(line.b / float(line.w.norm()), abs=1e-5)
 
@@ -86,6 +87,7 @@ def test_the_budget_is_kept_and_more_of_it_steals_no_less(budget: int):
     line = Line(4)
     copy, spent = steal(line, budget=budget)
     assert spent <= budget
+    assert copy.doubts == ("cut-short",)
     assert torch.isfinite(copy(Box((D,)).uniform(10, 0)).y).all()
 
 
@@ -95,6 +97,7 @@ def test_a_budget_for_some_features_finds_these_to_full_precision():
     known = direction(copy) != 0
     assert spent <= 300
     assert 5 < known.sum() < D
+    assert copy.doubts == ("cut-short",)
     assert cosine_similarity(direction(copy)[known], line.w[known], dim=0) > 1 - 1e-9
 
 

@@ -52,7 +52,7 @@ def stolen(tree: Tree) -> tuple[Boxes, int]:
 def test_sixty_leaves_with_answers_of_their_own_are_recovered(tree: Tree, stolen: tuple[Boxes, int]):
     copy, spent = stolen
     assert len(copy) == LEAVES
-    assert copy.warning is None
+    assert (copy.warning, copy.doubts) == (None, ())
     assert spent < 3639  # what bisection alone takes for such a tree
     assert agreement(copy, tree, on_the_grid(3000, 1000)) == 1
     assert agreement(copy, tree, BOX.uniform(3000, 9)) > 0.995
@@ -92,6 +92,7 @@ def test_leaves_that_answer_alike_are_reported_and_probes_uncover_splits():
     probed, more = steal(tree, TreePaths(probes=4))
     assert str(plain.warning).startswith("id collisions seen")
     assert plain.collisions > 0
+    assert "id-collisions" in plain.doubts
     assert agreement(plain, tree, x) < 0.95 < agreement(probed, tree, x)
     assert more > spent
 
@@ -149,6 +150,7 @@ def test_the_budget_is_kept_and_what_was_found_is_returned(small: Tree, budget: 
     copy, _ = steal(small, budget=budget)
     assert not copy.complete
     assert "budget" in str(copy.warning)
+    assert copy.doubts == ("cut-short",)
     y = copy(BOX.uniform(50, 0)).y
     torch.testing.assert_close(y.sum(1), torch.ones(50, dtype=torch.float64))
 

@@ -54,7 +54,8 @@ class EquationFitting:
         generator = torch.Generator().manual_seed(seed)
         shapes = layers(rows.d, k, self.hidden)
         unknowns = sum(out * (into + 1) for out, into in shapes)
-        n = min(rows.left, int(np.ceil(self.alpha * unknowns)))
+        wanted = int(np.ceil(self.alpha * unknowns))
+        n = min(rows.left, wanted)
         x = rows.uniform(n, generator)
         y = rows(x).y.double() if n else torch.empty(0, k, dtype=torch.float64)
         t = (x - rows.centre) / rows.half
@@ -63,8 +64,8 @@ class EquationFitting:
         weights = best[0][:, :-1] / rows.half
         bias = best[0][:, -1] - rows.centre * weights.sum(1)
         if self.hidden == 0:
-            return Linear(weights, bias, knows.task, LINKS[self.link])
-        return Perceptron(weights, bias, best[1][:, :-1], best[1][:, -1], knows.task, LINKS[self.link])
+            return Linear(weights, bias, knows.task, LINKS[self.link], n == wanted)
+        return Perceptron(weights, bias, best[1][:, :-1], best[1][:, -1], knows.task, LINKS[self.link], n == wanted)
 
     def best(self, shapes: list[tuple[int, int]], t: Tensor, y: Posterior, generator: torch.Generator) -> list[Tensor]:
         """The layers, each (out, in + 1), that fit the answers best."""
@@ -91,6 +92,11 @@ class Perceptron:
     second_bias: Float[Tensor, " k"]
     task: Task
     link: Link = "softmax"
+    complete: bool = True
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        return () if self.complete else ("cut-short",)
 
     def __call__(self, x: Batch, /) -> Reply:
         hidden = torch.tanh(flat(x) @ self.first.T + self.first_bias)

@@ -64,7 +64,8 @@ class EquationSolving:
             if asked.equations() >= 2 * (rows.d + 1):  # with fewer, rounding alone can explain the difference
                 refuse_another_link(theta, asked.t, asked.y)
         weights = theta[:, :-1] / rows.half
-        return Linear(weights, theta[:, -1] - rows.centre * weights.sum(1), knows.task)
+        bias = theta[:, -1] - rows.centre * weights.sum(1)
+        return Linear(weights, bias, knows.task, complete=asked.equations() > rows.d)
 
 
 @dataclass
@@ -108,7 +109,7 @@ class Asked:
         if len(self.t) and self.certain():
             raise Unsuited(
                 "EquationSolving needs probabilities; every answer names one class with certainty, however near the"
-                " centre of the box. Use lowd_meek for labels of two classes."
+                " centre of the box. Use lowd_meek for labels of two classes, tree_paths for a decision tree."
             )
 
     def certain(self) -> bool:

@@ -47,17 +47,18 @@ class LowdMeek:
         if knows.task.classes != 2:
             raise Unsuited(f"LowdMeek needs two classes; the target has {knows.task.classes}. Use equation_solving.")
         rows = Rows(oracle, knows.box)
-        w, b = torch.zeros(rows.d, dtype=torch.float64), 0.0
+        w, b, complete = torch.zeros(rows.d, dtype=torch.float64), 0.0, False
         positive, negative = witnesses(rows, knows, seed)
         if positive is None or negative is None:
             b = 0.0 if positive is negative else 1.0 if negative is None else -1.0
         else:
             edge = sign_witness(rows, positive, negative, self.eps)
             with suppress(BudgetExceeded):  # the weights not reached stay 0
-                search(rows, edge, w, self.eps, seed)
+                complete = search(rows, edge, w, self.eps, seed)
             w = w / w.norm()
             b = -float(w @ edge.point)
-        return Linear(torch.stack([-w / 2, w / 2]), torch.tensor([-b / 2, b / 2], dtype=torch.float64), knows.task)
+        weights, bias = torch.stack([-w / 2, w / 2]), torch.tensor([-b / 2, b / 2], dtype=torch.float64)
+        return Linear(weights, bias, knows.task, complete=complete)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,14 +127,18 @@ def bracket(rows: Rows, p: float, eps: float) -> float:
     return max(eps * min(p - low, high - p), 1e-15 * max(abs(low), abs(high)))
 
 
-def search(rows: Rows, edge: Edge, w: Float[Tensor, " d"], eps: float, seed: int) -> None:
-    """Writes the weights into w as they become known: w_f first. Raises BudgetExceeded where the budget ends."""
+def search(rows: Rows, edge: Edge, w: Float[Tensor, " d"], eps: float, seed: int) -> bool:
+    """Writes the weights into w as they become known: w_f first. Whether the budget sufficed for all of them.
+
+    Raises BudgetExceeded where it ends while a step is under way.
+    """
     f, p = edge.f, float(edge.point[edge.f])
     w[f] = math.copysign(1.0, edge.positive - edge.negative)
     width = bracket(rows, p, eps)
     bits = math.ceil(math.log2(2 * rows.half / width))
     order = torch.randperm(rows.d, generator=torch.Generator().manual_seed(seed))
     features = order[order != f][: rows.left // (bits + HALVINGS)]
+    complete = len(features) == rows.d - 1 and abs(edge.positive - edge.negative) <= width
     step = torch.where(edge.point > rows.centre, rows.box.low - edge.point, rows.box.high - edge.point)[features]
 
     def sides(features: Int[Tensor, " m"], step: Tensor, along: Tensor) -> Bool[Tensor, " m"]:
@@ -164,3 +169,4 @@ def search(rows: Rows, edge: Edge, w: Float[Tensor, " d"], eps: float, seed: int
             inner, outer = torch.where(inside, middle, inner), torch.where(inside, outer, middle)
     finally:
         w[features] = -w[f] * ((inner + outer) / 2 - p) / step
+    return complete

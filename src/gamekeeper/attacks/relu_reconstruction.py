@@ -79,6 +79,10 @@ class ReluNet:
     def __len__(self) -> int:
         return len(self.a)
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        return () if self.complete else ("cut-short",)
+
     def odds(self, x: Batch) -> Float[Tensor, " n"]:
         """The logarithm of the odds of class 1."""
         rows = flat(x)

@@ -27,12 +27,20 @@ def log_posterior(scores: Float[Tensor, "n k"], link: Link) -> Float[Tensor, "n 
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """Scores weights.x + bias for flat x in the public domain, read through `link`."""
+    """Scores weights.x + bias for flat x in the public domain, read through `link`.
+
+    complete  False where the budget did not suffice for all unknowns
+    """
 
     weights: Float[Tensor, "k d"]
     bias: Float[Tensor, " k"]
     task: Task
     link: Link = "softmax"
+    complete: bool = True
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        return () if self.complete else ("cut-short",)
 
     def __call__(self, x: Batch, /) -> Reply:
         return Reply(log_posterior(flat(x) @ self.weights.T + self.bias, self.link).exp())
@@ -74,6 +82,12 @@ class Boxes:
         said += [f"hidden splits: {self.misses} random inputs are answered otherwise"] if self.misses else []
         said += [] if self.complete else ["the budget ended before the tree did"]
         return "; ".join(said) or None
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The same as names of flags."""
+        seen = {"cut-short": not self.complete, "id-collisions": self.collisions, "hidden-splits": self.misses}
+        return tuple(name for name, there in seen.items() if there)
 
     def __call__(self, x: Batch, /) -> Reply:
         """The answer of the box that holds x, or of the nearest one (sum of distances, as shares of the domain)."""

@@ -84,6 +84,24 @@ FLAGS: dict[str, Flag] = {
             "Try another student as well.",
         ),
         Flag(
+            "cut-short",
+            "the budget ended before an exact attack did.",
+            "The copy is a part of what that attack recovers, filled up with guesses.",
+            "Give it a larger budget; the `queries` of a finished cell say how many it takes.",
+        ),
+        Flag(
+            "id-collisions",
+            "a tree attack saw one answer come from several leaves.",
+            "Splits between leaves that answer alike can stay hidden, so the copy may lack some.",
+            "Ask at more points of every line, as `tree_paths:probes=4` does, and look at the uniform fidelity.",
+        ),
+        Flag(
+            "hidden-splits",
+            "random inputs, asked when a tree attack was done, are answered otherwise by its copy.",
+            "The copy lacks splits of the tree, or the answers are perturbed.",
+            "Ask at more points of every line, as `tree_paths:probes=4` does.",
+        ),
+        Flag(
             "single-seed",
             "there is one seed only.",
             "The spread over seeds is unknown; the interval covers the test set's size alone.",

@@ -138,17 +138,24 @@ class Honest:
         """Honest users' loss, and beside it what the thief's queries met."""
         clean = self.bench.clean
         l1 = distance(clean.double(), self.defended.double(), "l1")
-        asked, answered = witness.seen(WITNESSED)
-        clean_asked = self.bench.session()(asked).y
-        return Utility(
+        measured = Utility(
             l1=float(l1.mean()),
-            l1_thief=float(distance(clean_asked.double(), answered.double(), "l1").mean()),
+            l1_thief=None,
             l1_histogram=[int(n) for n in torch.histc(l1.clamp(0, 2), BINS, 0, 2)],
             ece=ece(self.defended, self.bench.truth),
             ece_clean=ece(clean, self.bench.truth),
             top1_kept=float(agreement(self.defended, clean).double().mean()),
-            top1_kept_thief=float(agreement(answered, clean_asked).double().mean()),
+            top1_kept_thief=None,
             deterministic=self.repeats,
+        )
+        if not witness.asked:  # a thief whose budget does not pay for his first step
+            return measured
+        asked, answered = witness.seen(WITNESSED)
+        clean_asked = self.bench.session()(asked).y
+        return replace(
+            measured,
+            l1_thief=float(distance(clean_asked.double(), answered.double(), "l1").mean()),
+            top1_kept_thief=float(agreement(answered, clean_asked).double().mean()),
         )
 
 

@@ -56,7 +56,7 @@ class Utility:
     """What honest users lose, on the test set.
 
     l1               mean ||answer - clean posterior||_1, 0 to 2
-    l1_thief         the same on the thief's queries; None where the clean answers are not known
+    l1_thief         the same on the thief's queries; None where the clean answers are not known, or nothing was asked
     l1_histogram     counts of the per-query l1 in 20 equal bins over [0, 2]
     ece              expected calibration error of the defended answers, 15 bins
     ece_clean        the same of the clean answers

@@ -35,7 +35,7 @@ from gamekeeper.student import ClonesOnDisk
 from gamekeeper.targets.choice import Choice, shares_architecture
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit
-from gamekeeper.types import Armed, Defense, Knowledge, Learner, Model, Reply, Transfer
+from gamekeeper.types import Armed, Defense, Doubted, Knowledge, Learner, Model, Reply, Transfer
 
 LEDGER, CLONES = "ledger.sqlite", "clones"
 HELD_OUT = 10
@@ -133,7 +133,7 @@ def steal_and_judge(cell: Cell, here: Stage) -> Row:
         victim=honest.victim,
         utility=honest.utility(witness),
         seconds=Seconds(thief=seconds + shelf.seconds, defense_per_query=honest.seconds_per_query),
-        flags=here.leaks,
+        flags=[*here.leaks, *(clone.doubts if isinstance(clone, Doubted) else ())],
         chance=here.bench.chance,
         held_out=held_out,
     )
