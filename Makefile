@@ -10,7 +10,7 @@ demo: .venv/demo-ready
 	@echo "open demo/report.html in a browser"
 
 test: .venv/test-ready
-	$(RUN)/python -m pytest -n 2
+	$(RUN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/test-ready
 	$(RUN)/python -m pytest -m slow

@@ -2,14 +2,16 @@
 
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import pytest
 import torch
 
+from gamekeeper.engine.run import workers
 from gamekeeper.errors import LedgerError, Malformed, Unreachable
 from gamekeeper.ledger import Ledger, Recorded
 from gamekeeper.types import Reply
@@ -234,28 +236,44 @@ def test_a_file_that_is_not_a_ledger_is_refused(tmp_path):
         Ledger(tmp_path / "foreign.sqlite")
 
 
-WRITER = """
-import sys, torch
-from pathlib import Path
-from gamekeeper.ledger import Ledger, Recorded
-from gamekeeper.types import Reply
-session = Recorded(lambda x: Reply(torch.full((len(x), 2), 0.5)), Ledger(Path(sys.argv[1])), "scope", batch=8)
-for number in range(100000):
-    x = torch.arange(number * 8, number * 8 + 8, dtype=torch.float32)[:, None]
-    session(x)
-    print(number, flush=True)
-"""
+PROCESSES = workers()
+
+
+def write(path: Path, batches: int, done: Connection) -> None:
+    """A process that asks batch after batch and says of each that it has the answer."""
+    session = Recorded(lambda x: Reply(torch.full((len(x), 2), 0.5)), Ledger(path), "scope", batch=8)
+    for number in range(batches):
+        session(torch.arange(number * 8, number * 8 + 8, dtype=torch.float32)[:, None])
+        done.send(number)
+
+
+def writer(path: Path, batches: int) -> tuple[BaseProcess, Connection]:
+    said, done = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=write, args=(path, batches, done))
+    process.start()
+    done.close()
+    return process, said
+
+
+def everything(said: Connection) -> list[int]:
+    """What a process said until it ended or was killed."""
+    found: list[int] = []
+    with suppress(EOFError, OSError):
+        while True:
+            found.append(said.recv())
+    return found
 
 
 def test_kill_minus_nine_loses_no_answer_that_was_handed_on(tmp_path):
     path = tmp_path / "ledger.sqlite"
     for wait in (0.0, 0.03, 0.11):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
-        assert writer.stdout is not None
-        writer.stdout.readline()
+        process, said = writer(path, 100_000)
+        assert said.recv() == 0
         time.sleep(wait)
-        writer.send_signal(signal.SIGKILL)
-        handed_on = [int(line) for line in writer.communicate()[0].split("\n")[:-1]]
+        process.kill()
+        handed_on = everything(said)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         ledger = Ledger(path)
         ledger.check()
         session = Recorded(Counting(), ledger, "scope")
@@ -267,10 +285,12 @@ def test_kill_minus_nine_loses_no_answer_that_was_handed_on(tmp_path):
 
 
 def test_two_workers_buy_an_answer_once(tmp_path):
-    script = WRITER.replace("range(100000)", "range(40)")
     path = tmp_path / "ledger.sqlite"
-    workers = [subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [worker.wait() for worker in workers] == [0, 0]
+    both = [writer(path, 40) for _ in range(2)]
+    assert [everything(said) for _, said in both] == [list(range(40))] * 2
+    for process, _ in both:
+        process.join()
+        assert process.exitcode == 0
     ledger = Ledger(path)
     with closing(ledger):
         sent = ledger.db.execute("SELECT sum(inputs) FROM batch").fetchone()[0]

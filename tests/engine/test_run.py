@@ -1,5 +1,6 @@
 """A whole grid on the 8x8 digits: what it finds, what it survives, what it never pays twice."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -16,15 +17,17 @@ from gamekeeper.engine.results import Results, Row
 from gamekeeper.engine.run import LEDGER, run, run_cell
 from gamekeeper.errors import BadConfig, Malformed
 from gamekeeper.ledger import Ledger
+from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.choice import Choice
 
 ATTACKS = ["knockoff", "knockoff+labels", "knockoff+averaged:n=3"]
 DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
 DIGITS = Choice("digits")
+load = functools.cache(Choice.load)
 
 
 def cells(audit: Audit):
-    return expand(audit, audit.target.load())
+    return expand(audit, load(audit.target))
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +157,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_asked(change, message
         cells(replace(Audit(DIGITS, ["knockoff"], ["none"], [100], [0]), **change))
 
 
-COMMAND = [sys.executable, "-m", "gamekeeper", "audit", "digits", "--budget", "60", "--budget", "200", "--quiet"]
+COMMAND = ["audit", "digits", "--budget", "60", "--budget", "200", "--quiet"]
 COMMAND += ["--defense", "none", "--defense", "mad", "--attack", "knockoff", "--attack", "knockoff+labels"]
 
 
@@ -166,10 +169,9 @@ def test_two_kills_and_a_resume_give_the_table_of_an_uninterrupted_run(tmp_path)
     cut = tmp_path / "cut"
     grid = cells(Audit(DIGITS, ["knockoff", "knockoff+labels"], ["none", "mad"], [60, 200], [0]))
     whole = [run_cell(cell, tmp_path) for cell in grid]
-    for lines in (2, 4):
-        process = subprocess.Popen(
-            [*COMMAND, "--out", str(cut), "--jobs", "2"], stdout=subprocess.DEVNULL, start_new_session=True
-        )
+    for lines, jobs in ((2, "2"), (4, "1")):
+        command = [sys.executable, "-m", "gamekeeper", *COMMAND, "--out", str(cut), "--jobs", jobs]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         deadline = time.monotonic() + 120
         results = cut / "results.jsonl"
         while time.monotonic() < deadline and not (results.exists() and results.read_bytes().count(b"\n") >= lines):
@@ -177,7 +179,7 @@ def test_two_kills_and_a_resume_give_the_table_of_an_uninterrupted_run(tmp_path)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert lines <= results.read_bytes().count(b"\n") < 8
-    subprocess.run([*COMMAND, "--out", str(cut)], check=True, stdout=subprocess.DEVNULL)
+    assert guarded([*COMMAND, "--out", str(cut), "--jobs", "1"]) == 0
     assert table(Results(cut).read()) == table(whole)
     with closing(Ledger(cut / LEDGER)) as ledger:
         ledger.check()

@@ -47,10 +47,13 @@ pool = "pool.npz"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Data and a softmax regression, as a user would have them."""
-    x = RNG.random((20, 4)).astype(np.float32)
-    np.savez(tmp_path / "test.npz", x=x, y=(x @ WEIGHT).argmax(1))
-    np.savez(tmp_path / "pool.npz", x=RNG.random((50, 4)).astype(np.float32))
+    """Data and a softmax regression, as a user would have them; the same for every test, whichever ran before."""
+    generator = np.random.default_rng(2)
+    x = generator.random((20, 4)).astype(np.float32)
+    y = (x @ WEIGHT).argmax(1)
+    assert set(y) == {0, 2}, "messages below name the whole range of labels"
+    np.savez(tmp_path / "test.npz", x=x, y=y)
+    np.savez(tmp_path / "pool.npz", x=generator.random((50, 4)).astype(np.float32))
     np.savez(tmp_path / "train.npz", x=x[:7] / 2, y=np.arange(7) % 3)
     save_file(
         {"head.weight": torch.from_numpy(WEIGHT.T.copy()), "head.bias": torch.zeros(3)}, tmp_path / "w.safetensors"

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import torch
@@ -211,6 +212,18 @@ def prepare_worker() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
+def workers() -> BaseContext:
+    """Workers are forked from a server that has imported everything once, before any thread or model existed.
+
+    Where there is no such server, every worker imports for itself.
+    """
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
@@ -229,7 +242,7 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int) -> Iterator[Row]:
         return
     queue = list(cells)
     while queue:
-        with ProcessPoolExecutor(jobs, get_context("spawn"), prepare_worker) as pool:
+        with ProcessPoolExecutor(jobs, workers(), prepare_worker) as pool:
             under_way: dict[Future[Row], Cell] = {}
             try:
                 while queue or under_way:

@@ -11,7 +11,7 @@ No example is in two of test set, pool and training set. Everything random has a
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import sklearn
@@ -54,6 +54,7 @@ def shipped(name: str) -> Target:
     )
 
 
+@cache
 def digits() -> Target:
     """An MLP trained on 1,000 digits; 400 others are blended into the pool, 397 test."""
     box, task = Box((1, 8, 8)), Classify(10)
