@@ -39,7 +39,9 @@ from gamekeeper.attacks.tree_paths import TreePaths
 from gamekeeper.attacks.tree_top_down import TreeTopDown
 from gamekeeper.attacks.wrappers import Averaged, LabelsOnly
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
+from gamekeeper.defenses.grad2 import GRAD2
 from gamekeeper.defenses.mad import MAD
+from gamekeeper.defenses.modelguard import ModelGuardS, ModelGuardW
 from gamekeeper.defenses.noise import RandomNoise
 from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
 from gamekeeper.defenses.truncate import Label, Round, TopK
@@ -104,6 +106,9 @@ DEFENSES: Mapping[str, type] = {
     "reverse_sigmoid": ReverseSigmoid,
     "random_noise": RandomNoise,
     "mad": MAD,
+    "grad2": GRAD2,
+    "modelguard_w": ModelGuardW,
+    "modelguard_s": ModelGuardS,
     "flatten": Flatten,
     "least_likely": LeastLikely,
     "constant_target": ConstantTarget,

@@ -58,7 +58,7 @@ def reach(y: Posterior, vertex: Posterior, eps: float, norm: Norm) -> Float[Tens
     if norm != "kl":
         # the same number as `distance`, in fewer calls: at batch 1 each costs as much as a small layer
         length: Tensor = torch.linalg.vector_norm(vertex - y, 1 if norm == "l1" else 2, dim=1, keepdim=True)
-        return (length / eps).clamp_(min=1.0).reciprocal_()
+        return (length / max(eps, torch.finfo(y.dtype).tiny)).clamp_(min=1.0).reciprocal_()
     low, high = torch.zeros_like(y[:, :1]), torch.ones_like(y[:, :1])
     for _ in range(BISECTIONS):
         middle = (low + high) / 2

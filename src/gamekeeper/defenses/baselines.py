@@ -14,7 +14,7 @@ from functools import partial
 
 import torch
 
-from gamekeeper.defenses.stateless import Stateless, classes_of
+from gamekeeper.defenses.stateless import Stateless, check_l1, classes_of
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.simplex import label, one_hot, step_towards
 from gamekeeper.types import Model, Owner, Posterior
@@ -100,8 +100,3 @@ class ConstantTarget:
         if self.target >= classes:
             raise Unsuited(f"ConstantTarget needs a target below the victim's {classes} classes; got {self.target}.")
         return Stateless(partial(constant_target, eps=self.eps, target=self.target, keep_top1=self.keep_top1))
-
-
-def check_l1(eps: float, method: str) -> None:
-    if not 0 <= eps <= 2:
-        raise BadConfig(f"The eps of {method} must be from 0 to 2. Got {eps}.")

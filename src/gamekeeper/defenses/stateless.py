@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gamekeeper.errors import Unsuited
+from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.types import Batch, Model, Posterior, Reply
 
 
@@ -28,3 +28,9 @@ def classes_of(victim: Model, method: str) -> int:
             f"{method} changes posteriors over two classes or more; this victim's task has {classes}. Leave it out."
         )
     return classes
+
+
+def check_l1(eps: float, method: str) -> None:
+    """Raises BadConfig unless eps is a distance between posteriors in L1."""
+    if not 0 <= eps <= 2:
+        raise BadConfig(f"The eps of {method} must be from 0 to 2. Got {eps}.")

@@ -1,0 +1,220 @@
+"""ModelGuard: the least likely answer within a budget (W), or one of a few answers prepared beforehand (S).
+
+Source      Tang, Dai, DiValentin, Ding, Hass, Gong, Chen, Li, "ModelGuard: information-theoretic defense against model
+            extraction attacks" (USENIX Security 2024), and the authors' code
+Equations   W: min sum_k log(y_k + 1e-6) y~_k over the simplex with |y~ - y|_1 <= eps and y~_c >= y~_j + 1e-4, c the top
+            class; exact for a whole batch. S: per top class, the nearest of its centroids within eps
+Assumes     W: a posterior. S: inputs like benign users' (the owner's), answered by the victim when it is armed
+Deviations  W: the linear program is solved in closed form for a fixed y~_c, and over y~_c by golden section: to 1e-7 of
+            an LP solver's optimum. Rows with no feasible answer (a lead below 1e-4 that eps cannot mend) do not move.
+            S: the authors' centroids grow with what users ask, and hand one user's answer to another; here they are
+            fitted once (farthest point first, until every benign posterior is within eps/2 of one) and frozen. An answer
+            further than eps from all moves by eps towards the nearest; a class that was never seen has its label
+Keeps       argmax: both (W without keep_top1 is GRAD^2 towards the least likely class, and does not)
+
+The owner's inputs are training inputs, on which a victim is surer than on a user's.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from gamekeeper.defenses.grad2 import grad2
+from gamekeeper.defenses.stateless import Stateless, check_l1, classes_of
+from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.simplex import LEAD, distance, step_towards
+from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
+
+SMALL, MARGIN = 1e-6, 1e-4
+SECTIONS = 40
+"""Golden sections of the interval of y~_c, at most 1 wide: down to 5e-9."""
+CELLS = 12_800
+"""Probabilities solved at once: their dozen of temporary arrays stay in cache."""
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+Column = Float[Tensor, "n 1"]
+Centroids = Tensor
+"""(m, k), m of the class's own."""
+
+
+def modelguard_w(y: Posterior, eps: float, keep_top1: bool = True) -> Posterior:
+    """The posterior within eps of y in L1 with the least sum_k log(y_k + 1e-6) y~_k. eps = 0 returns y bit for bit."""
+    if eps <= 0:
+        return y
+    if not keep_top1:
+        return grad2(y, -y, eps)  # the logarithm does not change the order
+    return torch.cat([least_likely_answer(rows, eps) for rows in y.split(max(1, CELLS // y.shape[1]))])
+
+
+def least_likely_answer(y: Posterior, eps: float) -> Posterior:
+    """`modelguard_w` with the top class kept, for a batch small enough to stay in the processor's cache."""
+    exact = y.double()
+    top = exact.argmax(1, keepdim=True)
+    order = exact.scatter(1, top, 2.0).sort(dim=1, stable=True).indices[:, :-1]
+    program = Program(exact.gather(1, order), exact.gather(1, top), eps)
+    t, feasible = program.best()
+    z = torch.empty_like(exact).scatter_(1, order, program.others_at(t)).scatter_(1, top, t)
+    return torch.where(feasible, z.to(y.dtype), y)
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """The linear program of each row, its other classes sorted upward, as a function of t = y~_c."""
+
+    others: Float[Tensor, "n m"]
+    top: Column
+    eps: float
+
+    def least(self) -> Column:
+        """The smallest t for which what must be taken, sum (y_j - t + MARGIN)^+ + (y_c - t)^+, is eps/2 at most."""
+        levels = torch.cat([self.others + MARGIN, self.top], 1).sort(1, descending=True).values
+        rank = torch.arange(1, levels.shape[1] + 1, dtype=levels.dtype)
+        filled = (levels.cumsum(1) - self.eps / 2) / rank
+        above = (levels > filled).sum(1, keepdim=True).clamp(min=1)  # none where eps is lost in rounding
+        k = levels.shape[1]
+        total = self.others.sum(1, keepdim=True) + self.top
+        return torch.maximum(filled.gather(1, above - 1), (total + (k - 1) * MARGIN) / k)
+
+    def best(self) -> tuple[Column, Bool[Tensor, "n 1"]]:
+        """The t of least objective, which is convex in t, by golden section; and whether there is any feasible t."""
+        low = self.least()
+        high = torch.minimum(self.others.sum(1, keepdim=True) + self.top, self.top + self.eps / 2)
+        feasible = low <= high
+        a, b = low, torch.maximum(low, high)
+        t, u = b - GOLDEN * (b - a), a + GOLDEN * (b - a)
+        at_t, at_u = self.objective(t), self.objective(u)
+        for _ in range(SECTIONS):
+            left = at_t < at_u
+            a, b = torch.where(left, a, t), torch.where(left, u, b)
+            new = torch.where(left, b - GOLDEN * (b - a), a + GOLDEN * (b - a))
+            at_new = self.objective(new)
+            t, u = torch.where(left, new, u), torch.where(left, t, new)
+            at_t, at_u = torch.where(left, at_new, at_u), torch.where(left, at_t, at_new)
+        ends = torch.cat([t, low, torch.maximum(low, high), self.top.clamp(low, torch.maximum(low, high))], 1)
+        values = torch.cat([at_t, *(self.objective(each) for each in ends[:, 1:].split(1, 1))], 1)
+        return ends.gather(1, values.argmin(1, keepdim=True)), feasible
+
+    def objective(self, t: Column) -> Column:
+        z = self.others_at(t)
+        return (self.weights * z).sum(1, keepdim=True) + (self.top + SMALL).log() * t
+
+    @functools.cached_property
+    def weights(self) -> Float[Tensor, "n m"]:
+        return (self.others + SMALL).log()
+
+    def others_at(self, t: Column) -> Float[Tensor, "n m"]:
+        """The best answer for the other classes when the top class is given t: as much as eps allows moves downward.
+
+        Capped at t - MARGIN each; mass goes to the least likely first, and comes from the most likely.
+        """
+        kept = torch.minimum(self.others, t - MARGIN)
+        room = t - MARGIN - kept
+        rooms, masses = room.cumsum(1), kept.cumsum(1)
+        after = masses[:, -1:] - masses  # what lies above each class
+        taken = (self.others - kept).sum(1, keepdim=True) + (self.top - t).clamp(min=0)
+        given = (t - self.top).clamp(min=0)
+        # the first s classes receive and the others give: the best s lies where both reach furthest
+        most = torch.minimum(rooms + given, after + taken).amax(1, keepdim=True).clamp(max=self.eps / 2)
+        moved = torch.maximum(torch.maximum(taken, given), most)
+        gain = torch.minimum((moved - given - (rooms - room)).clamp(min=0), room)
+        loss = torch.minimum((moved - taken - after).clamp(min=0), kept)
+        return kept + gain - loss
+
+
+def spread(y: Posterior, radius: float) -> Float[Tensor, "m k"]:
+    """Rows of y such that every row is within `radius` in L1 of one of them: farthest point first.
+
+    The first is the one nearest to the mean. A smaller radius takes the same rows and some more.
+    """
+    chosen = [int(distance(y, y.mean(0, keepdim=True).expand_as(y), "l1").argmin())]
+    nearest = distance(y, y[chosen].expand_as(y), "l1")
+    while nearest.max() > radius:
+        chosen.append(int(nearest.argmax()))
+        nearest = torch.minimum(nearest, distance(y, y[chosen[-1:]].expand_as(y), "l1"))
+    return y[chosen]
+
+
+def centroids_of(y: Posterior, radius: float) -> list[Centroids]:
+    """For every class the centroids of the rows it tops, clearly; its label where there are none."""
+    two = y.topk(2, 1).values
+    y = y[two[:, 0] - two[:, 1] >= LEAD].double()
+    top, labels = y.argmax(1), torch.eye(y.shape[1], dtype=y.dtype)
+    return [spread(y[top == c], radius) if (top == c).any() else labels[c : c + 1] for c in range(y.shape[1])]
+
+
+def modelguard_s(y: Posterior, centroids: list[Centroids], eps: float) -> Posterior:
+    """The nearest centroid of each row's top class, or a point on the way there where it is further than eps in L1."""
+    goal, top = torch.empty_like(y), y.argmax(1)
+    for c in top.unique().tolist():
+        rows = torch.nonzero(top == c)[:, 0]
+        goal[rows] = centroids[c][torch.cdist(y[rows].double(), centroids[c], p=1).argmin(1)].to(y.dtype)
+    return step_towards(y, goal, eps, keep_top1=True)
+
+
+@dataclass(frozen=True)
+class ModelGuardW:
+    """The answer that is hardest to learn from within eps of the true one: a linear program, solved exactly."""
+
+    eps: float = 1.0
+    keep_top1: bool = True
+
+    def __post_init__(self) -> None:
+        check_l1(self.eps, "ModelGuardW")
+
+    @property
+    def keeps_top1(self) -> bool:
+        return self.keep_top1
+
+    def arm(self, victim: Model, owner: Owner, seed: int) -> Stateless:
+        classes_of(victim, "ModelGuardW")
+        return Stateless(functools.partial(modelguard_w, eps=self.eps, keep_top1=self.keep_top1))
+
+
+@dataclass(frozen=True)
+class ModelGuardS:
+    """Answers with the nearest of a few posteriors fitted beforehand: many true answers become one.
+
+    sample  inputs of the owner's that the centroids are fitted to, the first ones
+    """
+
+    eps: float = 1.0
+    sample: int = 5000
+
+    def __post_init__(self) -> None:
+        check_l1(self.eps, "ModelGuardS")
+        if self.sample < 1:
+            raise BadConfig(f"The sample of ModelGuardS must be 1 or more. Got {self.sample}.")
+
+    @property
+    def keeps_top1(self) -> bool:
+        return True
+
+    def arm(self, victim: Model, owner: Owner, seed: int) -> "Quantiser":
+        """Raises Unsuited if the owner has no inputs to fit centroids to."""
+        classes_of(victim, "ModelGuardS")
+        if len(owner.x) == 0:
+            raise Unsuited(
+                "ModelGuardS fits its centroids to the victim's answers on inputs of the owner's; none given."
+            )
+        y = victim(owner.x[: self.sample]).y
+        return Quantiser(centroids_of(y, self.eps / 2) if self.eps > 0 else [], self.eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantiser:
+    """ModelGuardS armed with its centroids, a tensor for every class."""
+
+    centroids: list[Centroids]
+    eps: float
+
+    def fresh(self) -> None:
+        return None
+
+    def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
+        if self.eps == 0:
+            return reply
+        return Reply(modelguard_s(reply.y, self.centroids, self.eps), reply.why)
