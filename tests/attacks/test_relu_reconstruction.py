@@ -1,5 +1,8 @@
 """A two-layer ReLU network is rebuilt from its input gradients to the last digits, whatever the dimension."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -211,6 +214,12 @@ def test_only_two_classes_can_be_stolen_so():
         ReluReconstruction()(
             Metered(Net(10, 5), 10, box), Knowledge(torch.empty(0, 10), box, Classify(3), Mlp((10,), 3)), 0
         )
+
+
+def test_the_example_in_the_docs_runs():
+    page = (Path(__file__).parents[2] / "docs/papers.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?ReluReconstruction.*?)```", page, re.DOTALL)
+    exec(compile(example, "docs/papers.md", "exec"), {})  # our own page; it ends in an assertion
 
 
 def test_nonsense_is_refused():

@@ -7,7 +7,9 @@ Equations   f(x) = sum_i w_i max(A_i.x + b_i, 0) + q.x + c. Along a line with di
             o_i = -a_i.x_i:  f(x) = sum_i s_i max(a_i.x + o_i, 0) + q.x + c, since max(z, 0) = z + max(-z, 0)
 Assumes     two classes; `Reply.why` is the raw gradient of the log-odds f = log y_1 - log y_0 (the logit of a
             one-output network) with respect to the input, the same quantity for every input whatever its class,
-            float64, one entry an input entry in their order: (n, h, w) for one-channel images, (n, 1, d) for rows
+            float64, one entry an input entry in their order: (n, h, w) for one-channel images, (n, 1, d) for rows.
+            No built-in target sells such maps, and the ledger of an audit keeps maps in float32: from Python only,
+            with TorchModel(explain=...) as the example in docs/papers.md
 Deviations  lines end at the box; neurons that do not flip on the first one are found on segments to random inputs whose
             gradient the copy does not explain yet. Each neuron is confirmed elsewhere on its hyperplane, so that two
             neurons that flip within `width` of each other are reported, and told apart on another line
