@@ -1,12 +1,16 @@
 """The training loop: the optimiser is the one named, and impossible recipes are refused."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
 
 from gamekeeper.architectures import fresh
 from gamekeeper.errors import BadConfig
-from gamekeeper.training.fit import Fit, descent, fit
+from gamekeeper.training.fit import Fit, descent, fit, one_cycle
 
 X = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
 Y = torch.randint(3, (64,), generator=torch.Generator().manual_seed(1))
@@ -27,7 +31,7 @@ def one_step(recipe: Fit) -> tuple[Tensor, Tensor, Tensor]:
     (weight, _) = net.parameters()
     before = weight.detach().clone()
     nn.functional.cross_entropy(net(X), Y).backward()
-    descent(net, recipe).step()
+    descent(net, recipe)(recipe.rate)
     return before, weight.grad, weight.detach()
 
 
@@ -61,3 +65,38 @@ def test_any_number_of_steps_can_be_trained(steps):
 def test_impossible_recipes_are_refused(wrong):
     with pytest.raises(BadConfig, match="training needs"):
         Fit(**wrong)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 8, 64, 301])
+def test_the_rate_is_that_of_one_cycle(steps):
+    optimiser = torch.optim.SGD(linear().parameters(), 0.05)
+    schedule = OneCycleLR(optimiser, 0.05, total_steps=steps, pct_start=0.25, cycle_momentum=False)
+    for number in range(steps):
+        assert one_cycle(number, steps, 0.05) == schedule.get_last_lr()[0]
+        optimiser.step()
+        if number < steps - 1:
+            schedule.step()
+
+
+def test_momentum_is_torchs_sgd_bit_for_bit():
+    ours, theirs = linear(), linear()
+    recipe = Fit(rate=0.1, momentum=0.9, decay=0.01)
+    step = descent(ours, recipe)
+    optimiser = torch.optim.SGD(theirs.parameters(), 0.1, 0.9, weight_decay=0.01, fused=True)
+    for number in range(5):
+        for net in (ours, theirs):
+            net.zero_grad()
+            out = net(X).detach() @ net.weight if number == 2 else net(X)  # the bias gets no gradient once
+            out.square().mean().backward()
+        step(0.1)
+        optimiser.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+def test_training_does_not_load_torchs_compiler():
+    script = (
+        "import sys, torch; from torch import nn; from gamekeeper.training.fit import Fit, fit;"
+        "fit(nn.Linear(2, 2), torch.rand(4, 2), torch.rand(4, 2), nn.functional.mse_loss, Fit(epochs=1, least_steps=1), 0);"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
