@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import ledger, mad, training
+from benchmarks import ledger, mad, querying, recovery, training
 from gamekeeper.version import __version__
 
-ALL = {"mad": mad, "training": training, "ledger": ledger}
+ALL = {"mad": mad, "training": training, "ledger": ledger, "querying": querying, "recovery": recovery}
 
 
 def main() -> None:

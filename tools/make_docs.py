@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from xml.etree import ElementTree
@@ -16,10 +17,13 @@ from xml.etree.ElementTree import Element
 
 from gamekeeper.data.batteries import facts
 from gamekeeper.engine.checks import FLAGS, grouped
-from gamekeeper.engine.results import Results
+from gamekeeper.engine.reproduction import lines, verdicts
+from gamekeeper.engine.reproductions import REPRODUCTIONS
+from gamekeeper.engine.results import Results, Row
 from gamekeeper.engine.summary import Line, Summary, summarise
 from gamekeeper.methods import ALIASES, KINDS, describe
 from gamekeeper.surfaces.figures import price_curve, svg, utility_plot
+from gamekeeper.surfaces.reproduce import beside_ours, beside_paper, difference
 from gamekeeper.surfaces.words import count, efficiency, headline, percent, rated, reached, value
 
 ROOT = Path(__file__).parent.parent
@@ -198,7 +202,80 @@ def papers() -> str:
     return table(["published", "theirs", "ours", "what differs"], rows, f"{stamp('mnist')}; {stamp('fashion')}")
 
 
+def reproductions() -> str:
+    rows = [
+        [
+            f"`{each.name}`",
+            each.paper,
+            each.what,
+            str(each.minutes),
+            ", ".join(f"`{name}`" for name in each.needs) or "–",
+        ]
+        for each in REPRODUCTIONS.values()
+    ]
+    return table(["name", "paper", "what it runs", "minutes", "needs"], rows)
+
+
+def reproduced(name: str) -> list[Row]:
+    """Committed rows of a reproduction; none if it has not been run."""
+    folder = RESULTS / "reproduce" / name
+    return Results(folder).read() if (folder / "run.json").exists() else []
+
+
+def reproduction(name: str) -> str:
+    """paper | ours | flags | gap, then the orderings."""
+    each, rows = REPRODUCTIONS[name], reproduced(name)
+    if not rows:
+        return f"Not run yet: `gamekeeper reproduce {name}`.\n"
+    said = ""
+    if each.figures:
+        head = ["what", "place", "paper", "ours (95 % interval)", "flags", "what differs"]
+        body = [
+            [one.figure.what, one.figure.place, beside_paper(one), one.error or beside_ours(one),
+             ", ".join(f"`{flag}`" for flag in one.flags) or "–", one.figure.gap or "–"]
+            for one in lines(each, rows)
+        ]  # fmt: skip
+        said += table(head, body) + "\n"
+    claims = [
+        [one.ordering.claim, one.ordering.place, f"{one.held} of {one.of}", difference(one), one.word,
+         one.ordering.gap or "–"]
+        for one in verdicts(each, rows)
+    ]  # fmt: skip
+    if claims:
+        head = ["claim", "place", "pairs that hold", "mean difference (95 % interval)", "verdict", "what differs"]
+        said += table(head, claims) + "\n"
+    return f"{said}In all rows: {each.gap} {stamp(f'reproduce/{name}')}\n"
+
+
+def attacks() -> str:
+    """One row an attack: a paper's figure and ours, or how the paper's ordering came out."""
+    return table(["attack", "published", "theirs", "ours"], [attack_row(name) for name in KINDS["attack"]])
+
+
+def attack_row(name: str) -> list[str]:
+    """The first figure that was measured with this attack, else the first ordering."""
+    for each in REPRODUCTIONS.values():
+        rows = reproduced(each.name)
+        for one in lines(each, rows):
+            if method(one.figure.theft.attack) == name and one.seeds:
+                where = f"{one.figure.what} ({one.figure.place}), `{each.name}`"
+                return [f"`{name}`", where, beside_paper(one), beside_ours(one)]
+        for claim in verdicts(each, rows):
+            if method(claim.ordering.pairs[0][0].attack) == name:
+                where = f"{claim.ordering.place}, `{each.name}`"
+                return [f"`{name}`", where, claim.ordering.claim, f"{difference(claim)}: {claim.word}"]
+    return [f"`{name}`", "–", "–", "–"]
+
+
+def method(attack: str) -> str:
+    """`active_thief:strategy=dfal+labels` -> `active_thief`."""
+    return attack.split("+")[0].split(":")[0]
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "reproductions": reproductions,
+    "attacks": attacks,
+    **{f"reproduce-{name}": partial(reproduction, name) for name in REPRODUCTIONS},
     "mnist-headline": lambda: f"> {headline(summary('mnist'))}\n",
     "mnist-defenses": lambda: defenses("mnist"),
     "mnist-curve": lambda: curve("mnist"),

@@ -1,17 +1,22 @@
 """Uniform inputs, line search, adaptive retraining: how near to the true boundary their queries lie."""
 
 from dataclasses import replace
+from statistics import median
 
 import pytest
 import torch
 
 from gamekeeper.attacks.boundary import Adaptive, LineSearch, Uniform, bisect
+from gamekeeper.attacks.theft import Theft
 from gamekeeper.errors import BadConfig
+from gamekeeper.learners.distil import Labels
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Reply
 from tests.attacks.toys import PLANE, linear, meter, plane, walker
 
 FIT = Fit(epochs=1, least_steps=80, rate=2.0)
+LAST = Fit(epochs=1, least_steps=200, rate=5.0, decay=0.0)
+"""Until a softmax regression has found its line: with decay, labels near the line leave it flat."""
 
 
 def distance(x: torch.Tensor) -> torch.Tensor:
@@ -24,6 +29,20 @@ def test_adaptive_queries_come_nearer_to_the_true_line_round_by_round_and_lie_wi
     rounds = distance(x).view(10, 30).mean(1)
     assert rounds[-3:].mean() < rounds[1:4].mean() or rounds[1:].max() < 0.05
     assert rounds[1:].mean() < distance(PLANE.uniform(5000, 1)).mean() / 3
+
+
+@pytest.mark.slow
+def test_adaptive_queries_teach_the_line_at_least_as_well_as_uniform_ones():
+    x = PLANE.uniform(2000, 7)
+    truth = plane(x).y.argmax(1)
+
+    def wrong(querying, seed: int) -> float:
+        """R_unif of a clone of 100 labels."""
+        clone = Theft(querying, Labels(LAST))(meter(100, plane, PLANE), walker(), seed)
+        return float((clone(x).y.argmax(1) != truth).float().mean())
+
+    adaptive, uniform = ([wrong(q, seed) for seed in range(10)] for q in (Adaptive(rounds=3, fit=FIT), Uniform()))
+    assert median(adaptive) <= median(uniform)
 
 
 def test_a_quarter_of_every_adaptive_round_is_random():

@@ -17,6 +17,7 @@ from gamekeeper.attacks.wrappers import Averaged
 from gamekeeper.errors import Unsuited
 from gamekeeper.learners.distil import Labels
 from gamekeeper.oracles import Witness
+from gamekeeper.simplex import label
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Knowledge, Querying, Reply
@@ -71,14 +72,35 @@ def test_no_input_is_asked_twice_and_answers_stand_beside_their_inputs(querying:
     assert torch.equal(transfer.reply.y, images(transfer.x).y)
 
 
+def labels(x: torch.Tensor, /) -> Reply:
+    return Reply(label(images(x).y))
+
+
+def rich(x: torch.Tensor, /) -> Reply:
+    """Two classes in double precision, whose rows sum to less than 1, and attribution maps."""
+    y = images(x).y.double()
+    return Reply(y.where(y >= y.topk(2).values[:, 1:], 0.0), x[:, 0])
+
+
+@every
+@pytest.mark.parametrize("oracle", [labels, rich])
+def test_every_kind_of_target_is_asked_to_the_last_query_and_never_beyond(querying: Querying, oracle):
+    witness = Witness(oracle)
+    gate = meter(33, witness)
+    transfer = querying(gate, thief(pool=80), seed=3)
+    assert (gate.left, transfer.cost) == (0, 33)
+    assert sum(map(len, witness.asked)) == 33
+    assert len(transfer.x) == len(transfer.reply.y) == (11 if isinstance(querying, Smoothing) else 33)
+
+
 @every
 def test_a_larger_budgets_questions_start_with_a_smaller_ones_where_the_recipe_says_so_and_only_there(
     querying: Querying,
 ):
     small, large = Witness(images), Witness(images)
-    querying(meter(25, small), thief(), seed=0)
-    querying(meter(53, large), thief(), seed=0)
-    assert querying.prefix == torch.equal(small.seen(25)[0], large.seen(25)[0])
+    querying(meter(17, small), thief(pool=60), seed=0)
+    querying(meter(37, large), thief(pool=60), seed=0)
+    assert querying.prefix == torch.equal(small.seen(17)[0], large.seen(17)[0])
 
 
 @every
@@ -88,9 +110,9 @@ def test_queries_depend_on_the_seed_alone(querying: Querying):
         torch.manual_seed(number)
         expected = torch.rand(3)
         torch.manual_seed(number)
-        querying(meter(25, witness), thief(), seed)
+        querying(meter(14, witness), thief(pool=60), seed)
         assert torch.equal(torch.rand(3), expected)  # the global generator is neither read nor moved
-    first, again, other = (witness.seen(25)[0] for witness in witnesses)
+    first, again, other = (witness.seen(14)[0] for witness in witnesses)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

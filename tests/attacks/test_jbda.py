@@ -52,6 +52,16 @@ def test_fewer_queries_than_seeds_take_a_random_part_of_them():
     assert rows != [0, 1, 2, 3]
 
 
+def test_a_recipe_starts_from_so_many_of_a_larger_set_at_random():
+    own = IMAGES.uniform(400, 6)
+    for querying, seeds in ((Jbda(fit=QUICK), 150), (JbSelf(fit=QUICK), 100), (Jbda(seeds=30, fit=QUICK), 30)):
+        x = querying(meter(2 * seeds), thief(seeds=own), seed=0).x
+        is_own = (x.flatten(1)[:, None] == own.flatten(1)[None]).all(2)
+        assert is_own[:seeds].any(1).all()
+        assert not is_own[seeds:].any()
+        assert is_own[:seeds].any(0)[200:].any()  # from all over the set
+
+
 def test_the_last_round_takes_as_many_copies_as_fit_from_all_over_the_parents():
     x = Jbda(fit=QUICK)(meter(40 + 9), thief(), seed=0).x
     near = (x[40:, None] - x[None, :40]).flatten(2).abs().amax(2).argmin(1)

@@ -24,7 +24,7 @@ from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Knowledge, Reply, Transfer
 
-QUICK = Fit(epochs=5, least_steps=200, rate=0.1, batch=16)
+QUICK = Fit(epochs=1, least_steps=30, rate=0.1, batch=16)
 BOX = Box((12,))
 W = torch.randn(3, 12, generator=torch.Generator().manual_seed(2))
 KNOWS = Knowledge(BOX.uniform(50, 0), BOX, Classify(3), Mlp((12,), 3, ()))

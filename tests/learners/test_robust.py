@@ -14,7 +14,7 @@ from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Knowledge, Learner, Reply, Transfer
 
-QUICK = Fit(epochs=10, least_steps=200, rate=0.5, batch=32)
+QUICK = Fit(epochs=1, least_steps=90, rate=0.5, batch=32)
 BOX = Box((2,))
 X = BOX.uniform(400, 0)
 Y = torch.softmax(30 * torch.stack([X[:, 0], X[:, 1], 1 - X.sum(1)], 1), 1)
@@ -29,7 +29,7 @@ WIDE = Box((20,))
 WIDE_X = WIDE.uniform(400, 0)
 DIRECTIONS = torch.randn(3, 20, generator=torch.Generator().manual_seed(5))
 WIDE_KNOWS = Knowledge(WIDE_X, WIDE, Classify(3), Mlp((20,), 3, (64,)))
-MEMORISING = Fit(epochs=20, least_steps=400, rate=0.2, batch=32)
+MEMORISING = Fit(epochs=1, least_steps=600, rate=0.2, batch=32)
 
 
 def linear(x: torch.Tensor) -> torch.Tensor:

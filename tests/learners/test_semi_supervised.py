@@ -10,6 +10,7 @@ from gamekeeper.architectures import Classifier, LeNet, Mlp, ResNet
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.learners.distil import Labels
 from gamekeeper.learners.semi_supervised import S4L, FixMatch, guess, unasked
+from gamekeeper.models import TorchModel
 from gamekeeper.simplex import label
 from gamekeeper.student import ClonesOnDisk
 from gamekeeper.tasks import Classify
@@ -112,19 +113,28 @@ def test_rotations_leave_only_the_students_own_weights():
 
 
 def test_rotations_shape_the_features():
-    """A linear reading of the clone's features tells the four turns apart, which labels alone do not teach."""
+    """A linear reading of six features tells the four turns apart, for which labels alone leave too little."""
     thief, asked = images()
-    fit = Fit(epochs=1, least_steps=200, rate=0.05, batch=16)
+    thief = replace(thief, student=Mlp((1, 8, 8), 4, (6,)))
     turned = torch.cat([thief.pool.rot90(k, (2, 3)) for k in range(4)])
     quarter = torch.arange(4).repeat_interleave(len(thief.pool))
-    found = {}
-    for weight in (0.0, 1.0):
-        net = S4L(weight=weight, fit=fit)(asked, thief, 0).net
-        with torch.no_grad():
-            features = torch.cat([net.features(turned), torch.ones(len(turned), 1)], 1)
-        read = features @ torch.linalg.lstsq(features, torch.eye(4)[quarter]).solution
-        found[weight] = float((read.argmax(1) == quarter).float().mean())
-    assert found[1.0] > found[0.0] + 0.05
+    labels, turns = (
+        readable(
+            S4L(weight=weight, fit=Fit(epochs=1, least_steps=150, rate=0.1, batch=16))(asked, thief, 0), turned, quarter
+        )
+        for weight in (0.0, 1.0)
+    )
+    assert turns > 0.9
+    assert turns > labels + 0.1
+
+
+def readable(clone: TorchModel, x: Tensor, truth: Tensor) -> float:
+    """How often a linear reading of the features is right; a little ridge, since ReLUs die."""
+    with torch.no_grad():
+        features = torch.cat([clone.net.features(x), torch.ones(len(x), 1)], 1).double()
+    square = features.T @ features + 1e-3 * torch.eye(features.shape[1], dtype=torch.float64)
+    read = features @ torch.linalg.solve(square, features.T @ torch.eye(4, dtype=torch.float64)[truth])
+    return float((read.argmax(1) == truth).float().mean())
 
 
 def test_zero_weight_s4l_on_an_mlp_is_the_label_thief():

@@ -14,7 +14,7 @@ from gamekeeper.attacks.wrappers import Averaged
 from gamekeeper.engine.ensemble import thieves
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import World, parse_defense, parse_thief
-from gamekeeper.targets.choice import Choice
+from gamekeeper.targets.choice import Source
 from gamekeeper.targets.target import Target
 from gamekeeper.types import Architecture, Attack, Defense
 from gamekeeper.version import __version__
@@ -47,7 +47,7 @@ class Cell:
     rehearsed  whether the thief tries his learner on 90 % of the answers first (see `run.rehearse`)
     """
 
-    target: Choice
+    target: Source
     digest: str
     defense: str
     defenses: tuple[Defense, ...]
@@ -81,7 +81,7 @@ class Cell:
 class Audit:
     """What the user asked for. Texts in the syntax of `methods.py`. uniform None: UNIFORM, or for images fewer."""
 
-    target: Choice
+    target: Source
     attacks: Sequence[str]
     defenses: Sequence[str]
     budgets: Sequence[int]

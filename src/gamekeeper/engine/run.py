@@ -33,7 +33,7 @@ from gamekeeper.metrics import Rate, wilson
 from gamekeeper.oracles import Metered, Witness
 from gamekeeper.service import Service
 from gamekeeper.student import ClonesOnDisk
-from gamekeeper.targets.choice import Choice, shares_architecture
+from gamekeeper.targets.choice import Source, shares_architecture
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Armed, Defense, Doubted, Knowledge, Learner, Model, Reply, Transfer
@@ -93,7 +93,7 @@ def upstream(target: Target) -> str:
 
 
 @functools.cache
-def stage(target: Choice, folder: Path, uniform: int) -> Stage:
+def stage(target: Source, folder: Path, uniform: int) -> Stage:
     return Stage(target.load(), folder, uniform)
 
 

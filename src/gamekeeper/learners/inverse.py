@@ -5,8 +5,9 @@ Source      Chen, Guan, Gong, Dong, Xue, "D-DAE: defense-penetrating model extra
 Equations   k -> h1 -> h2 -> k, each linear, batch normalisation, leaky ReLU 0.2, softmax at the end; L1 loss
 Assumes     the thief knows the defense's recipe (`Knowledge.defenses`); with none known the answers are learnt from as
             they are. Raises Unsuited for a defense he cannot arm without the victim or its data
-Deviations  no meta-classifier that finds out which defense it is: the thief is told. One cycle of the learning rate over
-            10 passes (the authors: 0.01, halved after 100 of 200). The network answers in evaluation mode; the authors'
+Deviations  no meta-classifier that finds out which defense it is: the thief is told. One cycle of the learning rate up
+            to 0.3 over 30 passes (the authors: 0.01, halved after 100 of 200), chosen by L1 on candidates of the table held
+            out (tools/choose_defaults.py, decision 007). The network answers in evaluation mode; the authors'
             code leaves it in training mode, where an answer depends on its batch. The table is that of partial Bayes
 Keeps       no state: every budget and seed trains an inverse and a student of its own
 """
@@ -28,7 +29,7 @@ from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 WIDTHS = ((10, (128, 64)), (43, (512, 256)), (100, (1024, 512)))
 """Up to how many classes which hidden widths; WIDEST above."""
 WIDEST = (2048, 1024)
-PASSES = Fit(epochs=10, least_steps=1000, rate=0.3, decay=1e-4, batch=1024)
+PASSES = Fit(epochs=30, least_steps=1000, rate=0.3, decay=1e-4, batch=1024)
 
 
 class Undo(nn.Module):

@@ -7,7 +7,8 @@ Equations   unmixed: row c of T = mean of y' over the surest answers of class c;
             simplex. tempered: y^p / sum y^p, p by agreement with the top class of answers held out
 Assumes     unmixed: some answers stand for inputs the victim is sure of, and T leaves each class its own name (its
             largest entry on the diagonal). tempered: nothing of the defense, which it does not need to know
-Deviations  unmixed: 10 anchors a class instead of one, against noise; a class never answered keeps its own row of the
+Deviations  unmixed: 3 anchors a class instead of one, against noise (chosen by
+            tools/choose_defaults.py, decision 007); a class never answered keeps its own row of the
             identity; a T without an inverse gets its pseudo-inverse. tempered: powers are compared by trainings of a
             third of the length on 90 % of the answers; no true label is used
 Keeps       no state: every budget and seed trains a student of its own
@@ -68,7 +69,7 @@ def project(z: Float[Tensor, "n k"]) -> Posterior:
 class Unmixed:
     """Soft cross-entropy with the answers freed of a linear map, which is read off the surest answers of each class."""
 
-    anchors: int = 10
+    anchors: int = 3
     fit: Fit = Fit()
 
     def __post_init__(self) -> None:

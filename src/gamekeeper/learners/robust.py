@@ -6,7 +6,7 @@ Source      gce: Zhang, Sabuncu, "Generalized cross entropy loss for training de
 Equations   gce: (6), (1 - p_t^q) / q; small_loss: algorithm 1; smoothed: (1 - eps) e_t + eps / k
 Assumes     answers whose top class is right more often than wrong; small_loss: an idea of the share that is not
 Deviations  gce: untruncated; the first third of the steps uses plain cross-entropy, whose gradient an untrained student
-            needs (without it a third of the classes was never learnt). small_loss: chooses within each answered class
+            needs; chosen on a victim made for it (tools/choose_defaults.py, decision 007). small_loss: chooses within each answered class
             and over the whole transfer set, thirty times a training, instead of within each batch: a batch of 64 holds
             too few of a class. Everything is kept for the first third (the paper lowers the share over 10 of 200
             epochs); the first network is the clone

@@ -9,7 +9,8 @@ Equations   fixmatch: CE on answers + 1[max p >= 0.95] CE(strong view, argmax p)
 Assumes     a pool with inputs left to ask; where it is used up, the transfer set stands for it. s4l: square images and
             a student with features and a head
 Deviations  fixmatch: the weak view is a small shift (no mirror images: digits are not symmetric), the strong one a larger
-            shift, one erased square and noise (the paper: RandAugment), tables get noise; no average of the weights, one
+            shift, one erased square and noise (the paper: all of RandAugment); sizes are the paper's, see views.py, tables
+            get noise; no average of the weights, one
             cycle of the learning rate; 32 answered and 224 unasked inputs a step (64 and 448). s4l: the mean over four
             rotations; ModelGuard's code divides by four once more. Both learn from labels by default
 Keeps       no state: every budget and seed trains a student of its own

@@ -20,8 +20,9 @@ from gamekeeper.types import Armed, Batch, Knowledge, Owner, Posterior, Reply, T
 
 CONCENTRATION = 8.0
 """By default the parameters of a candidate's Dirichlet sum to this times k."""
-SPARSEST = 0.03
-"""Least parameter of the flat part's symmetric Dirichlets: their samples reach from bare labels to anywhere."""
+SPARSEST = 0.01
+"""Least parameter of the flat part's symmetric Dirichlets: their samples reach from bare labels to anywhere. Chosen by
+tools/choose_defaults.py (decision 007)."""
 CHUNK = 2048
 CELLS = 2**20
 """How many distances are held at a time (4 MB): what bounds the memory."""

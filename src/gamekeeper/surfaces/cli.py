@@ -112,6 +112,30 @@ def init(
     typer.echo(write_config(what, out))
 
 
+@app.command()
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="Which; without a name they are listed.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="GAMEKEEPER_DATA", help="Folder of the data sets that are not shipped: ./data."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run: gamekeeper-runs/reproduce/NAME. The same one resumes.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one a core).")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Run a published experiment again; the paper's figures beside ours."""
+    from gamekeeper.data.folder import DEFAULT
+    from gamekeeper.surfaces.reproduce import list_reproductions, run_reproduction
+
+    if name is None:
+        list_reproductions(json)
+        return
+    folder = out or Path("gamekeeper-runs") / "reproduce" / name
+    raise typer.Exit(run_reproduction(name, data or DEFAULT, folder, jobs, json, sys.argv[1:]))
+
+
 @app.callback(invoke_without_command=True)
 def version(show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     if show:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.errors import BadConfig
@@ -13,6 +13,15 @@ from gamekeeper.methods import parse_architecture
 from gamekeeper.targets.config import AuditTable, read_config
 from gamekeeper.targets.target import Target, check_data, load_data, load_target
 from gamekeeper.types import Architecture
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Plain values that a target is made from: they hash and cross processes, the target itself is live."""
+
+    @property
+    def name(self) -> str: ...
+    def load(self) -> Target: ...
 
 
 @dataclass(frozen=True)

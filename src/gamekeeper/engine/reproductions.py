@@ -1,0 +1,370 @@
+"""The reproductions there are: frozen descriptions, plain data. `engine/reproduction.py` says what the words mean."""
+
+from collections.abc import Mapping
+
+from gamekeeper.engine.reproduction import Figure, Measure, Ordering, Reproduction, Theft
+
+POISONING = (
+    'Orekondy, Schiele, Fritz, "Prediction Poisoning: towards defenses against DNN model stealing attacks" (ICLR 2020)'
+)
+TRAMER = (
+    'Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing machine learning models via prediction APIs"'
+    " (USENIX Security 2016)"
+)
+ORDERINGS = (
+    'Orekondy et al., "Knockoff Nets" (CVPR 2019); Pal et al., "ActiveThief" (AAAI 2020); Lee, Han, Lee, "SwiftThief"'
+    " (IJCAI 2024)"
+)
+
+
+# Prediction Poisoning, Table 1
+
+LOWER = (
+    "a tenth of the queries; the authors' code overwrites its substitute set in place or stores the wrong image (see"
+    " the head of attacks/jbda.py), so a correct attack should do at least as well at equal budget"
+)
+
+
+def table_1(
+    target: str, wide: str, victim: float, jbda: float, jb_self: float, jb_top3: float, knockoff: float, pools: str
+) -> tuple[Figure, ...]:
+    """The row of one victim: five published accuracies, and the thefts of ours beside them."""
+    place, near = "Table 1", Theft(target, "knockoff", 10_000)
+    return (
+        Figure("victim", place, near, (("victim", victim),), "another training recipe"),
+        Figure("JBDA", place, Theft(target, "jbda", 5_000), (("accuracy", jbda),), LOWER),
+        Figure("JB-self", place, Theft(target, "jb_self", 5_000), (("accuracy", jb_self),), LOWER),
+        Figure("JB-top3", place, Theft(target, "jb_topk", 5_000), (("accuracy", jb_top3),), LOWER),
+        Figure("Knockoff", place, near, (("accuracy", knockoff),), f"a fifth of the queries; {pools}"),
+        Figure(
+            "Knockoff, as many queries",
+            place,
+            Theft(wide, "knockoff+soft:epochs=10", 50_000),
+            (("accuracy", knockoff),),
+            f"10 epochs for 30; {pools if wide == target else 'pool 60,000 clothes and 12,000 printed letters'}",
+        ),
+    )
+
+
+RECIPE = (
+    "LeNet and clone of 430,000 weights; one-cycle SGD up to 0.05, momentum 0.9, for the paper's rate 0.1 and momentum"
+    " 0.5; the paper asks 50,000 queries and names one run. JB attacks start from 100 training images, as the paper's."
+)
+MNIST = Reproduction(
+    name="prediction-poisoning-mnist",
+    paper=POISONING,
+    what="undefended MNIST row of Table 1: JBDA, JB-self, JB-top3 and Knockoff against a LeNet",
+    minutes=20,
+    needs=("mnist.npz", "fashion-mnist"),
+    seeds=(0,),
+    figures=table_1(
+        "mnist-full",
+        "mnist-full-wide",
+        *(0.994, 0.892, 0.894, 0.873, 0.990),
+        "pool 12,000 printed letters for the handwritten EMNIST letters",
+    ),
+    gap=RECIPE,
+)
+FASHION = Reproduction(
+    name="prediction-poisoning-fashion",
+    paper=POISONING,
+    what="undefended FashionMNIST row of Table 1: JBDA, JB-self, JB-top3 and Knockoff against a LeNet",
+    minutes=15,
+    needs=("mnist.npz", "fashion-mnist"),
+    seeds=(0,),
+    figures=table_1(
+        "fashion-full",
+        "fashion-full",
+        *(0.920, 0.387, 0.458, 0.687, 0.692),
+        "pool 60,000 handwritten digits and 12,000 printed letters for EMNIST",
+    ),
+    gap=RECIPE,
+)
+CIFAR10 = Reproduction(
+    name="prediction-poisoning-cifar10",
+    paper=POISONING,
+    what="undefended CIFAR10 row of Table 1 at the size two cores allow: Knockoff and JB-top3 against a ResNet-8",
+    minutes=20,
+    needs=("cifar10_subset.npz", "tiny_imagenet32_pool.npz"),
+    seeds=(0,),
+    figures=(
+        Figure(
+            "victim",
+            "Table 1",
+            Theft("cifar10", "knockoff+soft:epochs=15", 10_000),
+            (("victim", 0.92),),
+            "ResNet-8 with 78,000 weights, not pre-trained, on 20,000 images, for VGG16 on 50,000",
+        ),
+        Figure(
+            "Knockoff",
+            "Table 1",
+            Theft("cifar10", "knockoff+soft:epochs=15", 10_000),
+            (("accuracy", 0.787),),
+            "a fifth of the queries; 15 epochs for 100; photographs of Tiny-ImageNet for CIFAR100; a fresh ResNet-8 for"
+            " a VGG16 pre-trained on Tiny-ImageNet. To be compared as a share of the victim's accuracy (paper: 0.86)",
+        ),
+        Figure(
+            "JB-top3",
+            "Table 1",
+            Theft("cifar10", "jb_topk+soft:epochs=15", 2_000),
+            (("accuracy", 0.738),),
+            "a twenty-fifth of the queries, 15 epochs for 100, a fresh ResNet-8 for a pre-trained VGG16 (paper: 0.80 of"
+            " the victim's accuracy)",
+        ),
+    ),
+    gap="One-cycle SGD. The victim is far below the paper's, so only shares of its accuracy can be compared.",
+)
+
+
+# Tramèr et al.
+
+EXACT: tuple[tuple[Measure, float | str], ...] = (
+    ("fidelity", 1.0),
+    ("fidelity_uniform", 1.0),
+    ("tv_uniform", "< 1e-9"),
+    ("queries", "41 on average, at most 113"),
+)
+SOFTMAX: tuple[tuple[Measure, float | str], ...] = (
+    ("fidelity", 1.0),
+    ("fidelity_uniform", 1.0),
+    ("tv_uniform", "< 1e-7"),
+)
+CLOSED = "closed form at d + 1 queries, a fifth of the k (d + 1) that the paper's optimiser asks"
+
+
+def table_4(target: str, attack: str, budgets: tuple[int, ...], said: tuple[tuple[float, float], ...], what: str):
+    """One model of Table 4: a share of the unknowns and the paper's two agreements at each budget."""
+    return tuple(
+        Figure(
+            f"{what}, {budget:,} queries",
+            "Table 4",
+            Theft(target, attack, budget),
+            (("fidelity", test), ("fidelity_uniform", uniform)),
+            "101 features for 105",
+        )
+        for budget, (test, uniform) in zip(budgets, said, strict=True)
+    )
+
+
+def rounded(decimals: int, said: str, budget: int = 510) -> Figure:
+    return Figure(
+        f"softmax, answers rounded to {decimals} decimals",
+        "Figure 7",
+        Theft("adult-race", "equation_fitting", budget, f"round:decimals={decimals}"),
+        (("fidelity", said), ("fidelity_uniform", said)),
+        "101 features for 105; rounded probabilities are renormalised",
+    )
+
+
+CATEGORICAL = "categorical=1x3x5x6x7x8x9x13,sizes=8x17x8x15x7x6x3x42,eps=1e-4"
+PATHS, TOP_DOWN = f"tree_paths:{CATEGORICAL}", f"tree_top_down:{CATEGORICAL}"
+ENCODED = "UCI Adult, 14 features, for a private set; scikit-learn splits categories by order, BigML one by one"
+ROUNDED = "round:decimals=2"
+
+
+def tree(what: str, theft: Theft, test: float, queries: int, gap: str = "") -> Figure:
+    said: tuple[tuple[Measure, float | str], ...] = (
+        ("fidelity", test),
+        ("fidelity_uniform", "–"),
+        ("queries", float(queries)),
+    )
+    return Figure(what, "Table 6", theft, said, "; ".join(filter(None, (gap, ENCODED))))
+
+
+LABELS_ONLY: tuple[tuple[Measure, float | str], ...] = (("fidelity", "> 99 %"), ("queries", "827 on average"))
+LOWD: tuple[tuple[Measure, float | str], ...] = (("fidelity", "> 99 %"), ("queries", "2,050 on average, at most 5,650"))
+TRAINED = "labels:decay=0,least_steps=3000"
+"""The clone of a label-only thief: a regression without weight decay, trained nearly to its optimum."""
+ADAPTIVE, UNIFORM = f"adaptive+{TRAINED}", f"uniform+{TRAINED}"
+LINEAR = (
+    ("moons", "two moons", ""),
+    ("diabetes", "diabetes", ""),
+    (
+        "breast-cancer-lr",
+        "breast cancer",
+        "uniform inputs are nearly all of one class here, and the thief starts from uniform inputs",
+    ),
+)
+AGAINST_LABELS = tuple(
+    (
+        Theft("adult-race", "equation_fitting", 510, f"round:decimals={decimals}"),
+        Theft("adult-race", "equation_fitting", 510, "label"),
+    )
+    for decimals in (2, 3)
+)
+TRAMER_TABLES = Reproduction(
+    name="tramer",
+    paper=TRAMER,
+    what="equation solving, rounding, label-only retraining and tree path finding on scikit-learn's sets and UCI Adult",
+    minutes=10,
+    needs=("adult_train.csv.gz",),
+    seeds=(0, 1, 2),
+    uniform=10_000,
+    figures=(
+        Figure("logistic regression, breast cancer", "4.1.1", Theft("breast-cancer-lr", "equation_solving", 31), EXACT),
+        Figure("logistic regression, diabetes", "4.1.1", Theft("diabetes", "equation_solving", 11), EXACT),
+        Figure("logistic regression, Adult income", "4.1.1", Theft("adult-income", "equation_solving", 105), EXACT),
+        Figure("logistic regression, two moons", "4.1.1", Theft("moons", "equation_solving", 3), EXACT),
+        Figure("softmax, iris", "4.1.2", Theft("iris", "equation_solving", 5), SOFTMAX, CLOSED),
+        Figure("softmax, wine", "4.1.2", Theft("wine", "equation_solving", 14), SOFTMAX, CLOSED),
+        Figure("softmax, digits", "4.1.2", Theft("digits-lr", "equation_solving", 65), SOFTMAX, CLOSED),
+        Figure("softmax, Adult race", "4.1.2", Theft("adult-race", "equation_solving", 102), SOFTMAX, CLOSED),
+        *table_4(
+            "adult-race",
+            "equation_fitting",
+            (255, 510),
+            ((0.9996, 0.9975), (1.0, 1.0)),
+            "softmax, 510 unknowns for 530",
+        ),
+        *table_4(
+            "adult-race-ovr",
+            "equation_fitting:link=ovr",
+            (255, 510),
+            ((0.9998, 0.9998), (1.0, 1.0)),
+            "one-vs-rest, 510 unknowns for 530",
+        ),
+        *table_4(
+            "adult-race-mlp",
+            "equation_fitting:hidden=20",
+            (1_073, 2_145, 4_290, 10_725),
+            ((0.9817, 0.9432), (0.9868, 0.9723), (0.9989, 0.9982), (0.9996, 0.9999)),
+            "one hidden layer, 2,145 unknowns for 2,225",
+        ),
+        rounded(5, "no effect"),
+        rounded(4, "no effect"),
+        rounded(3, "weaker"),
+        rounded(2, "weaker"),
+        Figure(
+            "softmax, labels only",
+            "Figure 7",
+            Theft("adult-race", "equation_fitting", 510, "label"),
+            (("fidelity", "far below"), ("fidelity_uniform", "far below")),
+            "101 features for 105",
+        ),
+        *(
+            Figure(
+                f"adaptive retraining on labels, {words}", "6.1", Theft(name, ADAPTIVE, 827, "label"), LABELS_ONLY, gap
+            )
+            for name, words, gap in LINEAR
+        ),
+        *(
+            Figure(f"Lowd-Meek, {words}", "6.1", Theft(name, "lowd_meek", 5_650, "label"), LOWD)
+            for name, words, _ in LINEAR
+        ),
+        tree("path finding, 26 leaves", Theft("adult-tree", PATHS, 40_000), 1.0, 1_722),
+        tree("top-down, 26 leaves", Theft("adult-tree-incomplete", TOP_DOWN, 40_000), 1.0, 1_150),
+        tree(
+            "path finding, 193 leaves, ids collide",
+            Theft("adult-tree-large", PATHS, 200_000, ROUNDED),
+            0.9245,
+            3_652,
+            "answers rounded to two decimals for 28 distinct ids",
+        ),
+        tree(
+            "top-down, 193 leaves, ids collide",
+            Theft("adult-tree-large-incomplete", TOP_DOWN, 200_000, ROUNDED),
+            1.0,
+            4_013,
+            "answers rounded to two decimals for 28 distinct ids",
+        ),
+    ),
+    orderings=(
+        Ordering(
+            "answers of 2 or 3 decimals still give far more away than labels",
+            "section 7, Figure 7",
+            AGAINST_LABELS,
+            "fidelity_uniform",
+        ),
+        Ordering(
+            "adaptive retraining beats uniform queries on linear models",
+            "6.1, Figure 4",
+            tuple((Theft(name, ADAPTIVE, 827, "label"), Theft(name, UNIFORM, 827, "label")) for name, _, _ in LINEAR),
+            "fidelity_uniform",
+        ),
+        Ordering(
+            "incomplete inputs find what colliding ids hide",
+            "Table 6",
+            (
+                (
+                    Theft("adult-tree-large-incomplete", TOP_DOWN, 200_000, ROUNDED),
+                    Theft("adult-tree-large", PATHS, 200_000, ROUNDED),
+                ),
+            ),
+            "fidelity",
+        ),
+    ),
+    gap="Victims are scikit-learn's; features scaled to [-1, 1] (trees: (0, 1]); 10,000 uniform inputs, as the paper.",
+)
+
+
+# orderings
+
+SMALL = ("mnist", "fashion")
+B = 1_000
+STRATEGIES = ("random", "uncertainty", "kcenter", "dfal", "dfal_kcenter")
+
+
+def both(better: tuple[str, int], worse: tuple[str, int], defense: str = "none") -> tuple[tuple[Theft, Theft], ...]:
+    """The pair of thieves, with their budgets, on both built-in targets."""
+    return tuple((Theft(name, *better, defense), Theft(name, *worse, defense)) for name in SMALL)
+
+
+def chosen(strategy: str) -> str:
+    return f"active_thief:strategy={strategy}"
+
+
+SMALLER = "built-in LeNets and 12,000 printed letters at 1,000 queries, for larger victims, pools and budgets"
+COMPARED = Reproduction(
+    name="orderings",
+    paper=ORDERINGS,
+    what="adaptive against random Knockoff, ActiveThief's strategies against noise and each other, SwiftThief against both",
+    minutes=25,
+    needs=(),
+    seeds=(0, 1, 2),
+    figures=(),
+    orderings=(
+        Ordering(
+            "Knockoff: adaptive is a little better than random where the pool is of another world",
+            "Knockoff Nets, 5.2; Prediction Poisoning, appendix C",
+            both(("knockoff_adaptive", B), ("knockoff", B)),
+        ),
+        *(
+            Ordering(
+                f"ActiveThief: {strategy} beats uniform noise (on average 4.70 times its agreement)",
+                "ActiveThief, abstract",
+                both((chosen(strategy), B), ("uniform", B), "label"),
+                "fidelity",
+                "answers are labels, as in the paper",
+            )
+            for strategy in STRATEGIES
+        ),
+        *(
+            Ordering(
+                f"ActiveThief: {strategy} beats random choice",
+                "ActiveThief, section 5",
+                both((chosen(strategy), B), (chosen("random"), B), "label"),
+                "fidelity",
+                "answers are labels, as in the paper",
+            )
+            for strategy in STRATEGIES[1:]
+        ),
+        Ordering(
+            "SwiftThief beats Knockoff at equal queries",
+            "SwiftThief, section 5",
+            both(("swift_thief", B), ("knockoff", B)),
+            gap="5 to 10 contrastive epochs a phase for 40 to 100",
+        ),
+        Ordering(
+            "SwiftThief with half the queries is no worse than Knockoff",
+            "SwiftThief, abstract",
+            both(("swift_thief", B // 2), ("knockoff", B)),
+            gap="5 to 10 contrastive epochs a phase for 40 to 100",
+        ),
+    ),
+    gap=SMALLER,
+)
+
+
+REPRODUCTIONS: Mapping[str, Reproduction] = {
+    each.name: each for each in (TRAMER_TABLES, FASHION, MNIST, COMPARED, CIFAR10)
+}

@@ -1,0 +1,58 @@
+"""A decision tree that sells what Tramèr et al. found at BigML: an answer of its own for nearly every node.
+
+A node answers its class shares with one example added to every class (Laplace's rule). The shares then depend on the
+number of examples as well, so that most leaves, pure ones too, can be told apart by their answers, as BigML's
+confidences do. Where incomplete inputs are accepted, a walk ends at the first split on a missing feature.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.tree import DecisionTreeClassifier
+from torch import Tensor
+
+from gamekeeper.types import Batch, Posterior, Reply, Task
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothedTree:
+    """A fitted scikit-learn tree; `missing` is the number that stands for a feature not given, None: all must be."""
+
+    estimator: DecisionTreeClassifier
+    task: Task
+    missing: float | None = None
+
+    @property
+    def tree(self) -> Any:
+        return self.estimator.tree_
+
+    @cached_property
+    def answers(self) -> Posterior:
+        """One posterior a node, float64."""
+        shares = self.tree.value[:, 0]
+        counts = np.rint(shares / shares.sum(1, keepdims=True) * self.tree.weighted_n_node_samples[:, None]) + 1
+        return torch.as_tensor(counts / counts.sum(1, keepdims=True))
+
+    @property
+    def leaf_answers(self) -> Posterior:
+        """The answers of the leaves alone."""
+        return self.answers[torch.as_tensor(self.tree.children_left == -1)]
+
+    def __call__(self, x: Batch, /) -> Reply:
+        return Reply(self.answers[self.nodes(x.reshape(len(x), -1).double())])
+
+    def nodes(self, x: Tensor) -> Tensor:
+        """The node at which the walk of each row (n, d) ends."""
+        left, right = torch.as_tensor(self.tree.children_left), torch.as_tensor(self.tree.children_right)
+        feature, threshold = torch.as_tensor(self.tree.feature), torch.as_tensor(self.tree.threshold)
+        here = torch.zeros(len(x), dtype=torch.long)
+        for _ in range(self.tree.max_depth):
+            value = x.gather(1, feature[here].clamp(min=0)[:, None])[:, 0]
+            ends = (left[here] == -1) | (
+                torch.zeros_like(here).bool() if self.missing is None else value == self.missing
+            )
+            here = here.where(ends, left[here].where(value <= threshold[here], right[here]))
+        return here

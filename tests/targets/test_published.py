@@ -1,0 +1,108 @@
+"""Victims of published experiments. What needs data that are not shipped is skipped where they are not there."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from sklearn.tree import DecisionTreeClassifier
+
+from gamekeeper.data.dataset import Dataset
+from gamekeeper.data.folder import FILES, find
+from gamekeeper.data.splits import overlap
+from gamekeeper.engine.reproductions import CATEGORICAL, REPRODUCTIONS
+from gamekeeper.errors import BadConfig
+from gamekeeper.targets.published import VICTIMS, Published, Table, ordinal, scaled
+from gamekeeper.targets.smoothed_tree import SmoothedTree
+from gamekeeper.tasks import Classify
+
+DATA = Path(os.environ.get("GAMEKEEPER_DATA", "data"))
+ADULT = pytest.mark.skipif(
+    not (DATA / "adult_train.csv.gz").exists(), reason="adult_train.csv.gz is not in ./data or GAMEKEEPER_DATA"
+)
+SHIPPED = [name for name, recipe in VICTIMS.items() if isinstance(recipe, Table) and recipe.data != "adult"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_tables_of_scikit_learn_need_no_folder(name, tmp_path):
+    target = Published(name, tmp_path, tmp_path).load()
+    assert target.name == name
+    for x in (target.test.x, target.pool.x, target.owner.x):
+        target.box.check(x)
+    assert overlap(target.test.x, target.owner.x) == 0
+    right = target.victim(target.test.x).y.argmax(1) == target.test.y
+    assert float(right.double().mean()) > 0.65
+    assert Published(name, Path("elsewhere"), tmp_path).load().digest == target.digest
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_missing_is_said_with_where_to_get_it(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("gamekeeper.data.folder.DEBIAN_FASHION", tmp_path / "not-installed")
+    with pytest.raises(BadConfig, match=r"is needed and is not in .*--data or GAMEKEEPER_DATA"):
+        find(tmp_path, name)
+    (tmp_path / name).touch()
+    assert find(tmp_path, name) == tmp_path / name
+
+
+def test_every_needed_file_is_described():
+    assert {name for each in REPRODUCTIONS.values() for name in each.needs} <= set(FILES)
+
+
+def test_parts_are_scaled_by_the_training_rows_and_a_constant_column_is_harmless():
+    train = Dataset(torch.tensor([[0.0, 5.0], [4.0, 5.0]]))
+    test = Dataset(torch.tensor([[1.0, 6.0], [9.0, 5.0]]))
+    assert scaled((train, test))[0].x.tolist() == [[-1, -1], [1, -1]]
+    assert scaled((train, test))[1].x.tolist() == [[-0.5, 1], [1, -1]]
+
+
+def test_ordinal_columns_leave_zero_for_what_is_missing(tmp_path):
+    (tmp_path / "t.csv").write_text("age,job,rich\n20,cook,no\n40,nurse,yes\n30,actor,no\n")
+    data = ordinal(tmp_path / "t.csv", "rich")
+    assert data.x[:, 0].tolist() == pytest.approx([0.01, 1, 0.505])
+    assert data.x[:, 1].tolist() == pytest.approx([2 / 3, 1, 1 / 3]), "actor, cook, nurse"
+    assert data.y.tolist() == [0, 1, 0]
+
+
+@pytest.fixture(scope="module")
+def tree() -> DecisionTreeClassifier:
+    """x0 <= 1/2: three of class 0; else x1 <= 1/2: one of class 0; else two of class 1."""
+    x = [[0.1, 0.2], [0.2, 0.9], [0.3, 0.4], [0.9, 0.1], [0.7, 0.8], [0.8, 0.9]]
+    return DecisionTreeClassifier(random_state=0).fit(x, [0, 0, 0, 0, 1, 1])
+
+
+def test_a_smoothed_tree_answers_laplaces_rule(tree):
+    victim = SmoothedTree(tree, Classify(2))
+    x = torch.tensor([[0.1, 0.1], [0.9, 0.05], [0.9, 0.95]])
+    sizes = tree.tree_.n_node_samples[tree.apply(x.numpy())]
+    expected = [(n + 1) / (n + 2) for n in sizes]
+    assert victim(x).y.amax(1).tolist() == pytest.approx(expected)
+    assert (victim(x).y.argmax(1).numpy() == tree.predict(x.numpy())).all()
+    assert torch.allclose(victim(x).y.sum(1), torch.ones(3, dtype=torch.float64))
+
+
+def test_only_where_incomplete_inputs_are_accepted_a_walk_ends_at_a_missing_feature(tree):
+    nothing = torch.zeros(1, 2)
+    incomplete = SmoothedTree(tree, Classify(2), missing=0.0)
+    assert incomplete(nothing).y.tolist()[0] == pytest.approx([5 / 8, 3 / 8]), "the root: 4 and 2 of 6, and one each"
+    assert int(SmoothedTree(tree, Classify(2)).nodes(nothing.double())[0]) != 0
+    given = torch.rand(50, 2) * 0.9 + 0.05
+    assert torch.equal(incomplete(given).y, SmoothedTree(tree, Classify(2))(given).y)
+
+
+@ADULT
+def test_the_categorical_columns_of_adult_are_what_the_attacks_are_told():
+    data = ordinal(DATA / "adult_train.csv.gz", "income")
+    levels = [len(torch.unique(column)) for column in data.x.T]
+    told = dict(pair.split("=") for pair in CATEGORICAL.split(","))
+    columns, sizes = ([int(n) for n in told[key].split("x")] for key in ("categorical", "sizes"))
+    assert [levels[column] + 1 for column in columns] == sizes, "one level more, for missing"
+    assert data.x.shape == (30_162, 14)
+
+
+@ADULT
+def test_leaves_of_the_small_tree_can_all_be_told_apart_and_rounded_ones_of_the_large_cannot(tmp_path):
+    small = Published("adult-tree", DATA, tmp_path).load().victim
+    assert len(torch.unique(small.leaf_answers, dim=0)) == len(small.leaf_answers) == 26
+    large = Published("adult-tree-large", DATA, tmp_path).load().victim
+    assert len(large.leaf_answers) == 193
+    assert len(torch.unique(large.leaf_answers.mul(100).round(), dim=0)) < 100
