@@ -13,7 +13,7 @@ LAYERS = [
     {"tasks", "simplex", "architectures", "answers", "explain", "metrics", "training", "data", "views"},
     {"models", "oracles", "service", "ledger", "student"},
     {"attacks", "learners", "defenses"},
-    {"methods"},
+    {"methods", "follow_on"},
     {"targets"},
     {"engine"},
     {"surfaces"},

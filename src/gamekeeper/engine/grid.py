@@ -35,6 +35,8 @@ EFFORT = {
 """What a learner or a way of asking costs, roughly, in trainings of a soft thief: for the estimate of time only."""
 RUN_UP = 1 / 3
 """A rehearsal's share of a whole training."""
+EVADED, INVERTED, KNOWN = 500, 20, 2_000
+"""With --follow-on: most test inputs that are moved, classes that are drawn, members (and as many others) looked up."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Cell:
     defense    as written by the user, and the recipes it stands for; attack and thief likewise
     uniform    how many uniform inputs fidelity is measured on as well; 0: none
     rehearsed  whether the thief tries his learner on 90 % of the answers first (see `run.rehearse`)
+    follow_on  whether it is measured as well what the copy is good for
     """
 
     target: Source
@@ -58,11 +61,13 @@ class Cell:
     seed: int
     uniform: int
     rehearsed: bool = False
+    follow_on: bool = False
 
     @property
     def id(self) -> str:
         recipe = (self.digest, self.defenses, self.thief, self.student, self.budget, self.seed, self.uniform)
         recipe += ("rehearsed",) if self.rehearsed else ()
+        recipe += ("follow-on",) * self.follow_on  # without it, the id is that of every earlier run
         return hashlib.sha256(repr((__version__, recipe)).encode()).hexdigest()[:16]
 
     @property
@@ -87,6 +92,7 @@ class Audit:
     budgets: Sequence[int]
     seeds: Sequence[int]
     uniform: int | None = None
+    follow_on: bool = False
 
 
 def expand(audit: Audit, target: Target) -> list[Cell]:
@@ -103,6 +109,11 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
             f"the pool of {target.name} has {len(target.pool):,} inputs, which cannot fill a budget of"
             f" {max(audit.budgets):,} queries. Lower --budget or give a larger --pool."
         )
+    if audit.follow_on and target.remote:
+        raise BadConfig(
+            f"--follow-on scores crafted inputs on the model itself, at up to {4 * EVADED + INVERTED:,} answers a theft, and"
+            f" every answer of {target.name} costs. Leave it out, or audit a copy of the model on this machine."
+        )
     world = World(target.box.shape, target.victim.task.classes)
     taking_part = thieves(audit.attacks, target)
     parsed = {text: parse_thief(text, world) for text in (*taking_part.attacks, *taking_part.controls)}
@@ -113,6 +124,7 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
         Cell(
             audit.target, target.digest, defense, chain, attack, thief, student or target.student, budget, seed, uniform,
             taking_part.rehearsed and attack not in taking_part.controls and isinstance(thief, Theft),
+            audit.follow_on and budget == max(audit.budgets) and attack not in taking_part.controls,
         )
         for budget in sorted(set(audit.budgets))
         for seed in audit.seeds
@@ -144,4 +156,11 @@ def queries(cells: Sequence[Cell], target: Target) -> int:
         asked[defense, cell.client] = max(asked.get((defense, cell.client), 0), cell.budget)
     judged = len(target.test) + max((cell.uniform for cell in cells), default=0)
     repeated = min(REPEATED, len(target.test)) if target.remote else 0  # to see whether answers are deterministic
-    return sum(asked.values()) + judged + repeated
+    return sum(asked.values()) + judged + repeated + followed(cells, target)
+
+
+def followed(cells: Sequence[Cell], target: Target) -> int:
+    """At most how many answers --follow-on takes: for every copy, once for the model itself, for noise and members."""
+    copies = sum(cell.follow_on for cell in cells)
+    moved, members = min(EVADED, len(target.test)), min(KNOWN, len(target.owner.x))
+    return (copies + 1) * (4 * moved + INVERTED) + moved + members if copies else 0

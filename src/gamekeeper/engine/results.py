@@ -84,6 +84,68 @@ class Seconds:
 
 
 @dataclass(frozen=True)
+class Evasion:
+    """Test inputs that the victim is right about, moved by at most eps (in widths of the box): where it is then wrong,
+    and (`targeted`) where it gives the one class, drawn at random, that was wanted.
+
+    fgsm, pgd  crafted on the copy; noise: every entry moved by eps, up or down by a coin
+    """
+
+    eps: float
+    fgsm: Rate
+    fgsm_targeted: Rate
+    pgd: Rate
+    pgd_targeted: Rate
+    noise: Rate
+    noise_targeted: Rate
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """Inputs drawn on the copy, one a class, and what the victim and the test set say of them.
+
+    confidence  the victim's mean probability of the wanted class
+    recognised  where the victim's top-1 class is the wanted one
+    likeness    mean correlation with the class's average test input, -1 to 1
+    closest     where that correlation is the highest of all classes
+    """
+
+    confidence: float
+    recognised: Rate
+    likeness: float
+    closest: Rate
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The owner's training inputs told from test inputs by a model's answers, with each of three scores.
+
+    auc  area under the ROC curve; caught: share of members found at 1 % of the others accused
+    """
+
+    loss_auc: Rate
+    loss_caught: Rate
+    confidence_auc: Rate
+    confidence_caught: Rate
+    entropy_auc: Rate
+    entropy_caught: Rate
+
+
+@dataclass(frozen=True)
+class FollowOn:
+    """What a copy is good for, scored on the clean victim. A part that could not be measured is None; `lacking` says why.
+
+    itself  the same with the victim in the copy's place: what the copy is compared with
+    """
+
+    evasion: Evasion | None
+    inversion: Inversion | None
+    membership: Membership | None
+    lacking: list[str]
+    itself: "FollowOn | None" = None
+
+
+@dataclass(frozen=True)
 class Row:
     """One finished cell. `error` is set, and the measurements are None, where the cell failed.
 
@@ -92,6 +154,7 @@ class Row:
     chance is the share of the test set's most frequent class; paper a published figure to set beside, where one is named.
     held_out: how often a rehearsal on 90 % of the answers foretold the top class of the others; what a thief chooses by
     who knows no truth. None where nothing was rehearsed.
+    follow_on: what the copy is good for, with --follow-on and at the largest budget.
     """
 
     cell: str
@@ -114,6 +177,7 @@ class Row:
     paper: float | None = None
     held_out: Rate | None = None
     error: str | None = None
+    follow_on: FollowOn | None = None
 
 
 @dataclass(frozen=True)
@@ -144,9 +208,17 @@ def to_line(row: Row) -> bytes:
 def from_json(data: dict[str, Any]) -> Row:
     """A row from its JSON object; keys this version does not know are ignored, at every depth."""
     nested = {"victim": _rates(Victim), "clone": _rates(Clone), "utility": _known(Utility), "seconds": _known(Seconds)}
-    nested["held_out"] = _known(Rate)
-    values = {k: nested[k](v) if k in nested and v is not None else v for k, v in data.items()}
-    return _known(Row)(values)
+    nested |= {"held_out": _known(Rate), "follow_on": _follow_on}
+    return _known(Row)(_parts(data, nested))
+
+
+def _follow_on(data: dict[str, Any]) -> FollowOn:
+    nested = {"evasion": _rates(Evasion), "inversion": _rates(Inversion), "membership": _rates(Membership)}
+    return _known(FollowOn)(_parts(data, nested | {"itself": _follow_on}))
+
+
+def _parts(data: dict[str, Any], nested: dict[str, Any]) -> dict[str, Any]:
+    return {k: nested[k](v) if k in nested and v is not None else v for k, v in data.items()}
 
 
 def _known(cls: type) -> Any:

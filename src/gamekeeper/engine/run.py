@@ -24,9 +24,11 @@ from torch import Tensor
 
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.data.splits import overlap
+from gamekeeper.engine.follow_on import Aftermath
 from gamekeeper.engine.grid import RUN_UP, Cell
 from gamekeeper.engine.judge import Bench, Honest
-from gamekeeper.engine.results import Row, Seconds
+from gamekeeper.engine.pictures import keep
+from gamekeeper.engine.results import FollowOn, Row, Seconds
 from gamekeeper.errors import GamekeeperError, Halt
 from gamekeeper.ledger import Ledger, Recorded, RecordedModel
 from gamekeeper.metrics import Rate, wilson
@@ -65,6 +67,10 @@ class Stage:
     @functools.cached_property
     def bench(self) -> Bench:
         return Bench(self.target, self.session, self.uniform)
+
+    @functools.cached_property
+    def aftermath(self) -> Aftermath:
+        return Aftermath(self.bench)
 
     @functools.cache  # noqa: B019 - a stage lives as long as its process
     def armed(self, defenses: tuple[Defense, ...], seed: int) -> tuple[Armed, ...]:
@@ -137,7 +143,16 @@ def steal_and_judge(cell: Cell, here: Stage) -> Row:
         flags=[*here.leaks, *(clone.doubts if isinstance(clone, Doubted) else ())],
         chance=here.bench.chance,
         held_out=held_out,
+        follow_on=follow_on(cell, here, clone) if cell.follow_on else None,
     )
+
+
+def follow_on(cell: Cell, here: Stage, clone: Model) -> FollowOn:
+    """What the copy is good for; the pictures drawn with it go beside the results."""
+    found, pictures = here.aftermath.measure(clone)
+    if pictures is not None:
+        keep(here.folder, cell.id, pictures)
+    return found
 
 
 def steal(cell: Cell, meter: Metered, knows: Knowledge) -> tuple[Model, Rate | None, float]:

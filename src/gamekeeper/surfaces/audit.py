@@ -37,8 +37,8 @@ from gamekeeper.version import __version__
 FAILED = 3
 """Exit code of a run some of whose cells failed."""
 PROBE_STEPS = 8
-JUDGING = 0.3
-"""Seconds a cell takes beside training, roughly."""
+JUDGING, FOLLOWING = 0.3, 6.0
+"""Seconds a cell takes beside training, roughly, and with --follow-on as well."""
 WORTH_WORKERS = 45.0
 """Seconds of work below which starting worker processes takes longer than it saves."""
 
@@ -125,7 +125,8 @@ def estimate(missing: Sequence[Cell], target: Target) -> float:
     torch.set_num_threads(1)
     a_step = {student: seconds_a_step(student, target) for student in students}
     torch.set_num_threads(threads)
-    return sum(a_step[cell.student] * Fit().steps(round(weight(cell))) + JUDGING for cell in missing)
+    judging = sum(JUDGING + FOLLOWING * cell.follow_on for cell in missing)
+    return judging + sum(a_step[cell.student] * Fit().steps(round(weight(cell))) for cell in missing)
 
 
 def seconds_a_step(student: Architecture, target: Target) -> float:

@@ -50,6 +50,9 @@ def audit(
     uniform: Annotated[
         int | None, typer.Option(min=0, help=f"Uniform inputs to judge on as well. {said(['10000, for images 2000'])}")
     ] = None,
+    follow_on: Annotated[
+        bool, typer.Option("--follow-on", help="Measure what the copies are good for, at the largest budget.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; rerun with the same one to resume.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one a core).")] = None,
     fail_if: Annotated[list[str] | None, typer.Option(help="Exit 1 if, say, 'worst.fidelity>0.8@1000'.")] = None,
@@ -73,6 +76,7 @@ def audit(
         budget or file.budget or BUDGETS,
         list(range(seeds or file.seeds or 1)),
         file.uniform if uniform is None else uniform,
+        follow_on,
     )
     folder = out or Path("gamekeeper-runs") / Path(target).stem
     raise typer.Exit(run_audit(question, folder, jobs, fail_if or [], Manner(dry_run, yes, json, quiet), sys.argv[1:]))

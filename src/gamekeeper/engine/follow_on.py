@@ -1,0 +1,173 @@
+"""What a copy is good for, measured by the judge: crafted inputs, inverted classes and membership.
+
+Everything is scored on the clean victim, since a defense changes answers and not what the model takes an input for.
+Which inputs and classes is drawn once, with a fixed seed, so that all copies of a target face the same.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+from torch.nn import functional as F
+
+from gamekeeper.data.splits import row_keys
+from gamekeeper.engine.grid import EVADED, INVERTED, KNOWN
+from gamekeeper.engine.judge import Bench, rate
+from gamekeeper.engine.pictures import Pictures, drawable, strip
+from gamekeeper.engine.results import Evasion, FollowOn, Inversion, Membership
+from gamekeeper.follow_on import evasion, membership
+from gamekeeper.follow_on.inversion import Invert, invert
+from gamekeeper.models import TorchModel
+from gamekeeper.types import Batch, Model, Posterior
+
+SEED = 20_260_001
+NO_GRADIENT = "evasion and inversion need the gradients of a network's logits, and this is none"
+NEVER_RIGHT = "evasion needs test inputs that the model is right about; there is none"
+NO_MEMBERS = "membership needs training inputs of the owner's that no thief holds; none were given"
+
+
+@dataclass
+class Aftermath:
+    """What copies of one target are tried on; everything they share is worked out once."""
+
+    bench: Bench
+
+    @cached_property
+    def victim(self) -> Model:
+        return self.bench.session()
+
+    @cached_property
+    def reach(self) -> float:
+        return evasion.reach_of(self.bench.target.box)
+
+    @cached_property
+    def rows(self) -> Int[Tensor, " n"]:
+        """Test inputs that the victim is right about, EVADED of them at most, at random."""
+        right = self.bench.clean.argmax(1) == self.bench.truth
+        order = shuffled(len(right))
+        return order[right[order]][:EVADED]
+
+    @cached_property
+    def wanted(self) -> Int[Tensor, " n"]:
+        """For each of those inputs another class, at random."""
+        truth, classes = self.bench.truth[self.rows], self.bench.target.victim.task.classes
+        generator = torch.Generator().manual_seed(SEED)
+        return (truth + 1 + torch.randint(classes - 1, truth.shape, generator=generator)) % classes
+
+    @cached_property
+    def noise(self) -> Int[Tensor, " n"]:
+        """The victim's classes of those inputs under noise."""
+        target = self.bench.target
+        return self.classes_of(evasion.noise(target.test.x[self.rows], self.reach, target.box, SEED))
+
+    @cached_property
+    def drawn(self) -> Int[Tensor, " k"]:
+        """The classes that are drawn: of those in the test set INVERTED at most, at random, in order."""
+        present = self.bench.truth.unique()
+        return present[shuffled(len(present))[:INVERTED]].sort().values
+
+    @cached_property
+    def averages(self) -> Batch:
+        """The mean test input of each drawn class."""
+        return torch.stack([self.bench.target.test.x[self.bench.truth == k].mean(0) for k in self.drawn])
+
+    @cached_property
+    def members(self) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
+        """As many rows of the owner's inputs and of the test set, at random: none is in both, none in a thief's hands."""
+        target = self.bench.target
+        own, test = row_keys(target.owner.x), row_keys(target.test.x)
+        held = set(row_keys(target.pool.x)) | set([] if target.seeds is None else row_keys(target.seeds))
+        inside = kept_rows(own, held | set(test))
+        outside = kept_rows(test, held | set(own))
+        n = min(KNOWN, len(inside), len(outside))
+        return inside[shuffled(len(inside))[:n]], outside[shuffled(len(outside))[:n]]
+
+    @cached_property
+    def itself(self) -> tuple[FollowOn, Batch | None]:
+        """The victim in the copy's place, and its pictures."""
+        return self.tried(self.victim)
+
+    def measure(self, copy: Model) -> tuple[FollowOn, Pictures | None]:
+        """Scores of the copy and beside it of the victim itself, and pictures where inputs are images."""
+        found, x = self.tried(copy)
+        reference, own = self.itself
+        box, pictures = self.bench.target.box, None
+        if x is not None and drawable(box):
+            through = None if own is None else strip(own, box)
+            pictures = Pictures(self.drawn.numpy(), strip(self.averages, box), strip(x, box), through)
+        return replace(found, itself=reference), pictures
+
+    def tried(self, copy: Model) -> tuple[FollowOn, Batch | None]:
+        """Everything that can be done with this copy."""
+        evaded, inverted, x = None, None, None
+        lacking: list[str] = []
+        if isinstance(copy, TorchModel) and copy.answers == "logits":
+            evaded = self.evade(copy) if len(self.rows) else None
+            inverted, x = self.invert(copy)
+            lacking += [] if evaded else [NEVER_RIGHT]
+        else:
+            lacking.append(NO_GRADIENT)
+        found = self.recall(copy) if len(self.members[0]) else None
+        return FollowOn(evaded, inverted, found, lacking + ([] if found else [NO_MEMBERS])), x
+
+    def evade(self, copy: TorchModel) -> Evasion:
+        target, truth = self.bench.target, self.bench.truth[self.rows]
+        x, net = target.test.x[self.rows], copy.net
+        fgsm, pgd = evasion.fgsm(self.reach), evasion.pgd(self.reach)
+
+        def left(recipe: evasion.Craft) -> Tensor:
+            return self.classes_of(evasion.away(net, x, truth, recipe, target.box, SEED)) != truth
+
+        def led(recipe: evasion.Craft) -> Tensor:
+            return self.classes_of(evasion.towards(net, x, self.wanted, recipe, target.box, SEED)) == self.wanted
+
+        return Evasion(
+            eps=self.reach,
+            fgsm=rate(left(fgsm)),
+            fgsm_targeted=rate(led(fgsm)),
+            pgd=rate(left(pgd)),
+            pgd_targeted=rate(led(pgd)),
+            noise=rate(self.noise != truth),
+            noise_targeted=rate(self.noise == self.wanted),
+        )
+
+    def invert(self, copy: TorchModel) -> tuple[Inversion, Batch]:
+        x = invert(copy.net, self.drawn, Invert(), self.bench.target.box)
+        y = self.victim(x).y
+        alike = correlation(x, self.averages)
+        closest = alike.argmax(1) == torch.arange(len(x))
+        confidence = y.gather(1, self.drawn[:, None]).double().mean()
+        recognised = y.argmax(1) == self.drawn
+        return Inversion(float(confidence), rate(recognised), float(alike.diagonal().mean()), rate(closest)), x
+
+    def recall(self, model: Model) -> Membership:
+        target, (inside, outside) = self.bench.target, self.members
+        members, others = target.owner.x[inside], target.test.x[outside]
+        y: Posterior = model(members).y
+        z = self.bench.clean[outside] if model is self.victim else model(others).y
+        found = {}
+        for name, score in membership.SCORES.items():
+            scores = score(y, target.owner.truth[inside]), score(z, self.bench.truth[outside])
+            found |= {f"{name}_auc": membership.auc(*scores), f"{name}_caught": membership.caught(*scores)}
+        return Membership(**found)
+
+    def classes_of(self, x: Batch) -> Int[Tensor, " n"]:
+        """The clean victim's top-1 classes."""
+        return self.victim(x).y.argmax(1)
+
+
+def shuffled(n: int) -> Int[Tensor, " n"]:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(SEED))
+
+
+def kept_rows(keys: list[bytes], out: set[bytes]) -> Int[Tensor, " n"]:
+    """Numbers of the rows whose keys are not in `out`."""
+    return torch.tensor([row for row, key in enumerate(keys) if key not in out], dtype=torch.long)
+
+
+def correlation(a: Batch, b: Shaped[Tensor, "m ..."]) -> Float[Tensor, "n m"]:
+    """Pearson's, over the entries of every pair of rows; 0 for a constant one."""
+    rows = [F.normalize(x.flatten(1) - x.flatten(1).mean(1, keepdim=True), dim=1) for x in (a, b)]
+    return rows[0] @ rows[1].T
