@@ -1,21 +1,27 @@
 """report.html: whole, self-contained, escaped, in order, and a pure function of the run's two files."""
 
+import base64
+import io
 import re
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from gamekeeper.engine.checks import FLAGS
-from gamekeeper.engine.results import Results, Row
+from gamekeeper.engine.pictures import Pictures, keep
+from gamekeeper.engine.results import Evasion, FollowOn, Inversion, Membership, Results, Row
 from gamekeeper.errors import BadConfig
+from gamekeeper.metrics import wilson
 from gamekeeper.surfaces.report import facts, page, seconds, write_pngs, write_report
 from gamekeeper.surfaces.standards import ENTRIES, VERSIONS
 from tests.surfaces import example
 
-VOID = {"meta", "br", "wbr"}
+VOID = {"meta", "br", "wbr", "img"}
 
 
 class Page(HTMLParser):
@@ -260,3 +266,47 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path):
     with pytest.raises(BadConfig, match="holds no run"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+RATE = wilson(400, 500)
+
+
+def followed(row: Row) -> Row:
+    """The row of a run with --follow-on, all of whose rates are 0.800."""
+    found = FollowOn(
+        Evasion(0.3, RATE, RATE, RATE, RATE, wilson(5, 500), wilson(1, 500)),
+        Inversion(0.91, wilson(9, 10), 0.62, wilson(8, 10)),
+        Membership(RATE, RATE, RATE, RATE, RATE, RATE),
+        [],
+    )
+    bare = FollowOn(None, None, found.membership, ["it has <b>no gradients</b>"])
+    return replace(row, follow_on=replace(found, itself=bare))
+
+
+def test_what_the_copy_is_good_for_is_shown_with_noise_and_what_is_missing(report):
+    assert "What the copy is good for" not in WHOLE
+    rows = [followed(row) if row.budget == 2500 else row for row in example.rows()]
+    text = Page(report(rows)).text
+    start = text.index("What the copy is good for")
+    section = text[start : text.index("All cells", start)]
+    assert section.count("0.910") == 4, "one line a defense, over seeds"
+    assert "0.010" in section
+    assert "Not measured: it has <b>no gradients</b> (the model itself)." in section
+    assert section.count("not measured") == 2
+
+
+def test_pictures_of_the_classes_are_inside_the_page(tmp_path: Path):
+    rows = [followed(row) if row.budget == 2500 and row.defense == "none" else row for row in example.rows()]
+    folder = folder_of(rows, tmp_path)
+    shades = np.arange(2 * 5 * 5, dtype=np.uint8).reshape(2, 5, 5, 1)
+    strongest = next(row for row in rows if row.follow_on and row.attack == "knockoff")
+    keep(folder, strongest.cell, Pictures(np.array([3, 7]), shades, shades[::-1].copy()))
+    text = write_report(folder).read_text(encoding="utf-8")
+    found = Page(text)
+    pictures = [address for address in found.addresses if not address.startswith("#")]
+    assert found.tags["img"] == len(pictures) == 4
+    assert all(address.startswith("data:image/png;base64,") for address in pictures)
+    assert pictures[0] == pictures[3], "the copy's pictures were the averages in reverse order"
+    assert "img-src data:" in text
+    image = Image.open(io.BytesIO(base64.b64decode(pictures[1].partition(",")[2])))
+    assert np.array_equal(np.asarray(image), shades[1, :, :, 0])

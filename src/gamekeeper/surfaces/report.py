@@ -1,9 +1,9 @@
-"""report.html: one self-contained page, a pure function of `run.json` and `results.jsonl`.
+"""report.html: one self-contained page, a pure function of `run.json`, `results.jsonl` and the pictures kept with them.
 
-No scripts, nothing from outside; every name is escaped. The same two files give the same bytes.
+No scripts, nothing from outside; every name is escaped. The same files give the same bytes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gamekeeper.engine.checks import FLAGS, raised
-from gamekeeper.engine.results import Results, Row, Run
+from gamekeeper.engine.results import FollowOn, Results, Row, Run
 from gamekeeper.engine.summary import LEVELS, UNDEFENDED, Summary, summarise, unique
+from gamekeeper.engine.worth import Worth, worths
 from gamekeeper.surfaces import figures, words
+from gamekeeper.surfaces.album import Album, album
 from gamekeeper.surfaces.standards import ENTRIES, VERSIONS
 
 REPORT = "report.html"
@@ -30,7 +32,8 @@ def write_report(folder: Path) -> Path:
     """Reads the run in `folder`, writes report.html aside and renames it. Raises BadConfig if there is no run."""
     results = Results(folder)
     aside = folder / f"{REPORT}.new"
-    aside.write_text(page(results.header(), results.read()), encoding="utf-8")
+    rows = results.read()
+    aside.write_text(page(results.header(), rows, album(folder, worths(rows))), encoding="utf-8")
     return aside.replace(folder / REPORT)
 
 
@@ -47,7 +50,7 @@ def write_pngs(folder: Path) -> list[Path]:
     return written
 
 
-def page(run: Run, rows: list[Row]) -> str:
+def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
     """The whole report as HTML."""
     summary = summarise(run, rows)
     flags = raised(rows)
@@ -63,12 +66,30 @@ def page(run: Run, rows: list[Row]) -> str:
         flags=[flag for name, flag in FLAGS.items() if name in seen],
         levels=LEVELS,
         blind=any(line.blind for line in summary.lines),
+        worths=(followed := worths(rows)),
+        compared=compared(followed),
+        lacking=unique(f"{why} ({spot(name)})" for name, _, found in compared(followed) for why in found.lacking),
+        pictures=pictures,
         papers=any(row.paper is not None for row in rows),
         facts=facts(run.target),
         entries=ENTRIES,
         versions=VERSIONS,
         undefended=UNDEFENDED,
     )  # fmt: skip
+
+
+def compared(followed: Sequence[Worth]) -> list[tuple[str | None, str, FollowOn]]:
+    """The lines of the follow-on tables: defense, thief and what was found; last the model itself, without a name."""
+    lines: list[tuple[str | None, str, FollowOn]] = [(one.defense, one.attack, one.found) for one in followed]
+    itself = next((one.found.itself for one in followed if one.found.itself), None)
+    return [*lines, (None, "", itself)] if itself else lines
+
+
+def spot(defense: str | None) -> str:
+    """Where something is missing, in words."""
+    if defense is None:
+        return "the model itself"
+    return "no defense" if defense == UNDEFENDED else f"defense {defense}"
 
 
 def drawings(summary: Summary) -> Mapping[str, Markup]:
