@@ -17,6 +17,7 @@ from xml.etree.ElementTree import Element
 
 from gamekeeper.data.batteries import facts
 from gamekeeper.engine.checks import FLAGS, grouped
+from gamekeeper.engine.ensemble import ENSEMBLES
 from gamekeeper.engine.reproduction import lines, verdicts
 from gamekeeper.engine.reproductions import REPRODUCTIONS
 from gamekeeper.engine.results import Results, Row
@@ -52,36 +53,58 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], below: str = "") -
 def defenses(name: str) -> str:
     """One row a defense, at the largest budget."""
     whole = summary(name)
+    blind = ["blind choice"] if any(line.blind for line in whole.lines) else []
     head = [
-        "defense",
-        "honest accuracy",
-        "top-1 kept",
-        "L1",
-        "soft thief",
-        "strongest thief",
-        "eta",
-        "90 % at",
-        "flags",
-    ]
-    rows = [defense_row(line) for line in whole.lines]
+        "defense", "honest accuracy", "top-1 kept", "L1", "soft thief", *blind, "strongest thief", "eta", "90 % at", "flags",
+    ]  # fmt: skip
+    rows = [defense_row(line, bool(blind)) for line in whole.lines]
     flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
-    floor = f" Label floor {rated(whole.floor.accuracy)}." if whole.floor else ""
-    return table(head, rows, f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{flags} {stamp(name)}")
+    floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""
+    control = f" Control {rated(whole.control.accuracy)}." if whole.control else ""
+    below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{control}{flags} {stamp(name)}"
+    return table(head, rows, below)
 
 
-def defense_row(line: Line) -> list[str]:
+def defense_row(line: Line, blind: bool) -> list[str]:
     assert line.kept and line.worst and line.soft
+    chosen = f"{value(line.blind.accuracy)} `{line.blind.attack}`" if line.blind else "–"
     return [
         f"`{line.defense}`",
         value(line.kept.accuracy),
         percent(line.kept.top1_kept),
         f"{line.kept.l1:.2f}",
         value(line.soft.accuracy),
+        *([chosen] if blind else []),
         f"{rated(line.worst.accuracy)} `{line.worst.attack}`",
-        efficiency(line),
+        f"{efficiency(line)} ({line.eta.low:.2f} to {line.eta.high:.2f})" if line.eta else efficiency(line),
         next(reached(price.queries) for price in line.prices if price.level == 0.9),
         ", ".join(f"`{flag}`" for flag in line.flags) or "–",
     ]
+
+
+def thieves(name: str) -> str:
+    """Clone accuracy of every thief against every defense, at the largest budget."""
+    whole = summary(name)
+    rows: list[list[str]] = []
+    for attack in whole.attacks:
+        found = [{one.attack: one for one in line.thieves}.get(attack) for line in whole.lines]
+        best = [line.worst for line in whole.lines]
+        cells = [
+            "–" if one is None else f"**{value(one.accuracy)}**" if one == top else value(one.accuracy)
+            for one, top in zip(found, best, strict=True)
+        ]
+        rows.append([f"`{attack}`", *cells])
+    below = "Mean clone accuracy over seeds; the strongest against each defense in bold."
+    return table(["thief", *(f"`{line.defense}`" for line in whole.lines)], rows, f"{below} {stamp(name)}")
+
+
+def ensemble() -> str:
+    quick = {member.attack for member in ENSEMBLES["worst"]}
+    rows = [
+        [f"`{member.attack}`", member.brings, "both" if member.attack in quick else "full", member.needs]
+        for member in ENSEMBLES["worst:full"]
+    ]
+    return table(["thief", "what he brings", "ensemble", "needs"], rows)
 
 
 def thefts(name: str) -> dict[tuple[str, str, int], float]:
@@ -100,6 +123,35 @@ def curve(name: str) -> str:
         for defense, attack in dict.fromkeys(key[:2] for key in found)
     ]
     return table(["defense", "thief", *(count(b) for b in budgets)], lines, f"Clone accuracy in percent. {stamp(name)}")
+
+
+def findings() -> str:
+    """The pilot's two claims, as these runs bear them out or not."""
+    rows: list[list[str]] = []
+    for name in ("worst-mnist", "worst-fashion"):
+        whole = summary(name)
+        assert whole.undefended and whole.undefended.worst and whole.floor
+        for line in whole.defended:
+            assert line.soft and line.worst and line.kept
+            soft = whole.undefended.worst.accuracy.value - line.soft.accuracy.value
+            worst = whole.undefended.worst.accuracy.value - line.worst.accuracy.value
+            floor = line.worst.accuracy.value - whole.floor.accuracy.value
+            keeps = "yes" if line.kept.top1_kept_thief == 1.0 else f"{percent(line.kept.top1_kept_thief or 0)}"
+            rows.append(
+                [
+                    name.removeprefix("worst-"),
+                    f"`{line.defense}`",
+                    f"{100 * soft:.1f}",
+                    f"{100 * worst:.1f}",
+                    f"{100 * floor:+.1f}",
+                    keeps,
+                ]
+            )
+    head = [
+        "target", "defense", "points taken from the soft thief", "points taken from the strongest",
+        "strongest thief above the label floor", "keeps the thief's labels",
+    ]  # fmt: skip
+    return table(head, rows, "In points of clone accuracy, against the strongest undefended thief.")
 
 
 def flags() -> str:
@@ -278,6 +330,12 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"reproduce-{name}": partial(reproduction, name) for name in REPRODUCTIONS},
     "mnist-headline": lambda: f"> {headline(summary('mnist'))}\n",
     "mnist-defenses": lambda: defenses("mnist"),
+    "ensemble": ensemble,
+    "worst-mnist": lambda: defenses("worst-mnist"),
+    "worst-mnist-thieves": lambda: thieves("worst-mnist"),
+    "worst-fashion": lambda: defenses("worst-fashion"),
+    "worst-fashion-thieves": lambda: thieves("worst-fashion"),
+    "worst-findings": findings,
     "mnist-curve": lambda: curve("mnist"),
     "fashion-curve": lambda: curve("fashion"),
     "flags": flags,

@@ -78,7 +78,8 @@ class Cell:
         """
         if not isinstance(self.thief, Theft):
             return f"thief {self.thief} budget {self.budget} seed {self.seed}"
-        budget = "" if self.thief.querying.prefix else f" budget {self.budget}"
+        # who sizes his rounds by the budget may also pick by what his student makes of the answers so far
+        budget = "" if self.thief.querying.prefix else f" budget {self.budget} {self.student}"
         return f"thief {(self.thief.querying, self.thief.wrappers)}{budget} seed {self.seed}"
 
 
