@@ -35,7 +35,8 @@ results: .venv/demo-ready
 
 # published experiments again: about an hour and a half; data that are not shipped from the folder GAMEKEEPER_DATA
 reproduce: .venv/demo-ready
-	for name in tramer prediction-poisoning-fashion prediction-poisoning-mnist orderings prediction-poisoning-cifar10; do \
+	for name in tramer prediction-poisoning-fashion prediction-poisoning-mnist orderings prediction-poisoning-cifar10 \
+	    other-thieves; do \
 	    $(RUN)/gamekeeper reproduce $$name --jobs 1 --out results/reproduce/$$name || exit $$?; \
 	done
 

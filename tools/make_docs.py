@@ -313,7 +313,7 @@ def attack_row(name: str) -> list[str]:
                 where = f"{one.figure.what} ({one.figure.place}), `{each.name}`"
                 return [f"`{name}`", where, beside_paper(one), beside_ours(one)]
         for claim in verdicts(each, rows):
-            if method(claim.ordering.pairs[0][0].attack) == name:
+            if name in {method(theft.attack) for theft in claim.ordering.pairs[0]}:
                 where = f"{claim.ordering.place}, `{each.name}`"
                 return [f"`{name}`", where, claim.ordering.claim, f"{difference(claim)}: {claim.word}"]
     return [f"`{name}`", "–", "–", "–"]

@@ -12,6 +12,7 @@ from gamekeeper.data.folder import FILES, find
 from gamekeeper.data.splits import overlap
 from gamekeeper.engine.reproductions import CATEGORICAL, REPRODUCTIONS
 from gamekeeper.errors import BadConfig
+from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.published import VICTIMS, Published, Table, ordinal, scaled
 from gamekeeper.targets.smoothed_tree import SmoothedTree
 from gamekeeper.tasks import Classify
@@ -33,6 +34,10 @@ def test_tables_of_scikit_learn_need_no_folder(name, tmp_path):
     right = target.victim(target.test.x).y.argmax(1) == target.test.y
     assert float(right.double().mean()) > 0.65
     assert Published(name, Path("elsewhere"), tmp_path).load().digest == target.digest
+
+
+def test_no_published_victim_has_the_name_of_a_built_in_target():
+    assert not set(VICTIMS) & set(BUILTIN)
 
 
 @pytest.mark.parametrize("name", FILES)

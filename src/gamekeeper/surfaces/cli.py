@@ -137,7 +137,7 @@ def reproduce(
         list_reproductions(json)
         return
     folder = out or Path("gamekeeper-runs") / "reproduce" / name
-    raise typer.Exit(run_reproduction(name, data or DEFAULT, folder, jobs, json, sys.argv[1:]))
+    raise typer.Exit(run_reproduction(name, data or DEFAULT, folder, jobs, json))
 
 
 @app.callback(invoke_without_command=True)

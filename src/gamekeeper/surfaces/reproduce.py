@@ -1,6 +1,5 @@
 """`gamekeeper reproduce`: published experiments, run again at the size a laptop allows; the paper's figure beside ours."""
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -54,9 +53,7 @@ def list_reproductions(json: bool) -> None:
     Console(highlight=False).print(table)
 
 
-def run_reproduction(
-    name: str, data: Path, folder: Path, jobs: int | None, json: bool, arguments: Sequence[str]
-) -> int:
+def run_reproduction(name: str, data: Path, folder: Path, jobs: int | None, json: bool) -> int:
     """Runs what is missing in the folder, then prints the table. Exit code as of an audit."""
     reproduction = named(name)
     for needed in reproduction.needs:
@@ -69,7 +66,7 @@ def run_reproduction(
         f"gamekeeper {__version__}: {name}, about {reproduction.minutes} minutes on one core; loading targets",
         soft_wrap=True,
     )
-    wanted, header = planned(reproduction, data, folder, arguments)
+    wanted, header = planned(reproduction, data, folder)
     missing = [cell for cell in wanted if cell.id not in done]
     say(f"{len(wanted)} thefts, {len(wanted) - len(missing)} already done", soft_wrap=True)
     if missing:
@@ -91,7 +88,7 @@ def named(name: str) -> Reproduction:
     return REPRODUCTIONS[name]
 
 
-def planned(reproduction: Reproduction, data: Path, folder: Path, arguments: Sequence[str]) -> tuple[list[Cell], Run]:
+def planned(reproduction: Reproduction, data: Path, folder: Path) -> tuple[list[Cell], Run]:
     """The cells and the header. Every target is loaded once, and its network trained if it is not kept yet."""
     targets: list[dict[str, Any]] = []
     assumed: dict[str, None] = {}
@@ -108,7 +105,7 @@ def planned(reproduction: Reproduction, data: Path, folder: Path, arguments: Seq
         schema=SCHEMA,
         version=__version__,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        command="gamekeeper " + shlex.join(arguments),
+        command=f"gamekeeper reproduce {reproduction.name}",
         cells=[cell.id for cell in wanted],
         target={"name": reproduction.name, "targets": targets},
         assumptions=list(assumed),
