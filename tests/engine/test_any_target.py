@@ -3,6 +3,7 @@
 from contextlib import closing
 
 import numpy as np
+import orjson
 import pytest
 import skops.io
 import torch
@@ -11,9 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.engine.grid import Audit, expand, queries
 from gamekeeper.engine.results import Row
-from gamekeeper.engine.run import LEDGER, run_cell
+from gamekeeper.engine.run import LEDGER, run_cell, upstream
 from gamekeeper.errors import Malformed
 from gamekeeper.ledger import Ledger
+from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.choice import Choice
 from gamekeeper.types import Box
 from tests.targets.server import serving
@@ -148,3 +150,27 @@ def test_a_live_server_is_asked_once_for_all_defenses_and_learners_and_judges(fo
     assert sum(asked) == first, "a rerun must not ask again"
     with closing(Ledger(folder / "run" / LEDGER)) as ledger:
         assert ledger.unanswered() == 0
+
+
+def test_a_run_on_a_live_server_says_what_it_bought_for_whom_and_what_may_be_lost(folder, capsys):
+    def answer(x: np.ndarray) -> np.ndarray:
+        return torch.softmax(10 * torch.from_numpy(x.astype(np.float32)) @ WEIGHTS, 1).numpy()
+
+    with serving(answer, SHAPE) as api:
+        more = f'[http]\nurl = "{api.url}"\nmodel = "m"\nbatch = 50'
+        choice = written(folder, "http", "probabilities", "", more)
+        command = ["audit", choice.name, "--attack", "knockoff", "--defense", "none", "--defense", "label"]
+        command += ["--jobs", "1", "--yes", "--out", str(folder / "run")]
+        with closing(Ledger(folder / "run" / LEDGER)) as ledger:
+            for scope in (upstream(choice.load()), "the thief behind it"):  # a run that was killed in a batch
+                ledger.send(ledger.scope(scope), 50)
+        assert guarded(command) == 0
+        said = capsys.readouterr().out
+        assert "at most 464 queries (364 of them the judge's own), 4.64 in money" in said
+        assert "50 inputs were under way when an earlier run ended" in said
+        assert (
+            "in this run: 464 inputs, 4.64 in money; 100 of them the thieves', 364 the judge's; 50 more got no" in said
+        )
+        assert guarded([*command, "--json"]) == 0
+    bill = orjson.loads(capsys.readouterr().out)["bill"]
+    assert bill == {"inputs": 0, "thieves": 0, "unanswered": 50, "price": 0.01}

@@ -1,6 +1,7 @@
 """The results file: what a crash leaves, what an older or newer version finds."""
 
 import os
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -52,6 +53,21 @@ def test_the_last_row_of_a_cell_counts_and_order_is_that_of_the_header(tmp_path)
     results.append(row(seed=7))
     results.write_header(run([first.cell, second.cell, "not yet run"]))
     assert results.read() == [first, second]
+
+
+def test_rows_are_told_in_the_words_and_at_the_price_of_the_run_that_asks(tmp_path):
+    results = Results(tmp_path)
+    old, other = row("mad"), row("none")
+    results.append(old)
+    results.append(other)
+    asked = run([old.cell, other.cell])
+    names = {old.cell: ["mad:eps=0.95", "copycat"]}
+    results.write_header(replace(asked, target={"price": 0.5}, names=names))
+    first, second = results.read()
+    assert (first.defense, first.attack, first.price) == ("mad:eps=0.95", "copycat", 500.0)
+    assert (second.defense, second.attack, second.price) == ("none", "knockoff", 500.0)
+    results.write_header(asked)
+    assert results.read() == [old, other], "a header without names or price leaves rows as they are"
 
 
 def test_a_newer_schema_is_refused_and_unknown_keys_are_not(tmp_path):

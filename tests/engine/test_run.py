@@ -12,13 +12,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gamekeeper.defenses.mad import MAD
 from gamekeeper.engine.grid import Audit, expand, queries
 from gamekeeper.engine.results import Results, Row
-from gamekeeper.engine.run import LEDGER, run, run_cell
-from gamekeeper.errors import BadConfig, Malformed
+from gamekeeper.engine.run import LEDGER, check_defenses, prepared, run, run_cell
+from gamekeeper.errors import BadConfig, Malformed, Unsuited
 from gamekeeper.ledger import Ledger
 from gamekeeper.surfaces.cli import guarded
+from gamekeeper.surfaces.terminal import cell_line
 from gamekeeper.targets.choice import Choice
+from gamekeeper.types import Reply, Transfer
 
 ATTACKS = ["knockoff", "knockoff+labels", "knockoff+averaged:n=3"]
 DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
@@ -116,6 +119,71 @@ def test_a_cell_that_fails_is_a_row_and_the_others_run(folder, monkeypatch):
     assert "in broken" in (folder / "errors.log").read_text()
 
 
+def test_a_cell_that_fails_after_asking_says_what_it_had_spent(tmp_path, monkeypatch):
+    def unsuited(self, transfer, knows, seed):
+        raise Unsuited("these answers will not do")
+
+    monkeypatch.setattr("gamekeeper.learners.distil.Labels.__call__", unsuited)
+    (bad,) = cells(Audit(DIGITS, ["knockoff+labels"], ["none"], [60], [5], uniform=0))
+    row = run_cell(bad, tmp_path)
+    assert row.error == "Unsuited: these answers will not do"
+    assert (row.queries, row.paid, row.price) == (60, 60, pytest.approx(0.06))
+    assert "failed after 60 queries, Unsuited" in cell_line(row)
+    again = run_cell(bad, tmp_path)
+    assert (again.queries, again.paid) == (60, 0)
+
+
+def test_a_chain_that_cannot_stand_is_refused_before_anything_is_asked():
+    grid = cells(Audit(DIGITS, ["knockoff"], ["none", "label+constant_target:target=11"], [60], [0], uniform=0))
+    with pytest.raises(Unsuited, match=r"--defense label\+constant_target:target=11: .* got 11"):
+        check_defenses(grid, DIGITS.load())
+
+
+def test_a_chain_armed_for_the_check_is_the_one_that_the_cells_of_this_process_use(tmp_path, monkeypatch):
+    armings = []
+    arm = MAD.arm
+    monkeypatch.setattr(MAD, "arm", lambda self, *given: (armings.append(self), arm(self, *given))[1])
+    target = prepared(DIGITS)
+    grid = expand(Audit(DIGITS, ["knockoff"], ["mad"], [60, 70], [3, 4], uniform=0), target)
+    check_defenses(grid, target)
+    assert len(armings) == 1
+    assert [row.error for row in run(grid, tmp_path, jobs=1)] == [None] * 4
+    assert len(armings) == 2, "one a seed"
+
+
+def test_a_thief_who_asks_nothing_is_a_failed_cell(tmp_path):
+    class Silent:
+        prefix = True
+
+        def __call__(self, oracle, knows, seed):
+            return Transfer(knows.pool[:0], Reply(torch.empty(0, 10)), 0)
+
+    (cell,) = cells(Audit(DIGITS, ["knockoff"], ["none"], [60], [0], uniform=0))
+    row = run_cell(replace(cell, thief=replace(cell.thief, querying=Silent())), tmp_path)
+    assert row.error == "Unsuited: knockoff asked nothing: a budget of 60 is too small for it. Raise --budget."
+
+
+@pytest.mark.parametrize("attack", ["uniform", "jbda", "equation_solving", "lowd_meek", "smoothing", "copycat"])
+def test_only_who_draws_from_the_pool_is_limited_by_it(attack):
+    target = DIGITS.load()
+    budget = len(target.pool) + 1
+    audit = Audit(DIGITS, [attack], ["none"], [budget], [0])
+    if attack != "copycat":
+        assert len(expand(audit, target)) == 1
+    else:
+        with pytest.raises(BadConfig, match=r"has 5,000 inputs, with which 'copycat' cannot fill a budget of 5,001"):
+            expand(audit, target)
+    with pytest.raises(BadConfig, match="cannot fill"):
+        expand(replace(audit, attacks=["smoothing:n=2"], budgets=[2 * budget]), target)
+
+
+def test_a_thief_who_asks_three_times_has_three_pools(tmp_path):
+    target = DIGITS.load()
+    assert expand(Audit(DIGITS, ["knockoff+averaged:n=3"], ["none"], [15_000], [0]), target)
+    with pytest.raises(BadConfig, match="cannot fill a budget of 15,001"):
+        expand(Audit(DIGITS, ["knockoff+averaged:n=3"], ["none"], [15_001], [0]), target)
+
+
 def test_answers_that_are_not_numbers_stop_the_run(folder, monkeypatch):
     monkeypatch.setattr("gamekeeper.models.TorchModel.logits", lambda self, x: torch.full((len(x), 10), torch.nan))
     (cell,) = cells(Audit(DIGITS, ATTACKS[:1], ["none"], [60], [6], uniform=0))
@@ -146,6 +214,7 @@ def test_ids_differ_where_anything_differs_and_only_there():
         ({"attacks": []}, "at least one attack"),
         ({"budgets": [0]}, "at least 1"),
         ({"budgets": [1_000_000]}, "cannot fill a budget of 1,000,000"),
+        ({"attacks": ["knockoff+averaged:n=3"], "budgets": [2, 9]}, "3 times: a budget of 2 queries does not pay for"),
         ({"attacks": ["knockof"]}, "Did you mean 'knockoff'"),
         ({"defenses": ["mad:eps=much"]}, "must be a number. Got 'much'"),
         ({"defenses": ["mad:strength=1"]}, "has no parameter 'strength'"),

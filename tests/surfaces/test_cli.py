@@ -1,14 +1,18 @@
 """The command line as a person or a build meets it: exit codes, plans, resumption, refusals."""
 
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import torch
 
+from gamekeeper.engine.lock import claimed
 from gamekeeper.surfaces.cli import guarded
 
 QUICK = ["--attack", "knockoff", "--defense", "none", "--defense", "label", "--budget", "60", "--jobs", "1"]
@@ -38,6 +42,38 @@ def test_dry_run_states_queries_and_money_and_asks_nothing(tmp_path, capsys):
     assert list(folder.iterdir()) == []
 
 
+def test_a_quiet_dry_run_says_what_it_would_cost_and_one_for_machines_in_json(tmp_path, capsys):
+    run = ["audit", "digits", *QUICK, "--out", str(tmp_path), "--dry-run"]
+    assert guarded([*run, "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith("at most 2,517 queries, 2.52 in money at 0.001 a query; about ")
+    assert guarded([*run, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert (plan["thefts"], plan["done"], plan["queries"]) == (2, 0, 2517)
+
+
+def test_a_folder_at_work_is_left_alone_and_a_dry_run_may_look(finished, capsys):
+    results = finished / "results.jsonl"
+    whole = results.read_bytes()
+    results.write_bytes(whole + b'{"cell": "under w')
+    with claimed(finished):
+        assert guarded(["audit", "digits", *QUICK, "--out", str(finished)]) == 4
+        assert "another run is at work in" in capsys.readouterr().err
+        assert guarded(["audit", "digits", *QUICK, "--out", str(finished), "--dry-run"]) == 0
+        assert "2 already done" in capsys.readouterr().out
+    assert results.read_bytes() == whole + b'{"cell": "under w'
+    results.write_bytes(whole)
+
+
+def test_another_price_and_another_spelling_go_on_with_the_run_and_rename_it(finished, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "run")
+    again = ["--attack", "knockoff", "--defense", "none", "--defense", "label", "--budget", "60", "--jobs", "1"]
+    again[1] = "knockoff+soft"
+    assert guarded(["audit", "digits", *again, "--price", "2", "--out", str(tmp_path / "run"), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["attack"], row["queries"], row["price"]) for row in rows] == [("knockoff+soft", 60, 120.0)] * 2
+    assert (tmp_path / "run/results.jsonl").read_bytes() == (finished / "results.jsonl").read_bytes()
+
+
 def test_a_finished_run_is_resumed_without_work(finished, capsys):
     before = (finished / "results.jsonl").read_bytes()
     assert guarded(["audit", "digits", *QUICK, "--out", str(finished)]) == 0
@@ -62,6 +98,27 @@ def test_thresholds_set_the_exit_code(finished, capsys):
     assert guarded([*run, "worst.accuracy>0.99@60"]) == 0
     assert guarded([*run, "worst.accuracy>0.2@60"]) == 1
     assert "breached: worst.accuracy>0.2@60 (defense label" in capsys.readouterr().out
+
+
+def test_a_threshold_whose_thief_failed_is_not_judged_and_said_so_below_the_table(
+    finished, tmp_path, monkeypatch, capsys
+):
+    def broken(self, transfer, knows, seed):
+        raise ZeroDivisionError("a bug")
+
+    shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.setattr("gamekeeper.learners.distil.Labels.__call__", broken)
+    run = ["audit", "digits", *QUICK, "--attack", "knockoff+labels", "--out", str(tmp_path / "run"), "--fail-if"]
+    assert guarded([*run, "worst.accuracy>0.99@60"]) == 3
+    said = capsys.readouterr().out
+    assert said.index("Clone accuracy at 60 queries") < said.index(
+        "not judged: worst.accuracy>0.99@60 (defense label: no"
+    )
+    assert "no full measurement of knockoff+labels" in said
+    assert guarded([*run, "worst.accuracy>0.2@60", "--quiet"]) == 1
+    assert guarded([*run, "knockoff.accuracy>0.99@60", "--json"]) == 3, "a cell failed, whatever the threshold says"
+    data = json.loads("{" + capsys.readouterr().out.split("{", 1)[1])
+    assert (data["breached"], data["unjudged"]) == ([], [])
 
 
 def test_json_holds_run_rows_and_flags(finished, capsys):
@@ -96,6 +153,12 @@ def test_report_is_a_pure_function_of_the_folder(finished, capsys):
         (["audit", "digits", "--price", "inf"], "a finite number, at least 0. Got inf"),
         (["audit", "digits", "--price", "nan"], "Invalid value for '--price'"),
         (["audit", "digits", "--fail-if", "worst"], "must look like"),
+        (["audit", "digits", "--fail-if", "worst.accuracy>0.5@7"], "this run has no budget 7"),
+        (
+            ["audit", "digits", "--defense", "constant_target:target=11"],
+            "--defense constant_target:target=11: Constant",
+        ),
+        (["audit", "digits", "--budget", "2"], "a budget of 2 queries does not pay for one"),
         (["report", "nowhere"], "holds no run"),
         (["methods", "mda"], "there is no method 'mda'"),
         (["init", "party"], "there is no configuration 'party'"),
@@ -148,6 +211,39 @@ def test_a_live_target_needs_consent_and_an_answer(tmp_path, capsys):
     assert "add --yes" in capsys.readouterr().err
     assert guarded([*run, "--yes"]) == 5
     assert "127.0.0.1:9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("manner", ["--json", "--quiet"])
+def test_consent_is_asked_on_stderr_with_what_it_is_about(manner, tmp_path, monkeypatch, capsys):
+    target = tmp_path / "live.toml"
+    target.write_text(HTTP)
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert guarded(["audit", str(target), *QUICK, "--out", str(tmp_path / "run"), manner]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "at most 2,124 queries (2,064 of them the judge's own), 2,124.00 in money at 1 a query" in said.err
+    assert "Spend them? [y/N]" in said.err
+
+
+@pytest.mark.parametrize("arguments", [["methods"], ["report", "FOLDER"], ["report", "FOLDER", "--json"]])
+def test_a_reader_who_leaves_ends_the_command_quietly(arguments, finished):
+    command = [sys.executable, "-m", "gamekeeper", *(str(finished) if a == "FOLDER" else a for a in arguments)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_a_pool_without_a_column_of_classes_is_a_pool(tmp_path, capsys):
+    columns = [f"f{number}" for number in range(13)]
+    values = torch.rand(70, 13, generator=torch.Generator().manual_seed(0))
+    for name, more in (("bare.csv", []), ("labelled.csv", ["kind"])):
+        lines = [",".join([*columns, *more])] + [",".join([*map(str, x), *more]) for x in values.tolist()]
+        (tmp_path / name).write_text("\n".join(lines))
+        run = ["audit", "wine", "--pool", str(tmp_path / name), *QUICK, "--out", str(tmp_path / "run"), "--dry-run"]
+        assert guarded(run) == 0, capsys.readouterr().err
 
 
 def test_init_writes_a_file_that_works_as_it_stands_and_never_over_another(tmp_path, capsys):

@@ -9,6 +9,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gamekeeper.attacks.active_thief import ActiveThief
+from gamekeeper.attacks.knockoff import Knockoff
+from gamekeeper.attacks.knockoff_adaptive import KnockoffAdaptive
+from gamekeeper.attacks.smoothing import Smoothing
+from gamekeeper.attacks.swift_thief import SwiftThief
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.attacks.wrappers import Averaged
 from gamekeeper.engine.ensemble import thieves
@@ -19,6 +24,8 @@ from gamekeeper.targets.target import Target
 from gamekeeper.types import Architecture, Attack, Defense
 from gamekeeper.version import __version__
 
+POOLED = (Knockoff, KnockoffAdaptive, ActiveThief, Smoothing, SwiftThief)
+"""Who asks about inputs of the pool only, each once: his budget ends with the pool."""
 REPEATED = 64
 """Test inputs the judge asks twice."""
 UNIFORM, UNIFORM_IMAGES = 10_000, 2_000
@@ -105,11 +112,6 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
         raise BadConfig("an audit needs at least one attack, one defense, one budget and one seed.")
     if min(audit.budgets) < 1:
         raise BadConfig(f"a budget is a number of queries, at least 1. Got {min(audit.budgets)}.")
-    if max(audit.budgets) > len(target.pool):
-        raise BadConfig(
-            f"the pool of {target.name} has {len(target.pool):,} inputs, which cannot fill a budget of"
-            f" {max(audit.budgets):,} queries. Lower --budget or give a larger --pool."
-        )
     if audit.follow_on and target.remote:
         raise BadConfig(
             f"--follow-on scores crafted inputs on the model itself, at up to {4 * EVADED + INVERTED:,} answers a theft, and"
@@ -118,6 +120,8 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
     world = World(target.box.shape, target.victim.task.classes)
     taking_part = thieves(audit.attacks, target)
     parsed = {text: parse_thief(text, world) for text in (*taking_part.attacks, *taking_part.controls)}
+    for text, (thief, _) in parsed.items():
+        check_budgets(text, thief, audit.budgets, target)
     chains = {text: parse_defense(text, world) for text in audit.defenses}
     usual = UNIFORM if len(target.box.shape) == 1 else UNIFORM_IMAGES
     uniform = 0 if target.remote else usual if audit.uniform is None else audit.uniform
@@ -136,13 +140,37 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
     return list({cell.id: cell for cell in cells}.values())
 
 
+def check_budgets(text: str, thief: Attack, budgets: Sequence[int], target: Target) -> None:
+    """Raises BadConfig for a budget that cannot pay for one input, or that a pool drawn without repetition cannot fill."""
+    times = repeats(thief)
+    if min(budgets) < times:
+        raise BadConfig(
+            f"'{text}' asks every input {times} times: a budget of {min(budgets):,} queries does not pay for one."
+            " Raise --budget, or lower n."
+        )
+    asks = thief.querying if isinstance(thief, Theft) else thief
+    if not isinstance(asks, POOLED):
+        return
+    most = len(target.pool) * times * (asks.n if isinstance(asks, Smoothing) else 1)
+    if max(budgets) > most:
+        raise BadConfig(
+            f"the pool of {target.name} has {len(target.pool):,} inputs, with which '{text}' cannot fill a budget of"
+            f" {max(budgets):,} queries. Lower --budget or give a larger --pool."
+        )
+
+
+def repeats(thief: Attack) -> int:
+    """How often a thief asks every input through his wrappers."""
+    wrappers = thief.wrappers if isinstance(thief, Theft) else ()
+    return math.prod(wrapper.n for wrapper in wrappers if isinstance(wrapper, Averaged))
+
+
 def weight(cell: Cell) -> float:
     """Rough cost of a cell in answers learnt from, for the progress bar's ETA; small budgets have a floor."""
     if not isinstance(cell.thief, Theft):
         return 640.0
-    repeats = math.prod(wrapper.n for wrapper in cell.thief.wrappers if isinstance(wrapper, Averaged))
     often = EFFORT.get(type(cell.thief.learner).__name__, 1.0) + EFFORT.get(type(cell.thief.querying).__name__, 0.0)
-    return max(cell.budget / repeats, 640.0) * often * (1 + RUN_UP if cell.rehearsed else 1.0)
+    return max(cell.budget / repeats(cell.thief), 640.0) * often * (1 + RUN_UP if cell.rehearsed else 1.0)
 
 
 def queries(cells: Sequence[Cell], target: Target) -> int:
@@ -155,9 +183,14 @@ def queries(cells: Sequence[Cell], target: Target) -> int:
     for cell in cells:
         defense = "" if target.remote else repr(cell.defenses)
         asked[defense, cell.client] = max(asked.get((defense, cell.client), 0), cell.budget)
-    judged = len(target.test) + max((cell.uniform for cell in cells), default=0)
+    return sum(asked.values()) + judged(cells, target)
+
+
+def judged(cells: Sequence[Cell], target: Target) -> int:
+    """Of these, the judge's own: the test set, uniform inputs, of an API some of the test set once more, --follow-on's."""
     repeated = min(REPEATED, len(target.test)) if target.remote else 0  # to see whether answers are deterministic
-    return sum(asked.values()) + judged + repeated + followed(cells, target)
+    own = len(target.test) + max((cell.uniform for cell in cells), default=0)
+    return own + repeated + followed(cells, target)
 
 
 def followed(cells: Sequence[Cell], target: Target) -> int:

@@ -6,7 +6,7 @@ aside at the next start, and its cell runs again.
 """
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +188,7 @@ class Run:
     target       name, kind, what it answers, classes, input shape, sizes and digests of its data, price per query
     assumptions  what the thief was assumed to know, one sentence each
     command      the command line that reproduces the run
+    names        cell -> defense and attack as this run spelled them: `mad` and `mad:eps=0.95` are one cell
     """
 
     schema: int
@@ -199,6 +200,13 @@ class Run:
     assumptions: list[str]
     seeds: list[int]
     budgets: list[int]
+    names: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+    def told(self, row: Row) -> Row:
+        """A row in this run's words, at this run's price: it may have been measured in an earlier one."""
+        defense, attack = self.names.get(row.cell, (row.defense, row.attack))
+        price = self.target.get("price")
+        return replace(row, defense=defense, attack=attack, price=row.price if price is None else row.queries * price)
 
 
 def to_line(row: Row) -> bytes:
@@ -238,8 +246,8 @@ class Results:
 
     def read(self) -> list[Row]:
         """Rows of the current run's cells, the last of each, in the order of the header. A torn last line is skipped."""
-        rows = {row.cell: row for row in self.every()}
-        return [rows[cell] for cell in self.header().cells if cell in rows]
+        run, rows = self.header(), {row.cell: row for row in self.every()}
+        return [run.told(rows[cell]) for cell in run.cells if cell in rows]
 
     def every(self) -> list[Row]:
         """Every whole row in the file, oldest first."""

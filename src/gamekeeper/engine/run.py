@@ -2,7 +2,7 @@
 
 Every worker has one torch thread, so that results do not depend on the number of workers. Targets, armed
 defenses and the judge's answers are kept per process by the hash of their recipe; clones on a shelf shared by all.
-A cell that fails is a row with its error. What stops the whole run is a Halt: a damaged ledger, an API that is gone.
+A cell that fails is a row with its error and with what it had spent. What stops the whole run is a Halt: a damaged ledger, an API that is gone.
 """
 
 import functools
@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, replace
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.context import BaseContext
@@ -29,7 +30,7 @@ from gamekeeper.engine.grid import RUN_UP, Cell
 from gamekeeper.engine.judge import Bench, Honest
 from gamekeeper.engine.pictures import keep
 from gamekeeper.engine.results import FollowOn, Row, Seconds
-from gamekeeper.errors import GamekeeperError, Halt
+from gamekeeper.errors import GamekeeperError, Halt, Unsuited
 from gamekeeper.ledger import Ledger, Recorded, RecordedModel
 from gamekeeper.metrics import Rate, wilson
 from gamekeeper.oracles import Metered, Witness
@@ -72,14 +73,10 @@ class Stage:
     def aftermath(self) -> Aftermath:
         return Aftermath(self.bench)
 
-    @functools.cache  # noqa: B019 - a stage lives as long as its process
-    def armed(self, defenses: tuple[Defense, ...], seed: int) -> tuple[Armed, ...]:
-        return tuple(d.arm(self.target.victim, self.target.owner, seed) for d in defenses)
-
     def service(self, defenses: tuple[Defense, ...], seed: int) -> Service:
-        return Service(self.session(), self.armed(defenses, seed))
+        return Service(self.session(), armed(self.target, defenses, seed))
 
-    @functools.cache  # noqa: B019
+    @functools.cache  # noqa: B019 - a stage lives as long as its process
     def honest(self, defenses: tuple[Defense, ...], seed: int) -> Honest:
         return Honest(self.bench, self.service(defenses, seed))
 
@@ -99,52 +96,125 @@ def upstream(target: Target) -> str:
 
 
 @functools.cache
+def loaded(target: Source) -> Target:
+    return target.load()
+
+
+@functools.cache
+def armed(target: Target, defenses: tuple[Defense, ...], seed: int) -> tuple[Armed, ...]:
+    return tuple(defense.arm(target.victim, target.owner, seed) for defense in defenses)
+
+
+@functools.cache
 def stage(target: Source, folder: Path, uniform: int) -> Stage:
-    return Stage(target.load(), folder, uniform)
+    return Stage(loaded(target), folder, uniform)
 
 
-def run_cell(cell: Cell, folder: Path) -> Row:
-    """One theft, judged. Raises Halt where going on is pointless; every other failure is a row with its error."""
-    try:
-        here = stage(cell.target, folder, cell.uniform)
-        return steal_and_judge(cell, here)
-    except Halt:
-        raise
-    except GamekeeperError as error:
-        return blank(cell, f"{type(error).__name__}: {error}")
-    except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others; its traceback is kept
-        with (folder / "errors.log").open("a") as log:
-            log.write(f"--- cell {cell.id}\n{traceback.format_exc()}\n")
-        return blank(cell, f"{type(error).__name__}: {error} (traceback in errors.log)")
+def prepared(choice: Source) -> Target:
+    """The target as its files are now, loaded as a worker would: cells that run in this process use the very same."""
+    torch.set_num_threads(1)
+    for kept in (loaded, armed, stage):
+        kept.cache_clear()
+    return loaded(choice)
 
 
-def steal_and_judge(cell: Cell, here: Stage) -> Row:
+@dataclass(frozen=True)
+class Books:
+    """What a run folder's ledger says of somebody else's API: inputs answered, and sent without an answer."""
+
+    answered: int = 0
+    unanswered: int = 0
+
+
+def books(target: Target, folder: Path) -> Books:
+    """Nothing for a target of ours, which charges nobody."""
+    if not (target.remote and (folder / LEDGER).exists()):
+        return Books()
+    with closing(Ledger(folder / LEDGER)) as ledger:
+        return Books(ledger.answers(upstream(target)), ledger.unanswered(upstream(target)))
+
+
+def check_defenses(cells: Sequence[Cell], target: Target) -> None:
+    """Arms every chain once, before anything is spent. Raises Unsuited, naming the chain that cannot stand here.
+
+    Kept for the cells that run in this process; worker processes arm their own.
+    """
+    for cell in {cell.defenses: cell for cell in reversed(cells)}.values():
+        try:
+            armed(target, cell.defenses, cell.seed)
+        except Unsuited as error:
+            raise Unsuited(f"--defense {cell.defense}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Session:
+    """One thief's way to the target, and what it has cost so far."""
+
+    service: Service
+    recorded: Recorded
+    witness: Witness
+    meter: Metered
+    price: float
+
+    def billed(self, row: Row) -> Row:
+        """The row with what was spent: queries and money under the budget, and the inputs that were newly sent.
+
+        Those are sent to where they cost: somebody else's API, or our own service.
+        """
+        upstream = self.service.victim
+        recorded = upstream.recorded if isinstance(upstream, RecordedModel) else self.recorded
+        return replace(row, queries=self.meter.spent, paid=recorded.charged, price=self.meter.spent * self.price)
+
+
+def connect(cell: Cell, here: Stage) -> Session:
     target = here.target
     service = here.service(cell.defenses, cell.seed)
     scope = f"{target.digest} | {cell.defenses} seed {cell.seed} | {cell.client}"
     recorded = Recorded(service.open(cell.client), here.ledger, scope, target.batch)
     witness = Witness(recorded)
-    meter = Metered(witness, cell.budget, target.box)
+    return Session(service, recorded, witness, Metered(witness, cell.budget, target.box), target.price)
+
+
+def run_cell(cell: Cell, folder: Path) -> Row:
+    """One theft, judged. Raises Halt where going on is pointless; every other failure is a row with its error."""
+    session = None
+    try:
+        here = stage(cell.target, folder, cell.uniform)
+        session = connect(cell, here)
+        return steal_and_judge(cell, here, session)
+    except Halt:
+        raise
+    except GamekeeperError as error:
+        said = f"{type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others; its traceback is kept
+        with (folder / "errors.log").open("a") as log:
+            log.write(f"--- cell {cell.id}\n{traceback.format_exc()}\n")
+        said = f"{type(error).__name__}: {error} (traceback in errors.log)"
+    return session.billed(blank(cell, said)) if session else blank(cell, said)
+
+
+def steal_and_judge(cell: Cell, here: Stage, session: Session) -> Row:
+    target = here.target
     shelf = ClonesOnDisk(here.folder / CLONES)
     knows = Knowledge(
         target.pool.x, target.box, target.victim.task, cell.student, target.seeds, target.pool.y, cell.defenses, shelf
     )
-    clone, held_out, seconds = steal(cell, meter, knows)
+    clone, held_out, seconds = steal(cell, session.meter, knows)
+    if session.meter.spent == 0:
+        raise Unsuited(f"{cell.attack} asked nothing: a budget of {cell.budget} is too small for it. Raise --budget.")
     honest = here.honest(cell.defenses, cell.seed)
-    return replace(
+    row = replace(
         blank(cell),
-        queries=meter.spent,
-        paid=charged(service, recorded),
-        price=meter.spent * target.price,
         clone=here.bench.clone(clone),
         victim=honest.victim,
-        utility=honest.utility(witness),
+        utility=honest.utility(session.witness),
         seconds=Seconds(thief=seconds + shelf.seconds, defense_per_query=honest.seconds_per_query),
         flags=[*here.leaks, *(clone.doubts if isinstance(clone, Doubted) else ())],
         chance=here.bench.chance,
         held_out=held_out,
         follow_on=follow_on(cell, here, clone) if cell.follow_on else None,
     )
+    return session.billed(row)
 
 
 def follow_on(cell: Cell, here: Stage, clone: Model) -> FollowOn:
@@ -194,12 +264,6 @@ def shortened(learner: Learner) -> Learner:
         return learner
     short = replace(fit, epochs=max(1, round(fit.epochs * RUN_UP)), least_steps=round(fit.least_steps * RUN_UP))
     return replace(learner, fit=short)  # pyright: ignore[reportArgumentType, reportCallIssue]
-
-
-def charged(service: Service, recorded: Recorded) -> int:
-    """Inputs newly sent to where they cost: somebody else's API, or our own service."""
-    upstream = service.victim
-    return upstream.recorded.charged if isinstance(upstream, RecordedModel) else recorded.charged
 
 
 def blank(cell: Cell, error: str | None = None) -> Row:

@@ -4,6 +4,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +17,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from gamekeeper.architectures import fresh
 from gamekeeper.engine.checks import RECOVERING, raised
 from gamekeeper.engine.ensemble import thieves
-from gamekeeper.engine.grid import Audit, Cell, expand, queries, weight
+from gamekeeper.engine.grid import Audit, Cell, expand, judged, queries, weight
+from gamekeeper.engine.lock import claimed
 from gamekeeper.engine.results import SCHEMA, Results, Row, Run
-from gamekeeper.engine.run import LEDGER, blank, default_jobs
+from gamekeeper.engine.run import LEDGER, blank, books, check_defenses, default_jobs, prepared
 from gamekeeper.engine.run import run as run_cells
 from gamekeeper.engine.summary import summarise
-from gamekeeper.engine.thresholds import Threshold, breaches, parse_threshold
+from gamekeeper.engine.thresholds import Threshold, Verdict, check_threshold, judge, parse_threshold, unsuited
 from gamekeeper.errors import BadConfig
 from gamekeeper.ledger import Ledger
 from gamekeeper.methods import foreign
@@ -53,26 +55,88 @@ class Manner:
     quiet: bool = False
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a run is about to do, at most. seconds are of the whole run over `jobs` processes.
+
+    judged      of the queries, how many are the judge's own
+    unanswered  inputs that earlier runs sent to a live API without getting an answer
+    """
+
+    thefts: int
+    done: int
+    queries: int
+    judged: int
+    price: float
+    unanswered: int
+    jobs: int
+    seconds: float
+
+    def essential(self) -> str:
+        """Queries, money and time."""
+        money = f", {self.queries * self.price:,.2f} in money at {self.price:g} a query" if self.price else ""
+        own = f" ({self.judged:,} of them the judge's own)" if self.judged else ""
+        return (
+            f"at most {self.queries:,} queries{own}{money}; about {max(self.seconds / 60, 0.1):.1f} minutes on"
+            f" {self.jobs} process(es)"
+        )
+
+    def loss(self) -> list[str]:
+        """What a killed run may have paid for nothing."""
+        if not self.unanswered:
+            return []
+        return [
+            f"{self.unanswered:,} inputs were under way when an earlier run ended: sent without an answer, and perhaps"
+            " charged. They are sent again, with the same Idempotency-Key where the batch is the same."
+        ]
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What this run sent to a live API: all inputs, and of these the thieves'. The rest are the judge's."""
+
+    inputs: int
+    thieves: int
+    unanswered: int
+    price: float
+
+    def sentence(self) -> str:
+        money = f", {self.inputs * self.price:,.2f} in money" if self.price else ""
+        lost = f"; {self.unanswered:,} more got no answer and may have been charged" if self.unanswered else ""
+        return (
+            f"sent to the API in this run: {self.inputs:,} inputs{money}; {self.thieves:,} of them the thieves',"
+            f" {self.inputs - self.thieves:,} the judge's{lost}"
+        )
+
+
 def run_audit(
     audit: Audit, folder: Path, jobs: int | None, fail_if: Sequence[str], manner: Manner, arguments: Sequence[str]
 ) -> int:
     """Plans, asks before it spends, runs what is missing, reports. Returns the exit code."""
     thresholds = [parse_threshold(text) for text in fail_if]
     console = Console(quiet=manner.quiet or manner.json, highlight=False)
-    target = audit.target.load()
+    target = prepared(audit.target)
     cells = expand(audit, target)
-    results = open_run(folder)
-    done = {row.cell for row in results.every() if row.error is None}
-    missing = [cell for cell in cells if cell.id not in done]
-    work = estimate(missing, target)
-    jobs = min(jobs or (default_jobs() if work > WORTH_WORKERS else 1), max(1, len(missing)))
-    console.print(plan(audit, target, cells, missing, jobs, work / jobs), soft_wrap=True, markup=False)
-    if manner.dry_run:
-        return 0
-    consent(target, missing, manner)
-    results.write_header(header(audit, target, cells, arguments))
-    watch(cells, missing, results, folder, jobs, console)
-    return conclude(folder, thresholds, manner, console)
+    for threshold in thresholds:
+        check_threshold(threshold, cells)
+    make_folder(folder)
+    with nullcontext() if manner.dry_run else claimed(folder):
+        results = open_run(folder, mend=not manner.dry_run)
+        done = {row.cell for row in results.every() if row.error is None}
+        missing = [cell for cell in cells if cell.id not in done]
+        check_defenses(missing, target)
+        plan = outlook(cells, missing, target, folder, jobs)
+        announce(audit, target, cells, plan, manner, console)
+        if manner.dry_run:
+            return 0
+        consent(target, plan, manner)
+        before = books(target, folder)
+        results.write_header(header(audit, target, cells, arguments))
+        rows = watch(cells, missing, results, folder, plan.jobs, console)
+        after = books(target, folder)
+        paid = sum(row.paid for row in rows)
+        bill = Bill(after.answered - before.answered, paid, after.unanswered, target.price)
+        return conclude(folder, thresholds, manner, console, bill if target.remote else None)
 
 
 def refuse_code(methods: Sequence[str], path: str) -> None:
@@ -85,37 +149,58 @@ def refuse_code(methods: Sequence[str], path: str) -> None:
             )
 
 
-def open_run(folder: Path) -> Results:
-    """The run's files, mended where a crash left a line cut short."""
+def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadConfig(f"cannot make the folder {folder}: {error}. Name another with --out.") from error
+
+
+def open_run(folder: Path, mend: bool = True) -> Results:
+    """The run's files; mended, unless only looked at, where a crash left a line cut short."""
+    make_folder(folder)
     if (folder / LEDGER).exists():
         ledger = Ledger(folder / LEDGER)
         ledger.check()
         ledger.close()
     results = Results(folder)
-    results.repair()
+    if mend:
+        results.repair()
     return results
 
 
-def plan(
-    audit: Audit, target: Target, cells: Sequence[Cell], missing: Sequence[Cell], jobs: int, seconds: float
-) -> str:
-    """Queries, money and time, before anything is spent."""
-    asked = queries(missing, target) if missing else 0
-    money = f", {asked * target.price:,.2f} in money at {target.price:g} a query" if target.price else ""
-    where = "a live API" if target.remote else "a model on this machine"
-    done = len(cells) - len(missing)
-    resumed = f", {done} already done" if done else ""
-    return (
-        f"gamekeeper {__version__}: {target.name}, {where} ({target.victim.task.classes} classes, answers"
-        f" {target.answers})\n{len(cells)} thefts: {len(set(audit.defenses))} defenses x {len({cell.attack for cell in cells})}"
-        f" thieves x budgets {', '.join(f'{b:,}' for b in sorted(set(audit.budgets)))} x {len(audit.seeds)}"
-        f" seed(s){resumed}\nat most {asked:,} queries{money}; about {max(seconds / 60, 0.1):.1f} minutes on {jobs}"
-        " process(es)"
+def outlook(cells: Sequence[Cell], missing: Sequence[Cell], target: Target, folder: Path, jobs: int | None) -> Plan:
+    work = estimate(missing, target)
+    jobs = min(jobs or (default_jobs() if work > WORTH_WORKERS else 1), max(1, len(missing)))
+    return Plan(
+        thefts=len(cells),
+        done=len(cells) - len(missing),
+        queries=queries(missing, target) if missing else 0,
+        judged=judged(missing, target) if missing and target.remote else 0,
+        price=target.price,
+        unanswered=books(target, folder).unanswered,
+        jobs=jobs,
+        seconds=work / jobs,
     )
+
+
+def announce(audit: Audit, target: Target, cells: Sequence[Cell], plan: Plan, manner: Manner, console: Console) -> None:
+    """The plan before anything is spent; of a dry run its numbers in any manner."""
+    where = "a live API" if target.remote else "a model on this machine"
+    resumed = f", {plan.done} already done" if plan.done else ""
+    said = [
+        f"gamekeeper {__version__}: {target.name}, {where} ({target.victim.task.classes} classes, answers"
+        f" {target.answers})",
+        f"{plan.thefts} thefts: {len(set(audit.defenses))} defenses x {len({cell.attack for cell in cells})} thieves x budgets"
+        f" {', '.join(f'{b:,}' for b in sorted(set(audit.budgets)))} x {len(audit.seeds)} seed(s){resumed}",
+        plan.essential(),
+        *plan.loss(),
+    ]
+    console.print("\n".join(said), soft_wrap=True, markup=False)
+    if manner.dry_run and manner.json:
+        sys.stdout.write(orjson.dumps({"plan": asdict(plan)}, option=orjson.OPT_INDENT_2).decode() + "\n")
+    elif manner.dry_run and manner.quiet:
+        lines()(plan.essential())
 
 
 def estimate(missing: Sequence[Cell], target: Target) -> float:
@@ -125,7 +210,7 @@ def estimate(missing: Sequence[Cell], target: Target) -> float:
     torch.set_num_threads(1)
     a_step = {student: seconds_a_step(student, target) for student in students}
     torch.set_num_threads(threads)
-    judging = sum(JUDGING + FOLLOWING * cell.follow_on for cell in missing)
+    judging = sum((JUDGING + FOLLOWING * cell.follow_on for cell in missing), 0.0)
     return judging + sum(a_step[cell.student] * Fit().steps(round(weight(cell))) for cell in missing)
 
 
@@ -141,14 +226,17 @@ def seconds_a_step(student: Architecture, target: Target) -> float:
     return (time.perf_counter() - start) / PROBE_STEPS
 
 
-def consent(target: Target, missing: Sequence[Cell], manner: Manner) -> None:
-    """Asks before spending on somebody's API."""
-    if not target.remote or manner.yes or not missing:
+def consent(target: Target, plan: Plan, manner: Manner) -> None:
+    """Asks before spending on somebody's API; on stderr, since stdout is for results."""
+    if not target.remote or manner.yes or plan.done == plan.thefts:
         return
     if not sys.stdin.isatty():
         raise BadConfig("this run spends queries on a live API and nobody is there to be asked; add --yes.")
-    answer = input("Spend them? [y/N] ")
-    if answer.strip().lower() not in ("y", "yes"):
+    if manner.quiet or manner.json:
+        sys.stderr.write("\n".join([plan.essential(), *plan.loss(), ""]))
+    sys.stderr.write("Spend them? [y/N] ")
+    sys.stderr.flush()
+    if input().strip().lower() not in ("y", "yes"):
         raise KeyboardInterrupt
 
 
@@ -163,6 +251,7 @@ def header(audit: Audit, target: Target, cells: Sequence[Cell], arguments: Seque
         assumptions=[*assumptions(target, cells[0].student, told(cells)), *thieves(audit.attacks, target).left_out],
         seeds=list(audit.seeds),
         budgets=sorted(set(audit.budgets)),
+        names={cell.id: [cell.defense, cell.attack] for cell in cells},
     )
 
 
@@ -173,8 +262,9 @@ def told(cells: Sequence[Cell]) -> list[str]:
 
 def watch(
     cells: Sequence[Cell], missing: Sequence[Cell], results: Results, folder: Path, jobs: int, console: Console
-) -> None:
+) -> list[Row]:
     """Runs the missing cells; each is on disk before it is on screen."""
+    rows: list[Row] = []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} %"))
     total = sum(map(weight, cells)) or 1.0
     share = {cell.id: 100 * weight(cell) / total for cell in cells}
@@ -185,40 +275,45 @@ def watch(
         task = progress.add_task("stealing", total=100, completed=round(100 - left))
         for row in run_cells(missing, folder, jobs):
             results.append(row)
+            rows.append(row)
             progress.advance(task, share[row.cell])
             console.print(cell_line(row), soft_wrap=True, markup=False)
+    return rows
 
 
-def conclude(folder: Path, thresholds: Sequence[Threshold], manner: Manner, console: Console) -> int:
-    """Table, report and thresholds. Exit code 1 if a threshold is breached."""
+def conclude(folder: Path, thresholds: Sequence[Threshold], manner: Manner, console: Console, bill: Bill | None) -> int:
+    """Table, report, bill and thresholds. Exit code 1 if a threshold is breached, FAILED if a cell failed."""
     run, rows = finished(folder)
-    summary = summarise(run, rows)
     path = write_report(folder)
-    broken = [breach for threshold in thresholds for breach in breaches(threshold, rows)]
+    verdicts = [verdict for threshold in thresholds for verdict in judge(threshold, rows)]
     if manner.json:
-        sys.stdout.write(machine(run, rows, [breach.threshold.text for breach in broken]))
+        sys.stdout.write(machine(run, rows, verdicts, bill))
     else:
         console.print()
         say = lines()
         if manner.quiet:
-            say(headline(summary))
+            say(headline(summarise(run, rows)))
         else:
-            show(summary, Console(highlight=False))
-        say(f"report: {path}")
-        for breach in broken:
-            say(f"breached: {breach.threshold.text} (defense {breach.defense}: {breach.value:.3f})")
+            show(summarise(run, rows), Console(highlight=False))
+        for line in [f"report: {path}", *([bill.sentence()] if bill else []), *map(ruling, verdicts)]:
+            if line:
+                say(line)
     # a thief whom a defense or a target does not suit is no failure as long as others were measured
     failed = [row for row in rows if row.error and not unsuited(row, rows)]
     if failed and not manner.json:
         Console(stderr=True).print(f"{len(failed)} cell(s) failed; run the same command again to retry them.")
-    if broken:
+    if any(verdict.breached for verdict in verdicts):
         return 1
-    return FAILED if failed else 0
+    return FAILED if failed or not all(verdict.judged for verdict in verdicts) else 0
 
 
-def unsuited(row: Row, rows: Sequence[Row]) -> bool:
-    """Whether a thief refused what others took on: he says why in his row."""
-    return (row.error or "").startswith("Unsuited:") and any(r.clone and r.defense == row.defense for r in rows)
+def ruling(verdict: Verdict) -> str:
+    """One line for a verdict that is not clean; empty for one that is."""
+    text = verdict.threshold.text
+    unknown = f"no full measurement of {', '.join(verdict.missing)}" if verdict.missing else ""
+    if verdict.breached and verdict.value is not None:
+        return f"breached: {text} (defense {verdict.defense}: {verdict.value:.3f}{'; ' + unknown if unknown else ''})"
+    return "" if verdict.judged else f"not judged: {text} (defense {verdict.defense}: {unknown}; its cell failed)"
 
 
 def finished(folder: Path) -> tuple[Run, list[Row]]:
@@ -232,11 +327,16 @@ def lines() -> Callable[[str], None]:
     return Console(highlight=False, soft_wrap=True, markup=False).print
 
 
-def machine(run: Run, rows: Sequence[Row], broken: Sequence[str]) -> str:
-    """The run, its rows with every flag, and the thresholds it breaches, as JSON."""
+def machine(run: Run, rows: Sequence[Row], verdicts: Sequence[Verdict], bill: Bill | None) -> str:
+    """The run, its rows with every flag, the thresholds it breaches or cannot judge, and the API's bill, as JSON."""
     flags = raised(rows)
-    cells = [{**asdict(row), "flags": flags.get(row.cell, [])} for row in rows]
-    data = {"run": asdict(run), "rows": cells, "breached": list(broken)}
+    data = {
+        "run": asdict(run),
+        "rows": [{**asdict(row), "flags": flags.get(row.cell, [])} for row in rows],
+        "breached": list(dict.fromkeys(one.threshold.text for one in verdicts if one.breached)),
+        "unjudged": list(dict.fromkeys(one.threshold.text for one in verdicts if not one.judged)),
+        "bill": bill and asdict(bill),
+    }
     return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
@@ -244,7 +344,7 @@ def show_report(folder: Path, png: bool, json: bool) -> None:
     """The table and the page of a folder of results, or everything as JSON."""
     run, rows = finished(folder)
     if json:
-        sys.stdout.write(machine(run, rows, []))
+        sys.stdout.write(machine(run, rows, [], None))
         return
     show(summarise(run, rows), Console(highlight=False))
     say = lines()

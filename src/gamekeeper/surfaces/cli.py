@@ -1,9 +1,10 @@
 """The command line. Heavy imports happen inside the commands, so that `--help` is quick.
 
-Exit codes: 0 done; 1 a stated threshold is breached; 2 interrupted; 3 internal error; 4 usage, configuration or
-unsafe file; 5 target unreachable.
+Exit codes: 0 done; 1 a stated threshold is breached; 2 interrupted; 3 internal error, or a cell failed; 4 usage,
+configuration or unsafe file; 5 target unreachable; 141 whoever read the output stopped reading (128 + SIGPIPE).
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
 BUDGETS = [250, 1000, 2500]
 TYPERS_INTERRUPT = 130
 """What Typer makes of Ctrl-C."""
+BROKEN_PIPE = 141
 
 
 def said(values: Sequence[object]) -> str:
@@ -148,7 +150,10 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def main() -> None:
-    sys.exit(guarded(sys.argv[1:]))
+    code = guarded(sys.argv[1:])
+    if code == BROKEN_PIPE:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain when it flushes stdout
+    sys.exit(code)
 
 
 def guarded(arguments: list[str]) -> int:
@@ -157,6 +162,8 @@ def guarded(arguments: list[str]) -> int:
         code = app(arguments, standalone_mode=False)
         if code == TYPERS_INTERRUPT:
             raise KeyboardInterrupt
+    except (SystemExit, BrokenPipeError):
+        return BROKEN_PIPE  # rich and Typer make a SystemExit of a broken pipe, and of nothing else here
     except GamekeeperError as error:
         typer.echo(f"gamekeeper: {error}", err=True)
         return error.exit_code

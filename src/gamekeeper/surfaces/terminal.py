@@ -36,7 +36,8 @@ def cell_line(row: Row) -> str:
     """One plain line for a finished cell, for streaming."""
     name = f"{plain(row.defense)} | {plain(row.attack)} | {count(row.budget)} queries | seed {row.seed}"
     if row.error is not None:
-        return f"{name}: failed, {plain(row.error)[:ERROR_WIDTH]}"
+        spent = f" after {count(row.queries)} queries" if row.queries else ""
+        return f"{name}: failed{spent}, {plain(row.error)[:ERROR_WIDTH]}"
     if row.clone is None or row.victim is None:
         return f"{name}: no measurement"
     victim = f"clone {rated(row.clone.accuracy)} of {value(row.victim.accuracy)}"

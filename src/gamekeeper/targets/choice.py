@@ -11,7 +11,7 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import parse_architecture
 from gamekeeper.targets.config import AuditTable, read_config
-from gamekeeper.targets.target import Target, check_data, load_data, load_target
+from gamekeeper.targets.target import Target, check_data, header, load_data, load_target, pool_label
 from gamekeeper.types import Architecture
 
 
@@ -37,7 +37,7 @@ class Choice:
         """Raises BadConfig, UnsafeFile or Malformed as `load_target` does."""
         target = load_target(self.name)
         if self.pool is not None:
-            pool = load_data("--pool", self.pool, Path(), None)
+            pool = load_data("--pool", self.pool, Path(), self.pool_label(target))
             check_data("--pool", Dataset(pool.x), target.box, None)
             digest = hashlib.sha256(f"{target.digest} {pool.digest()}".encode()).hexdigest()
             target = replace(target, pool=pool, digest=digest)
@@ -50,11 +50,27 @@ class Choice:
             target = replace(target, price=self.price)
         return target
 
+    def pool_label(self, target: Target) -> str | None:
+        """The column of classes to leave out of a CSV pool; "" where it has none. As in a target file's [data]."""
+        assert self.pool is not None
+        path = Path(self.name)
+        if is_target_file(self.name):
+            given = read_config(path).data
+            return pool_label(Path(self.pool), path.parent / given.test, given.label)
+        columns = header(Path(self.pool))
+        return None if len(columns) == math.prod(target.box.shape) + 1 else ""
+
+
+def is_target_file(name: str) -> bool:
+    """Whether `load_target` would read a file of that name."""
+    from gamekeeper.targets.builtin import BUILTIN
+
+    return name not in BUILTIN and (name.endswith(".toml") or Path(name).is_file())
+
 
 def asked(name: str) -> AuditTable:
     """What a target file asks for in its [audit]; nothing for a built-in target."""
-    path = Path(name)
-    return read_config(path).audit if path.suffix == ".toml" or path.is_file() else AuditTable()
+    return read_config(Path(name)).audit if is_target_file(name) else AuditTable()
 
 
 def shares_architecture(target: Target, student: Architecture) -> bool:
