@@ -2,21 +2,24 @@
 
 Source      Orekondy, Schiele, Fritz, "Prediction Poisoning: towards defenses against DNN model stealing attacks"
             (ICLR 2020), section 4 and appendix B, and the authors' code
-Equations   (4) to (7), solved over the vertices e_k of the simplex; G is taken of the surrogate's last layer, where its
-            features cancel: with q = y - p and p the surrogate's posterior,
-            cos(G^T y, G^T e_k) = <q, e_k - p> / (|q| |e_k - p|), and the vertex is the one of least cosine
+Equations   (4) to (7), solved over the vertices e_k of the simplex, or over those of the part where the top class leads
+            (MAD-argmax). G is taken of the surrogate's last layer, where its features cancel: with q = y - p and p
+            the surrogate's posterior, cos(G^T y, G^T e_k) = <q, e_k - p> / (|q| |e_k - p|), and the vertex is the one of
+            least cosine; or of all its weights, where the inner products are those of mad_jacobian.py
 Assumes     a surrogate standing for the thief's network (randomly initialised, as the paper finds best), or p = 1/k
-Deviations  the Jacobian is the last layer's, as in the authors' code; the paper's text has all parameters. The
-            objective is the normalised one (the code's default is not). Algorithm 1 prints max{eps / |y - y*|, 1}; min
-            is meant, and what the code does. The surrogate is in evaluation mode; the code leaves it in training mode
-Keeps       argmax: no. A confident answer (top-1 c) keeps its label up to eps = 2c / (1 + c) in L1
+Deviations  the Jacobian is the last layer's by default, as in the authors' code; the paper's text has all parameters.
+            The objective is the normalised one (the code's default is not). Algorithm 1 prints max{eps / |y - y*|, 1};
+            min is meant, and what the code does. The surrogate is in evaluation mode; the code leaves it in training
+            mode. MAD-argmax ends a step while the top class leads by 1e-6, where the code adds 1e-5 to it. The rules
+            eps_aware and ball are ours
+Keeps       argmax: with keep_top1, which is MAD-argmax. Without it a confident answer (top-1 c) keeps its label up to
+            eps = 2c / (1 + c) in L1
 
 One forward pass of the surrogate and O(k) arithmetic a query; an answer depends on the surrogate by its vertex only.
 The angle is the objective, not a measure of protection: judge by what a thief learns.
 """
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, get_args
 
@@ -24,22 +27,50 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gamekeeper.architectures import fresh
+from gamekeeper.defenses.keyed import secret, uniforms
+from gamekeeper.defenses.mad_ball import mad_ball
+from gamekeeper.defenses.mad_jacobian import Gram, gram
+from gamekeeper.defenses.mad_subsets import best_class, best_set, times, turn
 from gamekeeper.defenses.stateless import Stateless, classes_of
-from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.defenses.surrogate import stand_in
+from gamekeeper.errors import BadConfig
 from gamekeeper.models import TorchModel
 from gamekeeper.simplex import Norm, distance, one_hot, step_towards
 from gamekeeper.types import Architecture, Armed, Batch, Model, Owner, Posterior, Reply
 
+Rule = Literal["extreme", "eps_aware", "ball", "random"]
+Jacobian = Literal["last", "all", "identity"]
 SMALLEST = 1e-30
 
 
-def mad(y: Posterior, p: Posterior, eps: float, norm: Norm = "l1") -> Posterior:
+def mad(
+    y: Posterior, p: Posterior, eps: float, norm: Norm = "l1", gram: Gram | None = None, eps_aware: bool = False
+) -> Posterior:
     """From y towards the vertex that turns the gradient most, as far as dist(y, .) <= eps allows.
 
-    p is the surrogate's posterior for the same inputs. eps = 0 returns y bit for bit.
+    p          the surrogate's posterior for the same inputs
+    gram       Q of the surrogate's logits, for the Jacobian in all weights; by default the last layer's
+    eps_aware  the vertex of the largest angle where the step ends, not at the vertex itself; for l1 and l2
+
+    eps = 0 returns y bit for bit.
     """
-    return step_towards(y, one_hot(vertex(y, p), y), eps, norm)
+    if eps <= 0:
+        return y
+    if gram is None and not eps_aware:
+        return step_towards(y, one_hot(vertex(y, p), y), eps, norm)
+    k = best_class(turn(y, p, gram, eps if eps_aware else None, norm))
+    k = torch.where((y == p).all(1), y.argmin(1), k)  # where y = p no vertex is better than another
+    return step_towards(y, one_hot(k, y), eps, norm)
+
+
+def mad_argmax(
+    y: Posterior, p: Posterior, eps: float, norm: Norm = "l1", gram: Gram | None = None, eps_aware: bool = False
+) -> Posterior:
+    """MAD-argmax: the same towards a uniform posterior over some classes, the top class of y among them and kept."""
+    if eps <= 0:
+        return y
+    chosen = best_set(turn(y, p, gram, eps if eps_aware else None, norm)).to(y.dtype)
+    return step_towards(y, chosen / chosen.sum(1, keepdim=True), eps, norm, keep_top1=True)
 
 
 def mad_uniform(y: Posterior, eps: float, norm: Norm = "l1") -> Posterior:
@@ -58,79 +89,133 @@ def vertex(y: Posterior, p: Posterior) -> Int[Tensor, " n"]:
     return k if pq.all() else torch.where(q.any(1), k, y.argmin(1))
 
 
-def deviation(y: Posterior, y_new: Posterior, p: Posterior) -> Float[Tensor, " n"]:
-    """Angle in degrees between the last layer's gradients under y and under y_new, for a network that answers p.
+def deviation(y: Posterior, y_new: Posterior, p: Posterior, gram: Gram | None = None) -> Float[Tensor, " n"]:
+    """Angle in degrees between the gradients under y and under y_new, for a network that answers p.
 
-    90 where exactly one of the two gradients vanishes, 0 where both do.
+    Of the last layer, or of all weights by the Gram matrix of the logits. 90 where exactly one of the two gradients
+    vanishes, 0 where both do.
     """
-    u, v = (nn.functional.normalize(z.double() - p, dim=1) for z in (y, y_new))
-    # unlike the arc cosine, exact for small angles too
-    return torch.rad2deg(2 * torch.atan2(distance(u, v, "l2"), distance(u, -v, "l2")))
+    if gram is None:
+        u, v = (nn.functional.normalize(z.double() - p, dim=1) for z in (y, y_new))
+        # unlike the arc cosine, exact for small angles too
+        return torch.rad2deg(2 * torch.atan2(distance(u, v, "l2"), distance(u, -v, "l2")))
+    gram, u, v = gram.double(), y.double() - p, y_new.double() - p
+    u, v = (z / length(gram, z).clamp(min=SMALLEST)[:, None] for z in (u, v))
+    return torch.rad2deg(2 * torch.atan2(length(gram, u - v), length(gram, u + v)))
+
+
+def length(gram: Gram, v: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+    return (v * times(gram, v)).sum(1).clamp(min=0).sqrt()
 
 
 @dataclass(frozen=True)
 class MAD:
-    """Maximal angular deviation: moves each answer by eps towards the class that misleads a student most.
+    """Maximal angular deviation: moves each answer by eps towards what misleads a student most.
 
-    surrogate  "victim": a fresh, never trained network of the owner's architecture; an architecture: the same of it;
-               "uniform": none, p = 1/k
+    keep_top1  MAD-argmax: towards a uniform posterior over some classes with the top class among them
+    surrogate  "victim": a fresh network of the owner's architecture; an architecture: the same of it; "uniform": none,
+               p = 1/k
+    epochs     the surrogate's passes over the owner's inputs; 0: never trained
+    jacobian   of the surrogate's "last" layer or "all" weights; "identity": the ablation G = I
+    rule       "extreme": the vertex of the largest angle; "eps_aware": of the largest angle at the step's end; "ball":
+               the best answer within eps, no vertex; "random": the ablation, a vertex drawn by HMAC(secret, input)
     """
 
     eps: float = 0.95
     norm: Norm = "l1"
     surrogate: Architecture | Literal["victim", "uniform"] = "victim"
+    keep_top1: bool = False
+    jacobian: Jacobian = "last"
+    rule: Rule = "extreme"
+    epochs: int = 0
 
     def __post_init__(self) -> None:
-        if self.norm not in get_args(Norm):
-            raise BadConfig(f"The norm of MAD must be l1, l2 or kl. Got {self.norm}.")
+        if isinstance(self.surrogate, str) and self.surrogate not in ("victim", "uniform"):
+            raise BadConfig(f"The surrogate of MAD must be victim, uniform or an architecture. Got {self.surrogate}.")
+        for name, allowed in (("norm", Norm), ("jacobian", Jacobian), ("rule", Rule)):
+            words, got = get_args(allowed), getattr(self, name)
+            if got not in words:
+                raise BadConfig(f"The {name} of MAD must be {', '.join(words[:-1])} or {words[-1]}. Got {got}.")
         most = float("inf") if self.norm == "kl" else 2
         if not 0 <= self.eps <= most:
             raise BadConfig(f"The eps of MAD must be from 0 to {most:g} for {self.norm}. Got {self.eps}.")
-        if isinstance(self.surrogate, str) and self.surrogate not in ("victim", "uniform"):
-            raise BadConfig(f"The surrogate of MAD must be victim, uniform or an architecture. Got {self.surrogate}.")
+        if self.epochs < 0:
+            raise BadConfig(f"The epochs of MAD must be 0 or more. Got {self.epochs}.")
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Raises BadConfig for choices that do not go together."""
+        if self.rule == "eps_aware" and self.norm == "kl":
+            raise BadConfig("MAD's rule eps_aware needs the norm l1 or l2; got kl.")
+        if self.rule == "ball" and (self.norm != "l1" or self.keep_top1 or self.jacobian != "last"):
+            raise BadConfig("MAD's rule ball needs norm=l1, jacobian=last and keep_top1=false.")
+        if self.surrogate == "uniform" and (self.jacobian == "all" or self.epochs):
+            raise BadConfig("MAD needs a surrogate network for jacobian=all and for epochs; got surrogate=uniform.")
 
     @property
     def keeps_top1(self) -> bool:
-        return False
+        return self.keep_top1
+
+    def poison(self, y: Posterior, p: Posterior, gram: Gram | None = None) -> Posterior:
+        """The answer for y, given what the surrogate (or the thief's own network) answers. Not for the rule random."""
+        if self.rule == "ball":
+            return mad_ball(y, p, self.eps)
+        change = mad_argmax if self.keep_top1 else mad
+        return change(y, p, self.eps, self.norm, gram, self.rule == "eps_aware")
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> Armed:
-        """Raises Unsuited for a victim with fewer than two classes, or a surrogate that does not fit it."""
+        """Raises Unsuited for a victim with fewer than two classes, a surrogate that does not fit it, or lacking data."""
         classes = classes_of(victim, "MAD")
+        if self.rule == "random":
+            return Scatterer(self, secret("MAD", seed))
+        if self.jacobian == "identity":  # p = 0: the angle between the posteriors themselves
+            return Stateless(partial(poison_alone, recipe=self, p=0.0))
         if self.surrogate == "uniform":
-            return Stateless(partial(mad_uniform, eps=self.eps, norm=self.norm))
+            if self.rule == "extreme" and not self.keep_top1:
+                return Stateless(partial(mad_uniform, eps=self.eps, norm=self.norm))
+            return Stateless(partial(poison_alone, recipe=self, p=1 / classes))
         architecture = owner.architecture if isinstance(self.surrogate, str) else self.surrogate
-        surrogate = TorchModel(fresh(architecture, surrogate_seed(seed)), victim.task)
-        check_surrogate(surrogate, architecture, owner.box.uniform(1, seed), classes)
-        return Poisoner(surrogate, self.eps, self.norm)
+        return Poisoner(stand_in("MAD", architecture, victim, owner, seed, self.epochs), self)
 
 
-@dataclass(frozen=True)
+def poison_alone(y: Posterior, recipe: MAD, p: float) -> Posterior:
+    """Without a network: p in every class."""
+    return recipe.poison(y, torch.full_like(y, p))
+
+
+@dataclass(frozen=True, eq=False)
 class Poisoner:
     """MAD armed with a surrogate."""
 
     surrogate: TorchModel
-    eps: float
-    norm: Norm
+    recipe: MAD
 
     def fresh(self) -> None:
         return None
 
     def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
-        p = torch.softmax(self.surrogate.logits(x), dim=1, dtype=torch.float64)
-        return Reply(mad(reply.y, p, self.eps, self.norm), reply.why)
+        # the answers of `ball` depend on p to the last bit, and p on which inputs go through a network together
+        parts = x.split(1) if self.recipe.rule == "ball" else (x,)
+        p = torch.cat([torch.softmax(self.surrogate.logits(some), dim=1, dtype=torch.float64) for some in parts])
+        q = gram(self.surrogate.net, x) if self.recipe.jacobian == "all" else None
+        return Reply(self.recipe.poison(reply.y, p, q), reply.why)
 
 
-def surrogate_seed(seed: int) -> int:
-    """A seed of the surrogate's own: a student initialised from `seed` would otherwise *be* the surrogate."""
-    return int.from_bytes(hashlib.sha256(f"MAD surrogate {seed}".encode()).digest()[:4])
+@dataclass(frozen=True)
+class Scatterer:
+    """The ablation: towards a vertex drawn for the input, whatever the gradient."""
 
+    recipe: MAD
+    key: bytes = field(repr=False)
 
-def check_surrogate(surrogate: TorchModel, architecture: Architecture, x: Batch, classes: int) -> None:
-    """Raises Unsuited unless the surrogate takes the victim's inputs and has as many classes."""
-    need = f"MAD needs a surrogate for inputs of shape {tuple(x.shape[1:])} and {classes} classes"
-    try:
-        got = surrogate.logits(x).shape
-    except RuntimeError as error:
-        raise Unsuited(f"{need}; {architecture} does not take such inputs.") from error
-    if got != (1, classes):
-        raise Unsuited(f"{need}; {architecture} answers {got[-1]} classes.")
+    def fresh(self) -> None:
+        return None
+
+    def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
+        y, share = reply.y, uniforms(self.key, x, reply.y.shape[1])
+        if self.recipe.keep_top1:
+            chosen = (share < 0.5).scatter(1, y.argmax(1, keepdim=True), True).to(y.dtype)
+            goal = chosen / chosen.sum(1, keepdim=True)
+        else:
+            goal = one_hot(share.argmax(1), y)
+        return Reply(step_towards(y, goal, self.recipe.eps, self.recipe.norm, self.recipe.keep_top1), reply.why)
