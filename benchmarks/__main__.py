@@ -8,10 +8,17 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import ledger, mad, querying, recovery, training
+from benchmarks import ensemble, ledger, mad, querying, recovery, training
 from gamekeeper.version import __version__
 
-ALL = {"mad": mad, "training": training, "ledger": ledger, "querying": querying, "recovery": recovery}
+ALL = {
+    "mad": mad,
+    "training": training,
+    "ledger": ledger,
+    "querying": querying,
+    "recovery": recovery,
+    "ensemble": ensemble,
+}
 
 
 def main() -> None:

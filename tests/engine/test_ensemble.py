@@ -9,10 +9,12 @@ import torch
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.engine.ensemble import CONTROL, ENSEMBLES, another, thieves
 from gamekeeper.engine.grid import Audit, Cell, expand, queries
-from gamekeeper.engine.run import HELD_OUT, rehearse, run_cell, shortened
+from gamekeeper.engine.run import CLONES, HELD_OUT, rehearse, run_cell, shortened
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import Labels, Soft
 from gamekeeper.methods import World, parse_defense, parse_thief
+from gamekeeper.service import Service
+from gamekeeper.simplex import label
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.choice import Choice
 from gamekeeper.targets.target import Target, load_target
@@ -192,3 +194,26 @@ def test_a_target_file_cannot_name_code(tmp_path: Path, mine: str, capsys: pytes
     config.write_text(text.partition("[audit]")[0] + f'[audit]\nattack = ["knockoff+{mine}.Learn"]\n')
     assert guarded(["audit", str(config), "--dry-run"]) == 4
     assert "runs code" in capsys.readouterr().err
+
+
+LABEL_KEEPING = ("label", "round", "topk", "reverse_sigmoid", "flatten", "least_likely:keep_top1=true")
+
+
+@pytest.mark.parametrize("defense", LABEL_KEEPING)
+def test_whoever_keeps_the_top_class_ends_at_the_label_floor(digits: Target, defense: str):
+    """The label-learning thief's two transfer sets, with the defense and without, are bitwise equal."""
+    world = World(digits.box.shape, digits.victim.task.classes)
+    chain = parse_defense(defense, world)
+    assert all(recipe.keeps_top1 for recipe in chain)
+    x = digits.pool.x[:500]
+    service = Service(digits.victim, [recipe.arm(digits.victim, digits.owner, 0) for recipe in chain])
+    clean, defended = digits.victim(x).y, service.open("thief")(x).y
+    assert torch.equal(label(defended).float(), label(clean).float())
+    assert defense == "label" or not torch.equal(defended, clean)
+
+
+def test_the_floor_is_one_clone_for_all_of_them(digits: Target, tmp_path: Path):
+    wanted = ("none", "reverse_sigmoid", "flatten")
+    rows = [run_cell(cell, tmp_path) for cell in cells(digits, "knockoff+labels", defenses=wanted)]
+    assert len({row.clone for row in rows}) == 1
+    assert len(list((tmp_path / CLONES).glob("*.safetensors"))) == 1
