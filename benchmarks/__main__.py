@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import ensemble, ledger, mad, querying, recovery, training
+from benchmarks import ensemble, ledger, mad, memory, querying, recovery, training
 from gamekeeper.version import __version__
 
 ALL = {
     "mad": mad,
     "training": training,
     "ledger": ledger,
+    "memory": memory,
     "querying": querying,
     "recovery": recovery,
     "ensemble": ensemble,

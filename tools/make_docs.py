@@ -212,7 +212,12 @@ def bench_mad() -> str:
 
 def bench_training() -> str:
     found = bench()["training"]
-    names = {"ours": "gamekeeper", "plain": "plain PyTorch loop", "art": "ART KnockoffNets"}
+    names = {
+        "ours": "gamekeeper",
+        "plain": "plain PyTorch loop",
+        "constant": "plain loop, constant rate",
+        "art": "ART KnockoffNets (constant rate)",
+    }
     ours = found["cpu_seconds"]["ours"]
     rows = [
         [names[name], f"{seconds / ours:.2f}", f"{found['accuracy'][name]:.3f}"]
@@ -220,6 +225,56 @@ def bench_training() -> str:
     ]
     below = f"LeNet, {found['budget']:,} answers, {found['epochs']} epochs, one thread. {bench_stamp()}"
     return table(["thief's training", "time / ours", "clone accuracy"], rows, below)
+
+
+def missing(name: str) -> str:
+    return f"Not in `results/bench.json` yet: `python -m benchmarks {name}` measures it.\n"
+
+
+def bench_memory() -> str:
+    if "memory" not in bench():
+        return missing("memory")
+    found = bench()["memory"]
+    rows = [[when, f"{most / 1e6:,.0f} MB"] for when, most in found["bytes"].items() if most]
+    below = f"{found['budget']:,} answers; the aim is to stay below {found['aim_bytes'] / 1e9:.0f} GB. {bench_stamp()}"
+    return table(["a big theft", "resident memory"], rows, below)
+
+
+def bench_querying() -> str:
+    if "querying" not in bench():
+        return missing("querying")
+    picks, rounds = bench()["querying"]["k_center"], bench()["querying"]["jbda"]
+    what = f"k-center, {picks['picks']} of {picks['points']:,} points: plain loop / ours"
+    rows = [
+        [what, f"{picks['ratio']:,}", f"at least {picks['aim']:g}"],
+        [f"JBDA round of {rounds['rows']:,}: ours / gradients alone", str(rounds["ratio"]), f"at most {rounds['aim']}"],
+    ]
+    return table(["choosing what to ask", "ratio", "aim"], rows, bench_stamp())
+
+
+def bench_recovery() -> str:
+    if "recovery" not in bench():
+        return missing("recovery")
+    found = bench()["recovery"]
+    rows = [
+        [
+            "of the answer's top class" if row["top class only"] else "all",
+            f"{row['plain_over_ours']:.1f}",
+            "–" if row["extra_mb"] is None else f"{row['extra_mb']:,} MB",
+            f"{row['all_at_once_mb']:,} MB",
+            f"{row['l1_given']} → {row['l1_recovered']}",
+        ]
+        for row in found["rows"]
+    ]
+    head = [
+        "candidates looked through",
+        "plain loop / ours",
+        "extra memory",
+        "all distances at once",
+        "L1 to the clean answer",
+    ]
+    below = f"{found['answers']:,} answers, {found['candidates']:,} candidates; the aim is {found['aim_mb']} MB. {bench_stamp()}"
+    return table(head, rows, below)
 
 
 def bench_ledger() -> str:
@@ -345,6 +400,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "bench-mad": bench_mad,
     "bench-training": bench_training,
     "bench-ledger": bench_ledger,
+    "bench-memory": bench_memory,
+    "bench-querying": bench_querying,
+    "bench-recovery": bench_recovery,
 }
 
 
