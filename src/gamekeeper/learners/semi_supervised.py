@@ -52,7 +52,7 @@ class FixMatch:
     threshold: float = 0.95
     ratio: int = 7
     weight: float = 1.0
-    fit: Fit = Fit(epochs=15, least_steps=600, batch=32)
+    fit: Fit = Fit(epochs=15, batch=32)
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1 or self.ratio < 1 or self.weight < 0:
