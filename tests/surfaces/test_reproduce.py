@@ -65,6 +65,12 @@ def test_it_runs_once_and_then_only_prints(tiny, tmp_path, capsys):
     assert {row.paper for row in rows if row.attack == "equation_fitting"} == {None}
 
 
+def test_a_report_is_of_one_target(tiny, tmp_path, capsys):
+    assert guarded(["reproduce", "tiny", "--jobs", "1", "--out", str(tmp_path)]) == 0
+    assert guarded(["report", str(tmp_path)]) == 4
+    assert "`gamekeeper reproduce tiny --out" in capsys.readouterr().err
+
+
 def test_a_run_that_was_cut_goes_on_with_what_is_missing(tiny, tmp_path, capsys):
     command = ["reproduce", "tiny", "--jobs", "1", "--out", str(tmp_path)]
     assert guarded(command) == 0

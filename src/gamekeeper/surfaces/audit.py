@@ -317,9 +317,16 @@ def ruling(verdict: Verdict) -> str:
 
 
 def finished(folder: Path) -> tuple[Run, list[Row]]:
-    """What a folder holds: its header and the rows of its cells."""
+    """What a folder holds: its header and the rows of its cells. Raises BadConfig for several targets."""
     results = Results(folder)
-    return results.header(), results.read()
+    run = results.header()
+    if "targets" in run.target:
+        name = run.target["name"]
+        raise BadConfig(
+            f"{folder} holds the reproduction '{name}', of several targets, and a report is of one."
+            f" `gamekeeper reproduce {name} --out {folder}` prints its table."
+        )
+    return run, results.read()
 
 
 def lines() -> Callable[[str], None]:
