@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sklearn.tree import DecisionTreeClassifier
@@ -12,10 +13,12 @@ from gamekeeper.data.folder import FILES, find
 from gamekeeper.data.splits import overlap
 from gamekeeper.engine.reproductions import CATEGORICAL, REPRODUCTIONS
 from gamekeeper.errors import BadConfig
+from gamekeeper.targets import published
 from gamekeeper.targets.builtin import BUILTIN
-from gamekeeper.targets.published import VICTIMS, Published, Table, ordinal, scaled
+from gamekeeper.targets.published import VICTIMS, Network, Published, Table, joined, ordinal, scaled
 from gamekeeper.targets.smoothed_tree import SmoothedTree
 from gamekeeper.tasks import Classify
+from gamekeeper.training.fit import Fit
 
 DATA = Path(os.environ.get("GAMEKEEPER_DATA", "data"))
 ADULT = pytest.mark.skipif(
@@ -111,3 +114,60 @@ def test_leaves_of_the_small_tree_can_all_be_told_apart_and_rounded_ones_of_the_
     large = Published("adult-tree-large", DATA, tmp_path).load().victim
     assert len(large.leaf_answers) == 193
     assert len(torch.unique(large.leaf_answers.mul(100).round(), dim=0)) < 100
+
+
+@pytest.fixture
+def blots(tmp_path, monkeypatch) -> Path:
+    """A folder with a made-up mnist.npz: 96 training and 32 test images of two classes, dark and light."""
+    generator = np.random.default_rng(0)
+    parts = {}
+    for part, n in (("train", 96), ("test", 32)):
+        y = np.arange(n) % 2
+        noise = generator.integers(0, 60, (n, 28, 28))
+        parts |= {f"x_{part}": (noise + 150 * y[:, None, None]).astype(np.uint8), f"y_{part}": y}
+    np.savez(tmp_path / "mnist.npz", **parts)
+    brief = Fit(epochs=1, least_steps=20, batch=32)
+    monkeypatch.setattr(
+        published,
+        "VICTIMS",
+        {"blots": Network("mnist", ("letters",), brief), "other": Network("mnist", ("letters",), Fit())},
+    )
+    return tmp_path
+
+
+def test_a_network_is_trained_once_and_kept_by_its_recipe(blots):
+    kept = blots / "kept"
+    first = Published("blots", blots, kept).load()
+    (file,) = kept.iterdir()
+    written = file.stat().st_mtime_ns, file.read_bytes()
+    again = Published("blots", blots, kept).load()
+    assert (file.stat().st_mtime_ns, file.read_bytes()) == written
+    assert torch.equal(first.victim(first.test.x).y, again.victim(first.test.x).y)
+    assert first.digest == again.digest
+    elsewhere = Published("blots", blots, blots / "elsewhere").load()
+    assert elsewhere.digest == first.digest, "the digest is of recipe and data, so that committed rows stay valid"
+    assert torch.equal(first.victim(first.test.x).y, elsewhere.victim(first.test.x).y)
+
+
+def test_a_network_is_judged_on_the_test_part_and_its_seeds_are_training_images(blots):
+    target = Published("blots", blots, blots / "kept").load()
+    assert len(target.test) == 32
+    assert overlap(target.test.x, target.owner.x) == overlap(target.test.x, target.pool.x) == 0
+    assert overlap(target.seeds, target.owner.x) == len(target.seeds) == 96
+    assert len(target.pool) == 12_000
+    right = target.victim(target.test.x).y.argmax(1) == target.test.y
+    assert float(right.double().mean()) > 0.9
+
+
+def test_another_recipe_is_another_target(blots, monkeypatch):
+    monkeypatch.setattr(published, "fit", lambda net, *rest: net.eval())
+    one, other = (Published(name, blots, blots / "kept").load() for name in ("blots", "other"))
+    assert one.digest != other.digest
+    assert len(list((blots / "kept").iterdir())) == 2
+
+
+def test_pools_of_several_sets_have_no_classes_of_their_own():
+    a, b = Dataset(torch.zeros(2, 3), torch.tensor([0, 1])), Dataset(torch.ones(1, 3), torch.tensor([7]))
+    assert joined([a]).y.tolist() == [0, 1]
+    assert joined([a, b]).y is None
+    assert joined([a, b]).x.tolist() == [[0, 0, 0], [0, 0, 0], [1, 1, 1]]
