@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import ensemble, ledger, mad, memory, querying, recovery, training
+from benchmarks import ensemble, ledger, mad, memory, perturbing, querying, recovery, training
 from gamekeeper.version import __version__
 
 ALL = {
     "mad": mad,
+    "perturbing": perturbing,
     "training": training,
     "ledger": ledger,
     "memory": memory,
