@@ -17,7 +17,7 @@ from gamekeeper.engine.results import Results
 from gamekeeper.engine.run import run_cell
 from gamekeeper.targets.choice import Choice
 
-BUDGET, AIM = 1000, 12.0
+BUDGET, AIM = 500, 12.0
 FULL = Path(__file__).parent.parent / "results" / "worst-mnist"
 
 
