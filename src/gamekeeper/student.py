@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gamekeeper.architectures import fresh
 from gamekeeper.models import TorchModel
-from gamekeeper.training.fit import Fit, fit
+from gamekeeper.training.fit import Fit, fit, network_memory
 from gamekeeper.types import Batch, Knowledge, Posterior
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,8 @@ def taught(
     shelf = knows.shelf
     key = fingerprint(repr((knows.student, knows.task, recipe, seed, torch.__version__)), data)
     if shelf is not None and shelf.find(key, student):
-        return TorchModel(student.eval(), knows.task)
+        # laid out as after training, so that a clone answers alike whether it was trained or found
+        return TorchModel(network_memory(student.eval()), knows.task)
     start = time.perf_counter()
     teach(student)
     if shelf is not None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from gamekeeper.architectures import Mlp, fresh
+from gamekeeper.architectures import LeNet, Mlp, fresh
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
 from gamekeeper.defenses.mad import MAD
 from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
@@ -132,6 +132,20 @@ def test_the_shelf_gives_the_very_clone_back_and_counts_its_seconds(tmp_path):
     assert shelf.seconds > 0
     for other in (train(knows(shelf=shelf), X, Y, QUICK, 1), train(knows(shelf=shelf), X, Y.flip(1), QUICK, 0)):
         assert not torch.equal(other(X).y, made(X).y)
+
+
+def test_a_convolutional_clone_answers_alike_trained_or_found(tmp_path):
+    """To the last bit: a run that was killed and resumed finds what an uninterrupted one trained."""
+    box, task = Box((1, 28, 28)), Classify(10)
+    x = box.uniform(200, 0)
+    thief = Knowledge(x, box, task, LeNet(box.shape, 10), shelf=ClonesOnDisk(tmp_path))
+    y = task.target(torch.arange(200) % 10)
+    made, taken = (train(thief, x, y, Fit(epochs=1, least_steps=4), 0) for _ in range(2))
+    assert torch.equal(made(x).y, taken(x).y)
+    assert all(
+        a.is_contiguous() == b.is_contiguous()
+        for a, b in zip(made.net.parameters(), taken.net.parameters(), strict=True)
+    )
 
 
 def test_a_clones_name_is_the_hash_of_what_it_was_made_from_so_that_old_shelves_stay_good(tmp_path):

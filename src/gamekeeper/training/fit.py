@@ -75,6 +75,13 @@ def image_memory(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
+def network_memory(net: nn.Module) -> nn.Module:
+    """channels_last for convolutional networks, unchanged otherwise: another layout answers otherwise in the last bit."""
+    if any(isinstance(layer, nn.Conv2d) for layer in net.modules()):
+        return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return net
+
+
 def fit(net: nn.Module, x: Batch, y: Shaped[Tensor, "n ..."], loss: Loss, recipe: Fit, seed: int) -> nn.Module:
     """Trains `net` in place on (x, y) and returns it in evaluation mode.
 
@@ -96,9 +103,7 @@ def descend(net: nn.Module, n: int, objective: Objective, recipe: Fit, seed: int
     For learners whose loss needs more than the outputs and the answers. `net` may hold several networks side by side.
     """
     generator = torch.Generator().manual_seed(seed)
-    net = net.train()
-    if any(isinstance(layer, nn.Conv2d) for layer in net.modules()):
-        net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    net = network_memory(net.train())
     steps, batch = recipe.steps(n), min(recipe.batch, n)
     take = descent(net, recipe)
     order = torch.empty(0, dtype=torch.long)
