@@ -58,7 +58,7 @@ class Attribution:
             raise BadConfig(f"The weight of Attribution must be at least 0. Got {self.weight}.")
         if self.explainer not in EXPLAINERS:
             raise BadConfig(
-                f"The explainer of Attribution must be {' or '.join(get_args(ExplainerName))}. Got {self.explainer}."
+                f"The explainer of Attribution must be one of {', '.join(get_args(ExplainerName))}. Got {self.explainer}."
             )
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:

@@ -49,6 +49,9 @@ def audit(
     pool: Annotated[str | None, typer.Option(help="What the thief asks about: a battery or a data file.")] = None,
     student: Annotated[str | None, typer.Option(help="The clone's architecture, such as lenet or mlp.")] = None,
     price: Annotated[float | None, typer.Option(min=0, help="Money for one query.")] = None,
+    explain: Annotated[
+        str | None, typer.Option(help="Sell an attribution map with every answer, such as grad_cam (networks only).")
+    ] = None,
     uniform: Annotated[
         int | None, typer.Option(min=0, help=f"Uniform inputs to judge on as well. {said(['10000, for images 2000'])}")
     ] = None,
@@ -68,7 +71,7 @@ def audit(
     from gamekeeper.surfaces.audit import Manner, refuse_code, run_audit
     from gamekeeper.targets.choice import Choice, asked
 
-    choice = Choice(target, pool, student, price)
+    choice = Choice(target, pool, student, price, explain)
     file = asked(target)
     refuse_code([*(file.attack or []), *(file.defense or [])], target)
     question = Audit(

@@ -5,12 +5,15 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.errors import BadConfig
+from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.methods import parse_architecture
+from gamekeeper.models import TorchModel
 from gamekeeper.targets.config import AuditTable, read_config
+from gamekeeper.targets.local import explained
 from gamekeeper.targets.target import Target, check_data, header, load_data, load_target, pool_label
 from gamekeeper.types import Architecture
 
@@ -26,12 +29,13 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """name: built-in or the path of a TOML file; pool, student and price stand in for the target's own if given."""
+    """name: built-in or the path of a TOML file; what else is given stands in for the target's own."""
 
     name: str
     pool: str | None = None
     student: str | None = None
     price: float | None = None
+    explain: str | None = None
 
     def load(self) -> Target:
         """Raises BadConfig, UnsafeFile or Malformed as `load_target` does."""
@@ -48,7 +52,7 @@ class Choice:
             if not 0 <= self.price < math.inf:
                 raise BadConfig(f"a price is money per query: a finite number, at least 0. Got {self.price:g}.")
             target = replace(target, price=self.price)
-        return target
+        return target if self.explain is None else explaining(target, self.explain)
 
     def pool_label(self, target: Target) -> str | None:
         """The column of classes to leave out of a CSV pool; "" where it has none. As in a target file's [data]."""
@@ -59,6 +63,22 @@ class Choice:
             return pool_label(Path(self.pool), path.parent / given.test, given.label)
         columns = header(Path(self.pool))
         return None if len(columns) == math.prod(target.box.shape) + 1 else ""
+
+
+def explaining(target: Target, name: str) -> Target:
+    """The target, selling attribution maps by that explainer. Raises BadConfig unless it is a network that has them."""
+    if name not in EXPLAINERS:
+        raise BadConfig(f"there is no explainer '{name}'. Known: {', '.join(EXPLAINERS)}.")
+    if not isinstance(target.victim, TorchModel):
+        raise BadConfig(
+            f"explain = {name}: maps need a network's gradients, so a target of kind torch; {target.name} is {target.kind}."
+        )
+    explain = cast(ExplainerName, name)
+    if target.explain == explain:
+        return target
+    digest = hashlib.sha256(f"{target.digest} explain {explain}".encode()).hexdigest()
+    victim = explained(target.victim, explain, target.box)
+    return replace(target, victim=victim, digest=digest, explain=explain)
 
 
 def is_target_file(name: str) -> bool:
@@ -84,6 +104,7 @@ def facts(target: Target) -> dict[str, Any]:
         "name": target.name,
         "kind": target.kind,
         "answers": target.answers,
+        **({} if target.explain is None else {"explain": target.explain}),
         "classes": target.victim.task.classes,
         "shape": list(target.box.shape),
         "range": [target.box.low, target.box.high],
@@ -100,6 +121,7 @@ def assumptions(target: Target, student: Architecture, told: Collection[str] = (
     seeds = "no input of the victim's kind"
     if target.seeds is not None:
         seeds = f"{len(target.seeds):,} inputs like the victim's own are used only by attacks that ask about such"
+    maps = "" if target.explain is None else f", each with its {target.explain} map"
     network = f"The thief trains {student}" + (", the victim's own architecture: his best case." if same else ".")
     return [
         f"The thief knows the input's shape {target.box.shape} and range [{target.box.low:g}, {target.box.high:g}],"
@@ -107,7 +129,7 @@ def assumptions(target: Target, student: Architecture, told: Collection[str] = (
         f"The thief holds {len(target.pool):,} inputs of his own to ask about; {seeds}.",
         network,
         "The thief starts with fresh weights for every budget and keeps the network of his last training step.",
-        "The thief is one client and sees the answers only: no timing, no errors, no other user's traffic.",
+        f"The thief is one client and sees the answers only{maps}: no timing, no errors, no other user's traffic.",
         "No thief in this run was told which defense stands before the model."
         if not told
         else f"Which defense stands before the model, and how strong, was told to {', '.join(told)} and to no other thief;"

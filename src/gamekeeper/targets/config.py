@@ -8,6 +8,7 @@ price = 0.001                    # money per query; 0 by default
 [model]                          # not for http
 file = "model.safetensors"       # a path relative to the TOML file, or a shipped network's name
 architecture = "lenet"           # torch only
+explain = "grad_cam"             # torch only: an attribution map comes with every answer; may be left out
 
 [input]
 shape = [1, 28, 28]
@@ -41,6 +42,7 @@ from pydantic_core import ErrorDetails
 
 from gamekeeper.answers import Kind
 from gamekeeper.errors import BadConfig
+from gamekeeper.explain import ExplainerName
 from gamekeeper.targets.http import HttpConfig
 
 TOML_LIMIT = 2**20
@@ -58,6 +60,7 @@ class ModelTable(Table):
 
     file: str = Field(min_length=1)
     architecture: str | None = None
+    explain: ExplainerName | None = None
 
 
 class InputTable(Table):
@@ -130,6 +133,8 @@ class TargetConfig(Table):
                 if self.kind == "torch"
                 else f'model.architecture is for kind = "torch"; a file of kind "{self.kind}" brings its own'
             )
+        if self.kind != "torch" and self.model.explain is not None:
+            raise ValueError('model.explain needs gradients, so it is for kind = "torch" alone')
         return self
 
 

@@ -6,6 +6,7 @@ training mode or an exported batch of fixed size is met at the start, and not in
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 
 from gamekeeper.answers import Kind
 from gamekeeper.architectures import fresh
-from gamekeeper.errors import BadConfig
+from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.models import ExportedModel, OnnxModel, SklearnModel, TorchModel
 from gamekeeper.targets import pt2
 from gamekeeper.targets.safety import read_onnx, read_safetensors, read_skops, refuse_code
@@ -41,6 +43,16 @@ def load_torch(path: Path, architecture: Architecture, task: Task, box: Box, ans
     model = TorchModel(net.eval(), task, answers)
     rehearse(model, box, path, (RuntimeError, ValueError, IndexError))
     return model
+
+
+def explained(model: TorchModel, explain: ExplainerName, box: Box) -> TorchModel:
+    """The model with an attribution map to every answer, rehearsed. Raises BadConfig if it has no such maps."""
+    sold = replace(model, explain=EXPLAINERS[explain])
+    try:
+        sold(box.uniform(1, seed=0))
+    except Unsuited as error:
+        raise BadConfig(f"explain = {explain}: {error}") from error
+    return sold
 
 
 def load_export(path: Path, task: Task, box: Box, answers: Kind) -> ExportedModel:

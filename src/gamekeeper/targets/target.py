@@ -17,11 +17,12 @@ from gamekeeper.data import batteries
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.readers import csv_lines, read, unpack
 from gamekeeper.errors import BadConfig, BadQuery
+from gamekeeper.explain import ExplainerName
 from gamekeeper.methods import parse_architecture
 from gamekeeper.models import RemoteModel
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.http import HttpOracle
-from gamekeeper.targets.local import load_export, load_onnx, load_sklearn, load_torch
+from gamekeeper.targets.local import explained, load_export, load_onnx, load_sklearn, load_torch
 from gamekeeper.targets.safety import read_onnx
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Architecture, Batch, Box, Model, Owner
@@ -45,6 +46,7 @@ class Target:
     remote   somebody else's API: every answer costs, whoever asks
     digest   SHA-256 of everything that changes an answer or a measurement
     batch    most inputs sent, and recorded, at a time
+    explain  explainer of the attribution maps it sells with every answer; None: it sells none
     """
 
     name: str
@@ -61,6 +63,7 @@ class Target:
     digest: str
     seeds: Batch | None = None
     batch: int = 256
+    explain: ExplainerName | None = None
 
 
 def load_target(name_or_path: str) -> Target:
@@ -110,6 +113,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         digest=digest(identity(config, folder), repr(task), (train, test, pool, seeds)),
         seeds=None if seeds is None else seeds.x,
         batch=batch,
+        explain=None if config.model is None else config.model.explain,
     )
 
 
@@ -122,7 +126,9 @@ def load_victim(config: TargetConfig, folder: Path, box: Box, architecture: Arch
     assert config.model is not None, "read_config refuses a local kind without [model]"
     file = model_file(config.model.file, folder)
     if config.kind == "torch":
-        return load_torch(file, architecture, task, box, answers), Target.batch
+        victim = load_torch(file, architecture, task, box, answers)
+        explain = config.model.explain
+        return victim if explain is None else explained(victim, explain, box), Target.batch
     if config.kind == "export":
         return load_export(file, task, box, answers), Target.batch
     if config.kind == "onnx":
@@ -243,6 +249,8 @@ def identity(config: TargetConfig, folder: Path) -> dict[str, Any]:
         said["http"] = config.http.model_dump(mode="json", include=ANSWERING)
     if config.model is not None:
         said["architecture"] = config.model.architecture
+        if config.model.explain is not None:
+            said["explain"] = config.model.explain
         file = model_file(config.model.file, folder)
         # the weights of an ONNX model may lie in other files
         said["model"] = hashlib.sha256(read_onnx(file)).hexdigest() if config.kind == "onnx" else file_hash(file)

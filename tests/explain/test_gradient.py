@@ -1,11 +1,10 @@
-"""Attribution maps: exact on linear networks, row by row in evaluation mode, served with every answer that is sold so."""
+"""Maps made of the input's gradient: exact on linear networks, row by row, in evaluation mode."""
 
-import pytest
 import torch
 from torch import nn
 
-from gamekeeper.architectures import LeNet, Mlp, ResNet, fresh
-from gamekeeper.explain import EXPLAINERS, as_map, gradient, gradient_x_input
+from gamekeeper.architectures import Mlp, ResNet, fresh
+from gamekeeper.explain import as_map, gradient, gradient_x_input
 from gamekeeper.models import CHUNK, TorchModel
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box
@@ -48,20 +47,6 @@ def test_maps_are_made_in_evaluation_mode_and_the_mode_is_restored():
     assert torch.allclose(together, alone, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", list(EXPLAINERS))
-def test_a_network_serves_the_map_of_its_top_class_with_every_answer(name):
-    explain = EXPLAINERS[name]
-    for architecture, box in ((LeNet((1, 16, 16), 4, 16), Box((1, 16, 16))), (Mlp((12,), 4, (8,)), BOX)):
-        net, x = fresh(architecture, 0), box.uniform(5, 0)
-        plain = TorchModel(net, Classify(4))(x)
-        reply = TorchModel(net, Classify(4), explain=explain)(x)
-        assert plain.why is None
-        assert torch.equal(reply.y, plain.y)
-        assert not reply.why.requires_grad
-        assert torch.allclose(reply.why, explain(net, x, reply.y.argmax(1)), atol=1e-6)
-    assert all(weight.grad is None for weight in net.parameters())
-
-
 def test_maps_of_more_than_one_chunk_are_those_of_each_row():
     net, x = fresh(Mlp((12,), 3, (8,)), 0), BOX.uniform(CHUNK + 3, 0)
     sold = TorchModel(net, Classify(3), explain=gradient)
@@ -72,3 +57,17 @@ def test_inputs_in_double_are_explained_in_the_networks_own_dtype():
     net, x = fresh(Mlp((12,), 3, (8,)), 0), BOX.uniform(4, 0)
     sold = TorchModel(net, Classify(3), explain=gradient)
     assert torch.equal(sold(x.double()).why, sold(x).why)
+
+
+def test_a_network_without_biases_is_explained_wholly_and_one_with_biases_is_not():
+    """x * gradient sums to the logit of a positively homogeneous network: Euler's theorem."""
+    x, top = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(3)), torch.arange(6) % 3
+    errors = []
+    for bias in (False, True):
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(1, 4, 3, bias=bias), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3, bias=bias)
+        )
+        missing = net(x).gather(1, top[:, None])[:, 0] - gradient_x_input(net, x, top).sum((1, 2))
+        errors.append(missing.abs().max().item())
+    assert errors[0] < 1e-5 < 1e-2 < errors[1]

@@ -1,0 +1,110 @@
+"""How good attribution maps are, and how alike: pure functions of maps and of a model's answers.
+
+Source      Average Drop: Chattopadhay et al., "Grad-CAM++" (WACV 2018), in the form of Lee, Han, Lee, "Model stealing
+            defense against exploiting information leak through the interpretation of deep neural nets" (IJCAI 2022)
+Equations   AD = mean_i max(0, y_i - o_i) / y_i: y_i the probability of the class on the input, o_i on the input with
+            everything 0 but the top 15 % of the map. Increase in confidence: the share of inputs with o_i > y_i
+            rank correlation: Spearman's, ties at their mean rank; overlap: |A and B| / |A| of the top 15 % of two maps
+Deviations  "everything 0" is 0 in the model's own input, which need not be black; a smaller map is enlarged, bilinear, first.
+            One talk's slide of the IJCAI paper leaves out the positive part; the paper has it, and so have we
+Keeps       no state
+
+Average Drop alone proves little: on digits a random map does about as well as the network's own. Report rank correlation,
+overlap and the share of degenerate maps beside it, and compare two kinds of map input by input.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata  # pyright: ignore[reportMissingTypeStubs]
+from torch import Tensor
+from torch.nn import functional as F
+
+from gamekeeper.errors import BadConfig
+from gamekeeper.metrics import Rate, average, wilson
+from gamekeeper.types import Batch, Reply
+
+Maps = Float[Tensor, "n h w"]
+TOP = 0.15
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Probability of the class explained, (n,) each: on the inputs, and on what the top of the map leaves of them."""
+
+    before: Float[Tensor, " n"]
+    after: Float[Tensor, " n"]
+
+    def drops(self) -> Float[Tensor, " n"]:
+        """max(0, y - o) / y, in [0, 1]; where y is 0 nothing can drop."""
+        return (self.before - self.after).clamp(min=0) / self.before.masked_fill(self.before == 0, 1.0)
+
+
+def confidence(
+    model: Callable[[Batch], Reply], x: Batch, maps: Maps, top: Int[Tensor, " n"], share: float = TOP
+) -> Confidence:
+    """Asks the model about x, and about x with all but the top `share` of each map set to 0. Two queries an input."""
+    stay = top_pixels(enlarged(maps, x), share)
+    left = x * (stay[:, None] if x.ndim == 4 else stay.reshape(x.shape))
+    before, after = (model(some).y.gather(1, top[:, None])[:, 0] for some in (x, left))
+    return Confidence(before, after)
+
+
+def average_drop(found: Confidence) -> Rate:
+    """AD with a 95 % interval; lower is better."""
+    return average(found.drops().numpy())
+
+
+def increase(found: Confidence) -> Rate:
+    """Share of inputs whose class became likelier with only the top of the map left; higher is better."""
+    return wilson(int((found.after > found.before).sum()), len(found.before))
+
+
+def top_pixels(maps: Maps, share: float = TOP) -> Bool[Tensor, "n h w"]:
+    """The ceil(share h w) largest entries of each map, of equal ones those that come first. Raises BadConfig."""
+    if not 0 < share <= 1:
+        raise BadConfig(f"the top share of a map must be above 0 and at most 1. Got {share:g}.")
+    flat = maps.flatten(1)
+    number = math.ceil(round(share * flat.shape[1], 9))  # 0.15 x 100 is 15.000000000000002 in some orders of rounding
+    first = flat.argsort(dim=1, descending=True, stable=True)[:, :number]
+    return torch.zeros_like(flat, dtype=torch.bool).scatter(1, first, True).reshape(maps.shape)
+
+
+def overlap(a: Maps, b: Maps, share: float = TOP) -> Float[Tensor, " n"]:
+    """Which part of one map's top `share` is in the other's: 1 for the same order, about `share` by chance."""
+    both, one = top_pixels(a, share) & top_pixels(b, share), top_pixels(a, share)
+    return both.sum((1, 2)) / one.sum((1, 2))
+
+
+def rank_correlation(a: Maps, b: Maps) -> Float[Tensor, " n"]:
+    """Spearman's correlation of the entries of each pair of maps, float64; NaN where one is degenerate: it has no order."""
+    u, v = ranks(a), ranks(b)
+    found = (u * v).sum(1) / (u.square().sum(1) * v.square().sum(1)).sqrt()
+    return found.masked_fill(degenerate(a) | degenerate(b), math.nan)
+
+
+def ranks(maps: Maps) -> Float[Tensor, "n hw"]:
+    """Ranks of the entries of each map minus their mean; equal entries share theirs."""
+    found = torch.from_numpy(rankdata(maps.detach().flatten(1).numpy(), axis=1)).double()
+    return found - found.mean(1, keepdim=True)
+
+
+def degenerate(maps: Maps) -> Bool[Tensor, " n"]:
+    """Maps that say nothing: the same everywhere (all zero, most often), or not finite."""
+    flat = maps.flatten(1)
+    return (flat.amax(1) == flat.amin(1)) | ~flat.isfinite().all(1)
+
+
+def degenerate_share(maps: Maps) -> Rate:
+    """Share of the maps that say nothing. A loss on maps that rewards such maps is met by them."""
+    return wilson(int(degenerate(maps).sum()), len(maps))
+
+
+def enlarged(maps: Maps, x: Batch) -> Float[Tensor, "n h2 w2"]:
+    """Maps at the height and width of images x, bilinear; maps of a table's rows as they are."""
+    if x.ndim != 4 or maps.shape[1:] == x.shape[2:]:
+        return maps
+    return F.interpolate(maps[:, None], x.shape[2:], mode="bilinear", align_corners=False)[:, 0]
