@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rows(folder) -> dict[tuple[str, str, int], Row]:
-    grid = cells(Audit(DIGITS, ATTACKS, DEFENSES, [60, 240], [0], uniform=200))
+    grid = cells(Audit(DIGITS, ATTACKS, DEFENSES, [60, 240], [0]))
     found = [run_cell(cell, folder) for cell in grid]
     assert not [row.error for row in found if row.error]
     return {(row.defense, row.attack, row.budget): row for row in found}
@@ -82,14 +82,15 @@ def test_learners_and_budgets_share_what_was_paid(rows):
 
 
 def test_the_plan_states_what_is_then_paid(rows, folder):
-    audit = Audit(DIGITS, ATTACKS, DEFENSES, [60, 240], [0], uniform=200)
+    audit = Audit(DIGITS, ATTACKS, DEFENSES, [60, 240], [0])
     target = DIGITS.load()
-    planned = queries(expand(audit, target), target)
-    assert sum(row.paid for row in rows.values()) == planned - len(target.test) - 200
+    grid = expand(audit, target)
+    planned = queries(grid, target)
+    assert sum(row.paid for row in rows.values()) == planned - len(target.test) - grid[0].uniform
 
 
 def test_a_rerun_answers_from_the_ledger_and_equals_the_first_run(rows, folder):
-    for cell in cells(Audit(DIGITS, ATTACKS[:1], DEFENSES[:1], [60, 240], [0], uniform=200)):
+    for cell in cells(Audit(DIGITS, ATTACKS[:1], DEFENSES[:1], [60, 240], [0])):
         again, first = run_cell(cell, folder), rows[cell.defense, cell.attack, cell.budget]
         assert again.paid == 0
         assert again.clone == first.clone
@@ -226,7 +227,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_asked(change, message
         cells(replace(Audit(DIGITS, ["knockoff"], ["none"], [100], [0]), **change))
 
 
-COMMAND = ["audit", "digits", "--budget", "60", "--budget", "200", "--quiet"]
+COMMAND = ["audit", "digits", "--budget", "60", "--budget", "240", "--quiet"]
 COMMAND += ["--defense", "none", "--defense", "mad", "--attack", "knockoff", "--attack", "knockoff+labels"]
 
 
@@ -234,14 +235,14 @@ def table(rows: list[Row]) -> list[tuple]:
     return [(row.cell, row.clone, row.victim, row.utility, row.queries) for row in rows]
 
 
-def test_two_kills_and_a_resume_give_the_table_of_an_uninterrupted_run(tmp_path):
+def test_two_kills_and_a_resume_give_the_table_of_an_uninterrupted_run(rows, tmp_path):
     cut = tmp_path / "cut"
-    grid = cells(Audit(DIGITS, ["knockoff", "knockoff+labels"], ["none", "mad"], [60, 200], [0]))
-    whole = [run_cell(cell, tmp_path) for cell in grid]
+    grid = cells(Audit(DIGITS, ATTACKS[:2], ["none", "mad"], [60, 240], [0]))
+    whole = [rows[cell.defense, cell.attack, cell.budget] for cell in grid]
     for lines, jobs in ((2, "2"), (4, "1")):
         command = [sys.executable, "-m", "gamekeeper", *COMMAND, "--out", str(cut), "--jobs", jobs]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         results = cut / "results.jsonl"
         while time.monotonic() < deadline and not (results.exists() and results.read_bytes().count(b"\n") >= lines):
             time.sleep(0.01)
