@@ -6,7 +6,8 @@
     breast-cancer  logistic regression on 30 measurements; the thief asks uniform inputs
     wine           decision tree on 13 measurements; the thief asks uniform inputs
 
-No example is in two of test set, pool and training set. Everything random has a fixed seed.
+No example is in two of test set, pool and training set. Everything random has a fixed seed. scikit-learn is imported
+where it is used: the shipped networks are attacked without it, a second earlier in every process.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,11 +15,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
-import sklearn
 import torch
-from sklearn.datasets import load_breast_cancer, load_digits, load_wine
-from sklearn.linear_model import LogisticRegression
-from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor
 
 from gamekeeper.architectures import LeNet, Mlp, fresh
@@ -57,6 +54,8 @@ def shipped(name: str) -> Target:
 @cache
 def digits() -> Target:
     """An MLP trained on 1,000 digits; 400 others are blended into the pool, 397 test."""
+    from sklearn.datasets import load_digits
+
     box, task = Box((1, 8, 8)), Classify(10)
     x, y = load_digits(return_X_y=True)
     images = torch.as_tensor(x, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
@@ -83,6 +82,8 @@ def table(
     name: str, load: Callable[..., Any], estimator: Any, sizes: tuple[int, int], student: Callable[..., Mlp]
 ) -> Target:
     """A scikit-learn model of one of its data sets, features scaled to [0, 1] by the training rows' range."""
+    import sklearn
+
     x, y = load(return_X_y=True)
     whole = Dataset(torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(y))
     train, test = scaled_parts(split(whole, sizes, SEED))
@@ -130,12 +131,18 @@ def made(
 
 def breast_cancer() -> Target:
     """Logistic regression; the thief's softmax regression is a model of the same family."""
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.linear_model import LogisticRegression
+
     student = partial(Mlp, hidden=())
     return table("breast-cancer", load_breast_cancer, LogisticRegression(max_iter=1_000), (300, 269), student)
 
 
 def wine() -> Target:
     """A decision tree, whose answers are constant on boxes."""
+    from sklearn.datasets import load_wine
+    from sklearn.tree import DecisionTreeClassifier
+
     return table("wine", load_wine, DecisionTreeClassifier(random_state=SEED), (100, 78), Mlp)
 
 
