@@ -13,13 +13,14 @@ from rich.table import Table
 
 from gamekeeper.data.folder import find
 from gamekeeper.engine.grid import Cell
+from gamekeeper.engine.lock import claimed
 from gamekeeper.engine.reproduction import Line, Measure, Reproduction, Verdict, cells, lines, verdicts, with_paper
 from gamekeeper.engine.reproductions import REPRODUCTIONS
-from gamekeeper.engine.results import SCHEMA, Row, Run
+from gamekeeper.engine.results import SCHEMA, Results, Row, Run
 from gamekeeper.engine.run import default_jobs, run
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import Rate
-from gamekeeper.surfaces.audit import FAILED, open_run
+from gamekeeper.surfaces.audit import FAILED, make_folder, open_run
 from gamekeeper.surfaces.terminal import cell_line
 from gamekeeper.surfaces.words import count, plain
 from gamekeeper.targets.builtin import BUILTIN
@@ -58,12 +59,24 @@ def run_reproduction(name: str, data: Path, folder: Path, jobs: int | None, json
     reproduction = named(name)
     for needed in reproduction.needs:
         find(data, needed)
-    console = Console(quiet=json, highlight=False)
-    say = console.print
-    results = open_run(folder)
+    make_folder(folder)
+    with claimed(folder):
+        rows = run_missing(reproduction, data, open_run(folder), jobs, Console(quiet=json, highlight=False))
+    if json:
+        sys.stdout.write(machine(reproduction, rows))
+    else:
+        show(reproduction, rows)
+    return FAILED if any(row.error for row in rows) else 0
+
+
+def run_missing(
+    reproduction: Reproduction, data: Path, results: Results, jobs: int | None, console: Console
+) -> list[Row]:
+    """All rows of a reproduction, after those that were missing have been measured."""
+    say, folder = console.print, results.folder
     done = {row.cell for row in results.every() if row.error is None}
     say(
-        f"gamekeeper {__version__}: {name}, about {reproduction.minutes} minutes on one core; loading targets",
+        f"gamekeeper {__version__}: {reproduction.name}, about {reproduction.minutes} minutes on one core; loading targets",
         soft_wrap=True,
     )
     wanted, header = planned(reproduction, data, folder)
@@ -74,12 +87,7 @@ def run_reproduction(name: str, data: Path, folder: Path, jobs: int | None, json
     for row in run(missing, folder.absolute(), min(jobs or default_jobs(), max(1, len(missing)))):
         results.append(with_paper(row, reproduction))
         say(f"{row.target} | {cell_line(row)}", soft_wrap=True, markup=False)
-    rows = results.read()
-    if json:
-        sys.stdout.write(machine(reproduction, rows))
-    else:
-        show(reproduction, rows)
-    return FAILED if any(row.error for row in rows) else 0
+    return results.read()
 
 
 def named(name: str) -> Reproduction:
