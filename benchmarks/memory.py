@@ -30,10 +30,14 @@ from gamekeeper.types import Knowledge
 
 BUDGET, POOL, STEPS, MORE = 50_000, 60_000, 10, 60
 AIM = 2_000_000_000
+STATUS = Path("/proc/self/status")
 
 
 def peak() -> int:
-    """Bytes; Linux counts in kilobytes, macOS in bytes."""
+    """Bytes. Linux's own counter of this program: getrusage's also holds the peak of the process that started it."""
+    if STATUS.exists():
+        (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most
 

@@ -8,7 +8,6 @@ jacobians  the Gram matrix of all weights beside the explicit Jacobian, in time 
 One thread, CPU time, interleaved medians. Takes about two minutes, most of them in the loops.
 """
 
-import resource
 from collections.abc import Mapping
 from multiprocessing import get_context
 
@@ -17,6 +16,7 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
+from benchmarks.memory import peak
 from benchmarks.timing import medians
 from gamekeeper.architectures import LeNet, Vgg16, fresh
 from gamekeeper.defenses.grad2 import grad2
@@ -149,9 +149,9 @@ def peak_memory(kind: str) -> float:
     x = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         net(x)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     explicit_gram(net, x) if kind == "explicit" else gram(net, x)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return (peak() - before) / 1e6
 
 
 def jacobian_rows() -> list[dict[str, object]]:
@@ -165,11 +165,14 @@ def jacobian_rows() -> list[dict[str, object]]:
         row = {"network": name, "batch": batch, "explicit_ms": round(1e3 * spent["explicit"], 1)}
         row |= {"ours_ms": round(1e3 * spent["ours"] / batch, 2), "aim": JACOBIAN_AIM}
         rows.append(row | {"ratio": round(spent["explicit"] / (spent["ours"] / batch), 1)})
+    rows[-1] |= jacobian_memory()
+    return rows
+
+
+def jacobian_memory() -> dict[str, object]:
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         explicit, ours = pool.map(peak_memory, ["explicit", "ours"], chunksize=1)
-    memory = {"explicit_mb": round(explicit), "ours_mb": round(ours), "memory_ratio": round(explicit / max(ours, 1), 1)}
-    rows[-1] |= memory
-    return rows
+    return {"explicit_mb": round(explicit), "ours_mb": round(ours), "memory_ratio": round(explicit / max(ours, 1), 1)}
 
 
 def measure() -> dict[str, object]:

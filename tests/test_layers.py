@@ -10,7 +10,18 @@ import gamekeeper
 SOURCE = Path(gamekeeper.__file__).parent
 LAYERS = [
     {"version", "errors", "types"},
-    {"tasks", "simplex", "architectures", "answers", "explain", "explain_metrics", "metrics", "training", "data", "views"},
+    {
+        "tasks",
+        "simplex",
+        "architectures",
+        "answers",
+        "explain",
+        "explain_metrics",
+        "metrics",
+        "training",
+        "data",
+        "views",
+    },
     {"models", "oracles", "service", "ledger", "student"},
     {"attacks", "learners", "defenses"},
     {"methods", "follow_on"},

@@ -263,6 +263,40 @@ def bench_querying() -> str:
     return table(["choosing what to ask", "ratio", "aim"], rows, bench_stamp())
 
 
+def bench_ensemble() -> str:
+    if "ensemble" not in bench():
+        return missing("ensemble")
+    found = bench()["ensemble"]
+    full = found["full_over_soft"]
+    rows = [
+        ["`worst`", str(found["thieves"]), str(found["ratio"]), f"at most {found['aim']:g}"],
+        ["`worst:full`", "27", "–" if full is None else str(full), "stated"],
+    ]
+    below = f"No defense, {found['budget']:,} queries, the built-in digit classifier, with rehearsals and control. {bench_stamp()}"
+    return table(["ensemble", "thieves", "its time / the soft thief's", "aim"], rows, below)
+
+
+def bench_perturbing() -> str:
+    """Linear programs against HiGHS, MAD's rows against one backward pass a class, the Gram matrix against the Jacobian."""
+    if "perturbing" not in bench():
+        return missing("perturbing")
+    found = bench()["perturbing"]
+    rows = [
+        [f"{row['defense']}, {row['classes']} classes, a row against HiGHS", f"{row['us_per_row']:g} us",
+         f"{row['ratio']:g}", str(row["ratio_aim"])]
+        for row in found["programs"]
+    ] + [
+        [f"{row['defense']}, {row['network']}, {row['classes']} classes, an answer against one backward pass a class",
+         f"{row['ours_ms']:g} ms", f"{row['ratio']:g}", "–" if row["aim"] is None else str(row["aim"])]
+        for row in found["loops"]
+    ] + [
+        [f"all weights' Gram matrix, {row['network']}, an answer against the explicit Jacobian", f"{row['ours_ms']:g} ms",
+         f"{row['ratio']:g}", str(row["aim"])]
+        for row in found["jacobians"]
+    ]  # fmt: skip
+    return table(["what", "ours", "times as fast", "aim"], rows, bench_stamp())
+
+
 def bench_recovery() -> str:
     if "recovery" not in bench():
         return missing("recovery")
@@ -414,6 +448,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "bench-memory": bench_memory,
     "bench-querying": bench_querying,
     "bench-recovery": bench_recovery,
+    "bench-ensemble": bench_ensemble,
+    "bench-perturbing": bench_perturbing,
 }
 
 
