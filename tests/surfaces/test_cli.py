@@ -274,7 +274,11 @@ def test_an_interrupt_ends_with_two_and_the_run_goes_on_later(tmp_path):
     # the second budget keeps it at work however late the signal comes
     asked = ["audit", "digits", "--budget", "250", "--budget", "4000", "--jobs", "1", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "gamekeeper", *asked]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    # a shell that starts the tests in the background leaves the signal ignored, and children inherit that
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     deadline, results = time.monotonic() + 300, tmp_path / "results.jsonl"
     while not (results.exists() and results.read_bytes()) and time.monotonic() < deadline:
         time.sleep(0.02)
