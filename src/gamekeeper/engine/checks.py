@@ -227,8 +227,7 @@ def compared_flags(rows: list[Row], undefended: list[Row]) -> set[str]:
         return {"labels-beat-undefended"} if labels_win(free, POINT) else set()
     flags: set[str] = set()
     floor = [row for row in free if reads_labels_only(row)]
-    kept = all(row.utility is None or row.utility.top1_kept_thief in (None, 1.0) for row in here)
-    if floor and kept and verdict(apart(leader(here), leader(floor))) == "lower":
+    if floor and labels_kept(here) and verdict(apart(leader(here), leader(floor))) == "lower":
         flags.add("below-floor")
     if verdict(apart(leader(here), leader(free))) == "higher":
         flags.add("helps-thief")
@@ -244,7 +243,13 @@ def control_learns(undefended: list[Row]) -> bool:
 
 def at_largest(rows: list[Row]) -> list[Row]:
     """Those of the largest budget."""
-    return [row for row in rows if row.budget == max(row.budget for row in rows)]
+    largest = max((row.budget for row in rows), default=0)
+    return [row for row in rows if row.budget == largest]
+
+
+def labels_kept(rows: Iterable[Row]) -> bool:
+    """Whether every answer these thieves got had the clean one's top class, as far as that is known."""
+    return all(row.utility is None or row.utility.top1_kept_thief in (None, 1.0) for row in rows)
 
 
 def leader(rows: Iterable[Row]) -> list[Row]:
@@ -275,8 +280,9 @@ def flat(rows: list[Row]) -> bool:
 
 
 def adaptive(rows: list[Row]) -> bool:
-    kept = all(row.utility is None or row.utility.top1_kept_thief in (None, 1.0) for row in rows)
-    return any(map(reads_labels_only, rows)) if kept else any(row.learner in RECOVERING for row in rows)
+    if labels_kept(rows):
+        return any(map(reads_labels_only, rows))
+    return any(row.learner in RECOVERING for row in rows)
 
 
 def weak(undefended: list[Row]) -> bool:
