@@ -51,6 +51,18 @@ def test_more_copies_than_there_are_shifts_are_refused():
         Smoothing(n=10, shift=1)
 
 
+def test_small_images_are_shifted_by_a_pixel_at_most():
+    witness = Witness(images)  # images of 8 x 8
+    transfer = Smoothing(n=9, shift=2)(meter(90, witness), thief(), seed=0)
+    asked = witness.seen(90)[0].view(10, 9, *transfer.x.shape[1:])
+    moves = [torch.tensor([[d], [r]]) for d in (-1, 0, 1) for r in (-1, 0, 1)]
+    for x, copies in zip(transfer.x, asked, strict=True):
+        expected = {moved(x[None], d, r)[0].numpy().tobytes() for d, r in moves}
+        assert {copy.numpy().tobytes() for copy in copies} == expected
+    with pytest.raises(Unsuited, match="9 different copies"):
+        Smoothing(n=10)(meter(90, images), thief(), seed=0)
+
+
 def test_flat_inputs_are_refused():
     with pytest.raises(Unsuited, match="smoothing"):
         Smoothing()(meter(5, plane, PLANE), walker(), seed=0)

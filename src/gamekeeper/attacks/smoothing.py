@@ -14,14 +14,25 @@ import torch
 
 from gamekeeper.attacks.augment import need_images
 from gamekeeper.attacks.rounds import nothing
-from gamekeeper.errors import BadConfig
+from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.types import Knowledge, Meter, Reply, Transfer
 from gamekeeper.views import moved
+
+PART = 14
+"""A shift by more than this part of a side changes what small images show."""
+
+
+def copies_within(shift: int, flip: bool) -> int:
+    """How many different copies shifts of up to so many pixels give, the image itself among them."""
+    return (2 * shift + 1) ** 2 * (2 if flip else 1)
 
 
 @dataclass(frozen=True)
 class Smoothing:
-    """Images of the pool, each asked as n shifted copies whose answers are averaged."""
+    """Images of the pool, each asked as n shifted copies whose answers are averaged.
+
+    shift  the largest shift in pixels; no more than a fourteenth of a side (2 pixels of 28), and at least one
+    """
 
     n: int = 3
     shift: int = 2
@@ -36,8 +47,8 @@ class Smoothing:
 
     @property
     def kinds(self) -> int:
-        """How many different copies an image has."""
-        return (2 * max(self.shift, 0) + 1) ** 2 * (2 if self.flip else 1)
+        """How many different copies a large image has."""
+        return copies_within(max(self.shift, 0), self.flip)
 
     @property
     def prefix(self) -> bool:
@@ -45,6 +56,13 @@ class Smoothing:
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         need_images(knows.box, "smoothing")
+        shift = min(self.shift, max(1, min(knows.box.shape[1:]) // PART))
+        kinds = copies_within(shift, self.flip)
+        if self.n > kinds:
+            raise Unsuited(
+                f"smoothing shifts images of {knows.box.shape[1:]} by {shift} pixel at most, which gives {kinds} different"
+                f" copies. Got n = {self.n}."
+            )
         generator = torch.Generator().manual_seed(seed)
         queries = min(oracle.left, self.n * len(knows.pool))
         if queries == 0:
@@ -52,11 +70,11 @@ class Smoothing:
         images = -(-queries // self.n)
         x = knows.pool[torch.randperm(len(knows.pool), generator=generator)[:images]]
         # n different ones of the copies that an image has
-        kind = torch.rand((images, self.kinds), generator=generator).argsort(1)[:, : self.n].flatten()[:queries]
-        side = 2 * self.shift + 1
+        kind = torch.rand((images, kinds), generator=generator).argsort(1)[:, : self.n].flatten()[:queries]
+        side = 2 * shift + 1
         of = torch.arange(images).repeat_interleave(self.n)[:queries]
         place = kind % side**2
-        copies = moved(x[of], place // side - self.shift, place % side - self.shift, kind // side**2)
+        copies = moved(x[of], place // side - shift, place % side - shift, kind // side**2)
         y = oracle(copies).y
         total = torch.zeros(images, y.shape[1], dtype=y.dtype).index_add_(0, of, y)
         return Transfer(x, Reply(total / torch.bincount(of).unsqueeze(1)), queries)
