@@ -16,6 +16,7 @@ from torch import Tensor
 
 import gamekeeper.defenses
 from gamekeeper.architectures import Mlp, fresh
+from gamekeeper.defenses.promise import ANY, promise
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.methods import DEFENSES
 from gamekeeper.models import TorchModel
@@ -244,6 +245,22 @@ def test_the_top_class_is_kept_at_full_strength_too(recipe: Any, y: Tensor):
     name = strength(recipe)
     z = answer(replace(recipe, **{name: STRENGTHS[name]}), y)
     assert torch.equal(z.argmax(1), y.argmax(1))
+
+
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if promise((r,)).l1_bound < ANY], ids=repr)
+@given(y=posteriors(), share=st.floats(0, 1))
+@EXAMPLES
+def test_no_answer_moves_further_than_promised(recipe: Any, y: Tensor, share: float):
+    for one in (recipe, replace(recipe, **{strength(recipe): STRENGTHS[strength(recipe)] * share})):
+        moved = distance(y.double(), answer(one, y).double(), "l1")
+        assert (moved <= promise((one,)).l1_bound + 5e-5).all()  # a thousand float32 terms, summed
+
+
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if promise((r,)).keeps_confidence], ids=repr)
+@given(y=posteriors())
+@EXAMPLES
+def test_the_top_probability_stays_where_promised(recipe: Defense, y: Tensor):
+    assert torch.equal(answer(recipe, y).max(1).values, y.max(1).values)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=repr)

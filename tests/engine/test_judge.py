@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gamekeeper.data.dataset import Dataset
+from gamekeeper.defenses.promise import Promise
 from gamekeeper.engine.grid import UNIFORM, UNIFORM_IMAGES, Audit, expand
-from gamekeeper.engine.judge import PART, Bench, variation
-from gamekeeper.engine.results import Clone, from_json, to_line
+from gamekeeper.engine.judge import PART, Bench, broken, by_confidence, variation
+from gamekeeper.engine.results import Band, Clone, from_json, to_line
 from gamekeeper.metrics import wilson
 from gamekeeper.simplex import distance
 from gamekeeper.targets.builtin import breast_cancer
@@ -151,3 +152,35 @@ def test_rows_of_earlier_versions_load_and_new_measures_come_back():
     measured = replace(row(), clone=bench(victim(0)).clone(victim(1)))
     assert from_json(orjson.loads(to_line(measured))) == measured
     assert isinstance(measured.clone, Clone)
+
+
+CLEAN = torch.tensor([[0.45, 0.35, 0.2], [0.7, 0.2, 0.1], [0.95, 0.03, 0.02], [0.995, 0.003, 0.002], [0.5, 0.3, 0.2]])
+MOVED = torch.tensor([[0.35, 0.45, 0.2], [0.7, 0.2, 0.1], [0.03, 0.95, 0.02], [0.995, 0.003, 0.002], [0.3, 0.5, 0.2]])
+
+
+def test_answers_are_counted_by_how_sure_the_clean_one_was():
+    truth = torch.tensor([1, 0, 0, 1, 0])
+    bands = by_confidence(CLEAN, MOVED, TASK, truth)
+    assert bands == [
+        Band(0.5, 2, 0, 1, 1),
+        Band(0.7, 1, 1, 1, 1),
+        Band(0.9, 0, 0, 0, 0),
+        Band(0.99, 1, 0, 1, 0),
+        Band(1.0, 1, 1, 0, 0),
+    ]
+
+
+def test_a_broken_promise_is_named_and_a_kept_one_is_not():
+    still = CLEAN.clone()
+    assert broken(Promise(True, 0.0, True), CLEAN, still) == []
+    assert broken(Promise(True, 2.0, False), CLEAN, MOVED) == ["keeps_top1"]
+    assert broken(Promise(False, 1.8, False), CLEAN, MOVED) == ["l1_bound"]  # the third row moves by 1.84
+    assert broken(Promise(False, 1.9, True), CLEAN, MOVED) == []
+    softer = CLEAN * 0.9 + 0.1 / 3
+    assert broken(Promise(True, 2.0, True), CLEAN, softer) == ["keeps_confidence"]
+
+
+def test_either_of_two_tied_classes_may_be_named():
+    tied = torch.tensor([[0.4, 0.4, 0.2]])
+    assert broken(Promise(True, 2.0, False), tied, torch.tensor([[0.1, 0.8, 0.1]])) == []
+    assert broken(Promise(True, 2.0, False), tied, torch.tensor([[0.1, 0.1, 0.8]])) == ["keeps_top1"]

@@ -17,8 +17,9 @@ from gamekeeper.engine.pictures import Pictures, keep
 from gamekeeper.engine.results import Evasion, FollowOn, Inversion, Membership, Results, Row
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import wilson
-from gamekeeper.surfaces.report import facts, page, seconds, write_pngs, write_report
+from gamekeeper.surfaces.report import facts, page, write_pngs, write_report
 from gamekeeper.surfaces.standards import ENTRIES, VERSIONS
+from gamekeeper.surfaces.words import seconds
 from tests.surfaces import example
 
 VOID = {"meta", "br", "wbr", "img"}

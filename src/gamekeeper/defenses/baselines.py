@@ -50,6 +50,10 @@ class Flatten:
         check_l1(self.eps, "Flatten")
 
     @property
+    def l1_bound(self) -> float:
+        return self.eps
+
+    @property
     def keeps_top1(self) -> bool:
         return True
 
@@ -67,6 +71,10 @@ class LeastLikely:
 
     def __post_init__(self) -> None:
         check_l1(self.eps, "LeastLikely")
+
+    @property
+    def l1_bound(self) -> float:
+        return self.eps
 
     @property
     def keeps_top1(self) -> bool:
@@ -89,6 +97,10 @@ class ConstantTarget:
         check_l1(self.eps, "ConstantTarget")
         if self.target < 0:
             raise BadConfig(f"The target of ConstantTarget must be 0 or more. Got {self.target}.")
+
+    @property
+    def l1_bound(self) -> float:
+        return self.eps
 
     @property
     def keeps_top1(self) -> bool:

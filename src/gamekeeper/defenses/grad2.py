@@ -122,6 +122,10 @@ class GRAD2:
             raise BadConfig(f"The epochs of GRAD2 must be 0 or more. Got {self.epochs}.")
 
     @property
+    def l1_bound(self) -> float:
+        return self.eps
+
+    @property
     def keeps_top1(self) -> bool:
         return False
 

@@ -19,6 +19,7 @@ One forward pass of the surrogate and O(k) arithmetic a query; an answer depends
 The angle is the objective, not a measure of protection: judge by what a thief learns.
 """
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, get_args
@@ -31,6 +32,7 @@ from gamekeeper.defenses.keyed import secret, uniforms
 from gamekeeper.defenses.mad_ball import mad_ball
 from gamekeeper.defenses.mad_jacobian import Gram, gram
 from gamekeeper.defenses.mad_subsets import best_class, best_set, times, turn
+from gamekeeper.defenses.promise import ANY
 from gamekeeper.defenses.stateless import Stateless, classes_of
 from gamekeeper.defenses.surrogate import stand_in
 from gamekeeper.errors import BadConfig
@@ -151,6 +153,11 @@ class MAD:
             raise BadConfig("MAD's rule ball needs norm=l1, jacobian=last and keep_top1=false.")
         if self.surrogate == "uniform" and (self.jacobian == "all" or self.epochs):
             raise BadConfig("MAD needs a surrogate network for jacobian=all and for epochs; got surrogate=uniform.")
+
+    @property
+    def l1_bound(self) -> float:
+        """KL bounds L1 too (Pinsker); L2 only together with the number of classes."""
+        return {"l1": self.eps, "l2": ANY, "kl": min(ANY, math.sqrt(2 * self.eps))}[self.norm]
 
     @property
     def keeps_top1(self) -> bool:

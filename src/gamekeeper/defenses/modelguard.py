@@ -166,6 +166,10 @@ class ModelGuardW:
         check_l1(self.eps, "ModelGuardW")
 
     @property
+    def l1_bound(self) -> float:
+        return self.eps
+
+    @property
     def keeps_top1(self) -> bool:
         return self.keep_top1
 
@@ -188,6 +192,10 @@ class ModelGuardS:
         check_l1(self.eps, "ModelGuardS")
         if self.sample < 1:
             raise BadConfig(f"The sample of ModelGuardS must be 1 or more. Got {self.sample}.")
+
+    @property
+    def l1_bound(self) -> float:
+        return self.eps
 
     @property
     def keeps_top1(self) -> bool:

@@ -75,6 +75,10 @@ class TopK:
             raise BadConfig(f"The k of TopK must be 1 or more. Got {self.k}.")
 
     @property
+    def keeps_confidence(self) -> bool:
+        return True
+
+    @property
     def keeps_top1(self) -> bool:
         return True
 

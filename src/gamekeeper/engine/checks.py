@@ -72,6 +72,12 @@ FLAGS: dict[str, Flag] = {
             "Lower the defense's strength, or say what the loss is worth.",
         ),
         Flag(
+            "broken-promise",
+            "an answer is not what the defense promises of every answer: its top class, its distance in L1 or its confidence.",
+            "Who relies on the promise is let down; every argument that rests on it (the label floor) falls.",
+            "Look at `broken` in the results; mend the defense, or take the promise back.",
+        ),
+        Flag(
             "budget-flat",
             "the largest budget steals no more than the next smaller one (less than half a point).",
             "The theft is saturated, or the thief is broken: more queries would not show more.",
@@ -199,8 +205,12 @@ def single(row: Row) -> set[str]:
     assert row.utility is not None
     assert row.victim is not None
     lost = row.victim.accuracy.value - row.victim.defended_accuracy.value
-    flags = {"random-answers"} if not row.utility.deterministic else set[str]()
-    return flags | ({"utility-spent"} if lost > UTILITY_LOSS else set())
+    found = {
+        "random-answers": not row.utility.deterministic,
+        "utility-spent": lost > UTILITY_LOSS,
+        "broken-promise": bool(row.utility.broken),
+    }
+    return {name for name, true in found.items() if true}
 
 
 def group_flags(rows: list[Row]) -> set[str]:

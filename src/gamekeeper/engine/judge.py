@@ -18,19 +18,24 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gamekeeper.defenses.promise import Promise
 from gamekeeper.engine.bootstrap import packed
 from gamekeeper.engine.grid import REPEATED
-from gamekeeper.engine.results import Clone, Utility, Victim
+from gamekeeper.engine.results import Band, Clone, Utility, Victim
 from gamekeeper.metrics import Rate, average, ece, ratio, wilson
 from gamekeeper.oracles import Witness
 from gamekeeper.service import Service
 from gamekeeper.simplex import distance
 from gamekeeper.targets.target import Target
-from gamekeeper.types import Batch, Model, Posterior, Reply
+from gamekeeper.types import Batch, Model, Posterior, Reply, Task
 
 BINS = 20
 TIMED = 64
 WITNESSED = 10_000
+EDGES = (0.5, 0.7, 0.9, 0.99, 1.0)
+"""Upper ends of the bands of confidence."""
+ROUNDING = 5e-5
+"""What two batch sizes, or a sum of a thousand float32 terms, may change."""
 PART = 1_000
 """Uniform inputs in memory at a time."""
 SEED = 20_260_000
@@ -101,6 +106,7 @@ class Honest:
 
     bench: Bench
     service: Service
+    promised: Promise
 
     @cached_property
     def defended(self) -> Posterior:
@@ -134,11 +140,12 @@ class Honest:
             times.append(time.perf_counter() - start)
         return statistics.median(times) / len(x)
 
-    def utility(self, witness: Witness) -> Utility:
-        """Honest users' loss, and beside it what the thief's queries met."""
+    @cached_property
+    def own(self) -> Utility:
+        """What honest users lose; nothing of a thief."""
         clean = self.bench.clean
-        l1 = distance(clean.double(), self.defended.double(), "l1")
-        measured = Utility(
+        l1, l2, kl = (distance(clean.double(), self.defended.double(), norm) for norm in ("l1", "l2", "kl"))
+        return Utility(
             l1=float(l1.mean()),
             l1_thief=None,
             l1_histogram=[int(n) for n in torch.histc(l1.clamp(0, 2), BINS, 0, 2)],
@@ -147,16 +154,49 @@ class Honest:
             top1_kept=float(agreement(self.defended, clean).double().mean()),
             top1_kept_thief=None,
             deterministic=self.repeats,
+            l1_most=float(l1.max()),
+            l2=float(l2.mean()),
+            kl=float(kl.mean()),
+            bands=by_confidence(clean, self.defended, self.bench.target.victim.task, self.bench.truth),
+            promised=self.promised,
+            broken=broken(self.promised, clean, self.defended),
         )
+
+    def utility(self, witness: Witness) -> Utility:
+        """Honest users' loss, and beside it what the thief's queries met."""
         if not witness.asked:  # a thief whose budget does not pay for his first step
-            return measured
+            return self.own
         asked, answered = witness.seen(WITNESSED)
         clean_asked = self.bench.session()(asked).y
         return replace(
-            measured,
+            self.own,
             l1_thief=float(distance(clean_asked.double(), answered.double(), "l1").mean()),
             top1_kept_thief=float(agreement(answered, clean_asked).double().mean()),
+            broken=list(dict.fromkeys([*self.own.broken, *broken(self.promised, clean_asked, answered)])),
         )
+
+
+def by_confidence(clean: Posterior, defended: Posterior, task: Task, truth: Tensor) -> list[Band]:
+    """The top-1 class kept, by how sure the clean answer was."""
+    confidence, kept = clean.max(1).values, agreement(clean, defended)
+    rights = task.right(clean, truth), task.right(defended, truth)
+    place = torch.bucketize(confidence, torch.tensor(EDGES[:-1], dtype=confidence.dtype))
+    return [
+        Band(upto, *(int(some[place == i].sum()) for some in (torch.ones_like(kept), kept, *rights)))
+        for i, upto in enumerate(EDGES)
+    ]
+
+
+def broken(promised: Promise, clean: Posterior, answered: Posterior) -> list[str]:
+    """Names of the promises that some answer does not keep. A clean tie at the top may be named either way."""
+    best, chosen = clean.max(1).values, clean.gather(1, answered.argmax(1, keepdim=True))[:, 0]
+    failed = {
+        "keeps_top1": promised.keeps_top1 and bool((chosen < best - ROUNDING).any()),
+        "l1_bound": bool((distance(clean.double(), answered.double(), "l1") > promised.l1_bound + ROUNDING).any()),
+        "keeps_confidence": promised.keeps_confidence
+        and bool(((answered.max(1).values - best).abs() > ROUNDING).any()),
+    }
+    return [name for name, true in failed.items() if true]
 
 
 def agreement(a: Posterior, b: Posterior) -> Tensor:

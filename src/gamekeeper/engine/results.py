@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from gamekeeper.defenses.promise import Promise
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import Rate
 
@@ -52,6 +53,20 @@ class Victim:
 
 
 @dataclass(frozen=True)
+class Band:
+    """Test inputs whose clean answer has a confidence up to `upto` and above the band before.
+
+    n counts them; kept those whose top-1 class the defense left, right and right_defended those answered truly.
+    """
+
+    upto: float
+    n: int
+    kept: int
+    right: int
+    right_defended: int
+
+
+@dataclass(frozen=True)
 class Utility:
     """What honest users lose, on the test set.
 
@@ -63,6 +78,11 @@ class Utility:
     top1_kept        fraction of answers whose top-1 class is the clean one
     top1_kept_thief  the same on the thief's queries
     deterministic    whether the same input, asked twice, got the same answer
+    l1_most          the largest l1 of one answer; None, as all that follows, in rows of an older version
+    l2, kl           mean ||answer - clean||_2 and mean KL(clean || answer) in nats, zeros of the answer taken as 1e-12
+    bands            by the clean answer's confidence
+    promised         what the defenses say of every answer
+    broken           promises that some answer broke, honest user's or thief's, by name
     """
 
     l1: float
@@ -73,6 +93,12 @@ class Utility:
     top1_kept: float
     top1_kept_thief: float | None
     deterministic: bool
+    l1_most: float | None = None
+    l2: float | None = None
+    kl: float | None = None
+    bands: list[Band] | None = None
+    promised: Promise | None = None
+    broken: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True)
@@ -215,9 +241,14 @@ def to_line(row: Row) -> bytes:
 
 def from_json(data: dict[str, Any]) -> Row:
     """A row from its JSON object; keys this version does not know are ignored, at every depth."""
-    nested = {"victim": _rates(Victim), "clone": _rates(Clone), "utility": _known(Utility), "seconds": _known(Seconds)}
+    nested = {"victim": _rates(Victim), "clone": _rates(Clone), "utility": _utility, "seconds": _known(Seconds)}
     nested |= {"held_out": _known(Rate), "follow_on": _follow_on}
     return _known(Row)(_parts(data, nested))
+
+
+def _utility(data: dict[str, Any]) -> Utility:
+    nested = {"bands": lambda bands: [_known(Band)(band) for band in bands], "promised": _known(Promise)}
+    return _known(Utility)(_parts(data, nested))
 
 
 def _follow_on(data: dict[str, Any]) -> FollowOn:

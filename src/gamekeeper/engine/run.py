@@ -25,6 +25,7 @@ from torch import Tensor
 
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.data.splits import overlap
+from gamekeeper.defenses.promise import promise
 from gamekeeper.engine.follow_on import Aftermath
 from gamekeeper.engine.grid import RUN_UP, Cell
 from gamekeeper.engine.judge import Bench, Honest
@@ -78,7 +79,7 @@ class Stage:
 
     @functools.cache  # noqa: B019 - a stage lives as long as its process
     def honest(self, defenses: tuple[Defense, ...], seed: int) -> Honest:
-        return Honest(self.bench, self.service(defenses, seed))
+        return Honest(self.bench, self.service(defenses, seed), promise(defenses))
 
     @functools.cached_property
     def leaks(self) -> list[str]:

@@ -14,9 +14,10 @@ from statistics import fmean
 
 import numpy as np
 
+from gamekeeper.defenses.promise import Promise
 from gamekeeper.engine.bootstrap import Replicates, Values, interval, verdict
 from gamekeeper.engine.checks import control, grouped, raised, reads_labels_only, soft_thief
-from gamekeeper.engine.results import Row, Run
+from gamekeeper.engine.results import Band, Row, Run
 from gamekeeper.metrics import Crossing, Rate, Spread, crossing, over_seeds, spread
 
 LEVELS = (0.8, 0.9, 0.95)
@@ -65,7 +66,10 @@ class Price:
 
 @dataclass(frozen=True)
 class Kept:
-    """What honest users get, over the seeds at one budget. Names as in `results.Utility`; seconds per query."""
+    """What honest users get, over the seeds at one budget. Names as in `results.Utility`; seconds per query.
+
+    bands  summed over seeds; empty, and l1_most, l2 and kl None, where rows of an older version lack them
+    """
 
     accuracy: Rate
     top1_kept: float
@@ -76,6 +80,11 @@ class Kept:
     ece: float
     ece_clean: float
     seconds: float | None
+    l1_most: float | None = None
+    l2: float | None = None
+    kl: float | None = None
+    bands: tuple[Band, ...] = ()
+    promised: Promise | None = None
 
 
 @dataclass(frozen=True)
@@ -349,6 +358,22 @@ def kept(rows: Sequence[Row]) -> Kept | None:
         ece=fmean(u.ece for u in utilities),
         ece_clean=fmean(u.ece_clean for u in utilities),
         seconds=known_mean(row.seconds.defense_per_query for row in rows if row.seconds),
+        l1_most=max((u.l1_most for u in utilities if u.l1_most is not None), default=None),
+        l2=known_mean(u.l2 for u in utilities),
+        kl=known_mean(u.kl for u in utilities),
+        bands=added([u.bands for u in utilities if u.bands]),
+        promised=next((u.promised for u in utilities if u.promised), None),
+    )
+
+
+def added(seeds: Sequence[Sequence[Band]]) -> tuple[Band, ...]:
+    """Bands of several seeds as one."""
+    return tuple(
+        Band(
+            one[0].upto,
+            *(sum(getattr(band, name) for band in one) for name in ("n", "kept", "right", "right_defended")),
+        )
+        for one in zip(*seeds, strict=True)
     )
 
 

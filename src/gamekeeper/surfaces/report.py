@@ -70,6 +70,7 @@ def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
         compared=compared(followed),
         lacking=unique(f"{why} ({spot(name)})" for name, _, found in compared(followed) for why in found.lacking),
         pictures=pictures,
+        bands=words.bands(),
         papers=any(row.paper is not None for row in rows),
         facts=facts(run.target),
         entries=ENTRIES,
@@ -121,7 +122,8 @@ def environment() -> Environment:
         "between": words.between,
         "amount": words.amount,
         "efficiency": words.efficiency,
-        "seconds": seconds,
+        "promises": words.promises,
+        "seconds": words.seconds,
         "moment": moment,
     }
     made.filters.update(filters)
@@ -153,15 +155,6 @@ def moment(text: str) -> str:
         return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
     except ValueError:
         return words.plain(text)
-
-
-def seconds(value: float | None) -> str:
-    """Seconds in the unit that suits: `41 µs`, `2.3 ms`, `4.1 s`."""
-    if value is None:
-        return "–"
-    unit, scale = next(((u, s) for u, s in (("s", 1.0), ("ms", 1e-3)) if value >= s), ("µs", 1e-6))
-    scaled = value / scale
-    return f"{scaled:.1f}\u00a0{unit}" if 0 < scaled < 9.95 else f"{scaled:.0f}\u00a0{unit}"
 
 
 def facts(target: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from gamekeeper.surfaces.words import (
     plain,
     rated,
     reached,
+    seconds,
     value,
 )
 
@@ -50,7 +51,7 @@ def defense_table(summary: Summary) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False, leading=1)
     table.add_column(Text("defense\n! flags"), min_width=NAME_WIDTH, overflow="fold")
     chosen = any(line.blind for line in summary.lines)
-    for title in ("honest\nacc.", "top-1\nkept", "L1", "soft /\nblind" if chosen else "soft\nthief"):
+    for title in ("honest\nacc.", "top-1\nkept", "L1\ntime", "soft /\nblind" if chosen else "soft\nthief"):
         table.add_column(Text(title), justify="right", no_wrap=True)
     table.add_column(Text("strongest\nthief"), min_width=THIEF_WIDTH, overflow="fold")
     for title in ("eta", f"{percent(LEVEL)}\nat"):
@@ -69,7 +70,7 @@ def cells(line: Line) -> list[Text]:
         name,
         Text(value(kept.accuracy) if kept else "–"),
         Text(percent(kept.top1_kept) if kept else "–"),
-        Text(f"{kept.l1:.2f}" if kept else "–"),
+        Text(f"{kept.l1:.2f}\n{seconds(kept.seconds) if line.defense != UNDEFENDED else '–'}" if kept else "–"),
         Text("\n".join(value(one.accuracy) if one else "–" for one in (soft, *([line.blind] if line.blind else [])))),
         strongest(line, worst) if worst else Text("not measured"),
         Text(efficiency(line)),

@@ -7,7 +7,9 @@ import math
 import re
 import unicodedata
 
+from gamekeeper.defenses.promise import ANY, Promise
 from gamekeeper.engine.bootstrap import verdict
+from gamekeeper.engine.judge import EDGES
 from gamekeeper.engine.summary import Line, Price, Stolen, Summary
 from gamekeeper.metrics import Crossing, Number, Rate
 
@@ -82,6 +84,33 @@ def rated(rate: Rate) -> str:
 
 def efficiency(line: Line) -> str:
     return "–" if line.eta is None else f"{line.eta.value:.2f}"
+
+
+def promises(promise: Promise | None) -> str:
+    """What a defense promises of every answer; a dash for nothing, or where it was not asked."""
+    if promise is None:
+        return "–"
+    said = {
+        "top-1": promise.keeps_top1,
+        f"L1 ≤ {promise.l1_bound:.3g}": promise.l1_bound < ANY,
+        "confidence": promise.keeps_confidence,
+    }
+    return ", ".join(word for word, true in said.items() if true) or "–"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds in the unit that suits: `41 µs`, `2.3 ms`, `4.1 s`."""
+    if value is None:
+        return "–"
+    unit, scale = next(((u, s) for u, s in (("s", 1.0), ("ms", 1e-3)) if value >= s), ("µs", 1e-6))
+    scaled = value / scale
+    return f"{scaled:.1f}\u00a0{unit}" if 0 < scaled < 9.95 else f"{scaled:.0f}\u00a0{unit}"
+
+
+def bands() -> list[str]:
+    """The bands of confidence, in words."""
+    ends = [percent(upto) for upto in EDGES]
+    return [f"up to {ends[0]}", *(f"to {end}" for end in ends[1:-1]), f"above {ends[-2]}"]
 
 
 def amount(crossing: Crossing) -> Number:
