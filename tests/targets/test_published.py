@@ -122,7 +122,7 @@ def blots(tmp_path, monkeypatch) -> Path:
     generator = np.random.default_rng(0)
     parts = {}
     for part, n in (("train", 96), ("test", 32)):
-        y = np.arange(n) % 2
+        y = np.arange(n) // (n // 2)  # sorted by class, as such files often are
         noise = generator.integers(0, 60, (n, 28, 28))
         parts |= {f"x_{part}": (noise + 150 * y[:, None, None]).astype(np.uint8), f"y_{part}": y}
     np.savez(tmp_path / "mnist.npz", **parts)
@@ -154,6 +154,8 @@ def test_a_network_is_judged_on_the_test_part_and_its_seeds_are_training_images(
     assert len(target.test) == 32
     assert overlap(target.test.x, target.owner.x) == overlap(target.test.x, target.pool.x) == 0
     assert overlap(target.seeds, target.owner.x) == len(target.seeds) == 96
+    few = target.victim(target.seeds[:20]).y.argmax(1)
+    assert 0 < int(few.sum()) < 20, "the first seeds are of one class only"
     assert len(target.pool) == 12_000
     right = target.victim(target.test.x).y.argmax(1) == target.test.y
     assert float(right.double().mean()) > 0.9

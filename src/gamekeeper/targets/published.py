@@ -97,7 +97,7 @@ class Network:
                 keep(path, net)
         victim = load_torch(path, architecture, task, box, "logits")
         target = made(said, "torch", victim, box, (train, test, pool), architecture, architecture)
-        return replace(target, seeds=train.x[:SEEDS], price=0.0)
+        return replace(target, seeds=target.owner.x[:SEEDS], price=0.0)  # in random order; the file's is by class
 
 
 def keep(path: Path, net: torch.nn.Module) -> None:

@@ -30,6 +30,9 @@ from gamekeeper.types import Architecture, Batch, Box, Model, Owner
 ANSWERING = {"url", "protocol", "model", "request", "response", "labels", "input_name", "output_name", "datatype"}
 """Keys of [http] that change what is answered; the others change how, when or by whom it is asked."""
 
+ORDER = 20_260
+"""Seed of the order in which an owner holds his inputs."""
+
 
 @dataclass(frozen=True, eq=False)
 class Target:
@@ -233,10 +236,14 @@ def check_data(key: str, held: Dataset, box: Box, classes: int | None) -> None:
 
 
 def owner(train: Dataset | None, box: Box, architecture: Architecture) -> Owner:
-    """What the defender holds; of somebody else's API, or without data.train, no examples."""
+    """What the defender holds; of somebody else's API, or without data.train, no examples.
+
+    In random order: files are often sorted by class, and a defense may look at the first rows only.
+    """
     if train is None or train.y is None:
         return Owner(torch.empty((0, *box.shape)), torch.empty(0, dtype=torch.long), box, architecture)
-    return Owner(train.x, train.y, box, architecture)
+    order = torch.randperm(len(train.x), generator=torch.Generator().manual_seed(ORDER))
+    return Owner(train.x[order], train.y[order], box, architecture)
 
 
 # identity
