@@ -126,7 +126,7 @@ class Box:
         return torch.rand((n, *self.shape), generator=generator) * (self.high - self.low) + self.low
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Owner:
     """What a defender holds when a defense is armed.
 

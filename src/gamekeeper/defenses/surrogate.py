@@ -1,5 +1,6 @@
 """The network that stands for the thief's in a defense that needs gradients: never trained, or trained a little."""
 
+import functools
 import hashlib
 
 from gamekeeper.architectures import fresh
@@ -24,8 +25,16 @@ def stand_in(
                 f"{method} trains its surrogate on inputs of the owner's, and was given none. Give it some, or set"
                 " epochs to 0 for a surrogate that was never trained."
             )
-        recipe = Fit(epochs=epochs, least_steps=0)
-        fit(net, owner.x, victim(owner.x).y.float(), victim.task.loss, recipe, surrogate_seed(method, seed))
+        return trained(method, architecture, victim, owner, seed, epochs)
+    return TorchModel(net.eval(), victim.task)
+
+
+@functools.lru_cache(maxsize=2)
+def trained(method: str, architecture: Architecture, victim: Model, owner: Owner, seed: int, epochs: int) -> TorchModel:
+    """Kept, since one defense at several strengths has one surrogate; the same objects, not equal ones, are the key."""
+    net = fresh(architecture, surrogate_seed(method, seed))
+    recipe = Fit(epochs=epochs, least_steps=0)
+    fit(net, owner.x, victim(owner.x).y.float(), victim.task.loss, recipe, surrogate_seed(method, seed))
     return TorchModel(net.eval(), victim.task)
 
 

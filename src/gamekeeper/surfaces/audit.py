@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from gamekeeper.architectures import fresh
 from gamekeeper.engine.checks import RECOVERING, raised
 from gamekeeper.engine.ensemble import thieves
 from gamekeeper.engine.grid import Audit, Cell, expand, judged, queries, weight
+from gamekeeper.engine.lineup import LineUp, line_up
 from gamekeeper.engine.lock import claimed
 from gamekeeper.engine.results import SCHEMA, Results, Row, Run
 from gamekeeper.engine.run import LEDGER, blank, books, check_defenses, default_jobs, prepared
@@ -116,6 +117,8 @@ def run_audit(
     thresholds = [parse_threshold(text) for text in fail_if]
     console = Console(quiet=manner.quiet or manner.json, highlight=False)
     target = prepared(audit.target)
+    chosen = compare(audit, target, console)
+    audit = replace(audit, defenses=chosen.defenses)
     cells = expand(audit, target)
     for threshold in thresholds:
         check_threshold(threshold, cells)
@@ -131,12 +134,18 @@ def run_audit(
             return 0
         consent(target, plan, manner)
         before = books(target, folder)
-        results.write_header(header(audit, target, cells, arguments))
+        results.write_header(header(audit, target, cells, chosen.left_out, arguments))
         rows = watch(cells, missing, results, folder, plan.jobs, console)
         after = books(target, folder)
         paid = sum(row.paid for row in rows)
         bill = Bill(after.answered - before.answered, paid, after.unanswered, target.price)
         return conclude(folder, thresholds, manner, console, bill if target.remote else None)
+
+
+def compare(audit: Audit, target: Target, console: Console) -> LineUp:
+    """The defenses to compare. Choosing strengths takes a while where a defense trains networks, and so is told."""
+    with console.status("reading the defenses") as status:
+        return line_up(audit.defenses, target, audit.seeds[0], lambda doing: status.update(f"{doing} …"))
 
 
 def refuse_code(methods: Sequence[str], path: str) -> None:
@@ -240,7 +249,10 @@ def consent(target: Target, plan: Plan, manner: Manner) -> None:
         raise KeyboardInterrupt
 
 
-def header(audit: Audit, target: Target, cells: Sequence[Cell], arguments: Sequence[str]) -> Run:
+def header(
+    audit: Audit, target: Target, cells: Sequence[Cell], left_out: Sequence[str], arguments: Sequence[str]
+) -> Run:
+    """left_out: sentences for the defenses of `all` that are not compared."""
     return Run(
         schema=SCHEMA,
         version=__version__,
@@ -248,7 +260,11 @@ def header(audit: Audit, target: Target, cells: Sequence[Cell], arguments: Seque
         command="gamekeeper " + shlex.join(arguments),
         cells=[cell.id for cell in cells],
         target=facts(target),
-        assumptions=[*assumptions(target, cells[0].student, told(cells)), *thieves(audit.attacks, target).left_out],
+        assumptions=[
+            *assumptions(target, cells[0].student, told(cells)),
+            *thieves(audit.attacks, target).left_out,
+            *left_out,
+        ],
         seeds=list(audit.seeds),
         budgets=sorted(set(audit.budgets)),
         names={cell.id: [cell.defense, cell.attack] for cell in cells},

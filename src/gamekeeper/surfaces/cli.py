@@ -41,7 +41,9 @@ def said(values: Sequence[object]) -> str:
 def audit(
     target: Annotated[str, typer.Argument(help="A built-in target (mnist, fashion, …) or a TOML file.")] = "mnist",
     attack: Annotated[list[str] | None, typer.Option(help=f"A thief. Repeat for several. {said(ATTACKS)}")] = None,
-    defense: Annotated[list[str] | None, typer.Option(help=f"A defense, or none. Repeat. {said(DEFENSES)}")] = None,
+    defense: Annotated[
+        list[str] | None, typer.Option(help=f"A defense, none, or all. Repeat. {said(DEFENSES)}")
+    ] = None,
     budget: Annotated[
         list[int] | None, typer.Option(help=f"Queries a thief may spend. Repeat. {said(BUDGETS)}")
     ] = None,

@@ -30,6 +30,8 @@ APART = 0.006
 """Accuracy; how far a point may be drawn from its height so that its neighbours stay visible."""
 WIDTH = 6.8
 """Inches; drawn at 700 px or more, a point of text is about 1.35 px."""
+MOST = 24
+"""Defenses that one figure can tell apart; more are in the table, and sweeps in `curves.py`."""
 NAME_WIDTH = 20
 LINE_HEIGHT = 11.5
 """Points between two lines of a label."""
@@ -82,7 +84,7 @@ def looks(summary: Summary) -> dict[str, Look]:
 def price_curve(summary: Summary) -> Figure | None:
     """Clone accuracy of the strongest thief at each budget against queries, and money. None before a measurement."""
     lines = [line for line in summary.lines if line.curve]
-    if not lines or summary.victim is None:
+    if not 0 < len(lines) <= MOST or summary.victim is None:
         return None
     with mpl.rc_context(STYLE):
         figure, axes = canvas(4.3, labels=sum(len(named(line)) for line in lines), top=0.52 if summary.price else 0.2)
@@ -170,7 +172,7 @@ def times(factor: float) -> Callable[[Any], Any]:
 def utility_plot(summary: Summary) -> Figure | None:
     """Defended accuracy against clone accuracy, at the summary's budget. None before a measurement."""
     lines = [line for line in summary.lines if line.worst and line.kept]
-    if not lines or summary.victim is None:
+    if not 0 < len(lines) <= MOST or summary.victim is None:
         return None
     with mpl.rc_context(STYLE):
         figure, axes = canvas(4.6, labels=sum(len(named(line)) for line in lines), top=0.2, bottom=0.68)
@@ -241,7 +243,7 @@ def floor_line(axes: Axes, floor: float) -> None:
 def perturbations(summary: Summary) -> Figure | None:
     """Small multiples: how far honest answers are moved, L1 per test input. None if no defense moves any."""
     lines = [line for line in summary.lines if line.kept and line.kept.l1 > 0 and sum(line.kept.l1_histogram)]
-    if not lines:
+    if not 0 < len(lines) <= MOST:
         return None
     columns = 2 if len(lines) < 3 else 3
     rows = -(-len(lines) // columns)

@@ -17,6 +17,7 @@ from gamekeeper.engine.summary import LEVELS, UNDEFENDED, Summary, summarise, un
 from gamekeeper.engine.worth import Worth, worths
 from gamekeeper.surfaces import figures, words
 from gamekeeper.surfaces.album import Album, album
+from gamekeeper.surfaces.curves import trade_curves
 from gamekeeper.surfaces.standards import ENTRIES, VERSIONS
 
 REPORT = "report.html"
@@ -24,6 +25,7 @@ TEMPLATE = "report.html.j2"
 FIGURES = {
     "price-to-steal": figures.price_curve,
     "utility": figures.utility_plot,
+    "strengths": trade_curves,
     "perturbation": figures.perturbations,
 }
 

@@ -1,0 +1,166 @@
+"""Which defenses an audit compares: the ones named, `all` of them at a stated utility, or one at several strengths.
+
+    all                        every defense as strong as honest users' accuracy allows, a point lost at most
+    all:loss=0.02  all:l1=0.5  at most two points of accuracy lost; answers moved by at most 0.5 on average (L1)
+    mad:eps=0.25/0.5/0.95      one defense at three strengths
+
+Strengths are chosen on the owner's own inputs, never on the test set. A model is surer of what it was trained on than
+of a user's inputs, so that the loss measured on the test set, which the table shows, can be larger than the stated one.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gamekeeper.engine.run import armed
+from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.methods import NUMBER, World, parse_defense
+from gamekeeper.simplex import distance
+from gamekeeper.targets.target import Target
+from gamekeeper.types import Armed
+
+ALL = "all"
+SWEEP = re.compile(r"(?P<before>[^/]*=)(?P<values>[^/,+=]+(?:/[^/,+=]+)+)(?P<after>[^/]*)")
+SAMPLE = 1_000
+"""Inputs of the owner's on which a strength is judged."""
+L1 = (
+    "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "1",
+    "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9", "2",
+)  # fmt: skip
+TENTHS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A defense of the line-up: its text with `{}` for the strength, and strengths from weak to strong; or as it is."""
+
+    text: str
+    strengths: tuple[str, ...] = ()
+
+
+LINE_UP = (
+    Entry("label"),
+    Entry("round:decimals={}", ("4", "3", "2", "1", "0")),
+    Entry("topk:k={}", ("5", "4", "3", "2", "1")),
+    Entry("reverse_sigmoid:beta={}", TENTHS),
+    Entry("random_noise:eps={}", ("1", "2", "5", "10", "20", "40")),
+    Entry("mad:eps={}", L1),
+    Entry("mad:eps={},keep_top1=true", L1),
+    Entry("grad2:eps={}", L1),
+    Entry("modelguard_w:eps={}", L1),
+    Entry("modelguard_s:eps={}", L1),
+    Entry("flatten:eps={}", L1),
+    Entry("least_likely:eps={}", L1),
+    Entry("constant_target:eps={}", L1),
+)
+
+
+@dataclass(frozen=True)
+class Utility:
+    """What honest users may lose: points of accuracy as a fraction, or the mean L1 between clean and given answers."""
+
+    measure: Literal["loss", "l1"] = "loss"
+    most: float = 0.01
+
+
+@dataclass(frozen=True)
+class LineUp:
+    """Defenses in the syntax of `methods.py`, and a sentence for each one of `all` that is not among them."""
+
+    defenses: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def line_up(asked: Sequence[str], target: Target, seed: int, say: Callable[[str], None]) -> LineUp:
+    """Every sweep and `all` replaced by what they stand for, each defense once. `say` is told what takes a while.
+
+    Raises BadConfig for a sweep or a utility that is not written as above, and for `all` where the owner holds no inputs.
+    """
+    defenses: list[str] = []
+    left_out: list[str] = []
+    for text in asked:
+        if text.partition(":")[0].strip() != ALL:
+            defenses += swept(text)
+            continue
+        found = everything(parse_utility(text), target, seed, say)
+        defenses += found.defenses
+        left_out += found.left_out
+    return LineUp(tuple(dict.fromkeys(defenses)), tuple(dict.fromkeys(left_out)))
+
+
+def swept(text: str) -> list[str]:
+    """`mad:eps=0.5/0.95+round` -> `mad:eps=0.5+round`, `mad:eps=0.95+round`. At most one parameter has several values."""
+    if "/" not in text:
+        return [text]
+    found = SWEEP.fullmatch(text)
+    if found is None:
+        raise BadConfig(f"several strengths are written name:parameter=0.5/0.95, of one parameter. Got '{text}'.")
+    return [f"{found['before']}{value}{found['after']}" for value in found["values"].split("/")]
+
+
+def parse_utility(text: str) -> Utility:
+    """`all:loss=0.02` -> what honest users may lose. Raises BadConfig."""
+    _, _, said = text.partition(":")
+    if not said:
+        return Utility()
+    measure, _, most = (part.strip() for part in said.partition("="))
+    if measure not in ("loss", "l1") or not NUMBER.fullmatch(most) or not 0 <= float(most) <= 2:
+        raise BadConfig(f"a utility is stated as all:loss=0.01 or all:l1=0.5, from 0 to 2. Got '{text}'.")
+    return Utility(measure, float(most))
+
+
+def everything(utility: Utility, target: Target, seed: int, say: Callable[[str], None]) -> LineUp:
+    """`none`, and the line-up as strong as the utility allows."""
+    if target.remote or len(target.owner.x) == 0:
+        raise BadConfig(
+            f"--defense all chooses strengths by the model's answers to the owner's inputs; {target.name} "
+            + ("is a live API, where each costs." if target.remote else "has none. Give data.train in the target file.")
+            + " Or name the defenses."
+        )
+    defenses: list[str] = ["none"]
+    left_out: list[str] = []
+    for entry in LINE_UP:
+        say(f"choosing the strength of {entry.text.partition(':')[0]}")
+        try:
+            chosen = strongest(entry, utility, target, seed)
+        except Unsuited as error:
+            left_out.append(f"{entry.text.partition(':')[0]} is not among the defenses: {error}")
+            continue
+        if chosen is None:
+            left_out.append(f"No strength of {entry.text} keeps to {utility.measure} {utility.most:g}.")
+        else:
+            defenses.append(chosen)
+    return LineUp(tuple(defenses), tuple(left_out))
+
+
+def strongest(entry: Entry, utility: Utility, target: Target, seed: int) -> str | None:
+    """The defense at the largest strength that keeps to the utility, by bisection; as it is where it has no strength."""
+    if not entry.strengths:
+        armed_as(entry.text, target, seed)
+        return entry.text
+    low, high = -1, len(entry.strengths)
+    while high - low > 1:
+        middle = (low + high) // 2
+        keeps = spent(entry.text.format(entry.strengths[middle]), utility, target, seed) <= utility.most
+        low, high = (middle, high) if keeps else (low, middle)
+    return None if low < 0 else entry.text.format(entry.strengths[low])
+
+
+def spent(defense: str, utility: Utility, target: Target, seed: int) -> float:
+    """What a defense takes from honest users, on the owner's inputs."""
+    x, truth = target.owner.x[:SAMPLE], target.owner.truth[:SAMPLE]
+    clean = target.victim(x)
+    reply = clean
+    for link in armed_as(defense, target, seed):
+        reply = link.respond(x, reply, link.fresh())
+    if utility.measure == "l1":
+        return float(distance(clean.y.double(), reply.y.double(), "l1").mean())
+    task = target.victim.task
+    right, left = (task.right(one.y, truth).double().mean() for one in (clean, reply))
+    return float(right - left)
+
+
+def armed_as(defense: str, target: Target, seed: int) -> tuple[Armed, ...]:
+    """The chain of a text, armed; kept for the cells that run in this process."""
+    return armed(target, parse_defense(defense, World(target.box.shape, target.victim.task.classes)), seed)
