@@ -149,11 +149,19 @@ class SklearnModel:
         return Reply(Answers(self.kind, self.task.classes).posterior(numbers(raw), len(x)))
 
 
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """What an API sent: answers (n, k) or labels (n,), as they came; and maps (n, h, w) where it sells them."""
+
+    y: Tensor
+    why: Tensor | None = None
+
+
 @runtime_checkable
 class Wire(Protocol):
-    """Raw answers (n, k) or (n,), as somebody's API gave them; names say which question each input is."""
+    """Somebody's API; names say which question each input is."""
 
-    def __call__(self, x: Batch, names: Sequence[bytes] | None = None, /) -> Tensor: ...
+    def __call__(self, x: Batch, names: Sequence[bytes] | None = None, /) -> Raw: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,8 +179,8 @@ class RemoteModel:
         """The same, of questions that bear names: a request sent again is then not another question."""
         return self.read(self.oracle(x, names), len(x))
 
-    def read(self, raw: Tensor, n: int) -> Reply:
-        return Reply(Answers(self.answers, self.task.classes).posterior(raw, n))
+    def read(self, raw: Raw, n: int) -> Reply:
+        return Reply(Answers(self.answers, self.task.classes).posterior(raw.y, n), raw.why)
 
 
 def numbers(raw: Any) -> Tensor:

@@ -22,6 +22,7 @@ class Api(ThreadingHTTPServer):
 
     extensions, metadata  what the server says about itself; metadata None answers 404
     zipped                compresses what it answers
+    map                   a function from inputs to maps (n, h, w), sold beside the answers; None: none are
     seen                  (path, headers) of every request; connections counts accepted ones
     """
 
@@ -36,6 +37,7 @@ class Api(ThreadingHTTPServer):
             "inputs": [{"name": "pixels", "datatype": "FP32", "shape": [-1, *shape]}],
         }
         self.zipped = False
+        self.map: Answer | None = None
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.connections = 0
 
@@ -71,12 +73,19 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/v2/models/m/infer":
             self.infer(body)
         elif self.path == "/v1/models/m:predict":
-            self.reply({"predictions": self.server.answer(np.array(json.loads(body)["instances"])).tolist()})
+            x = np.array(json.loads(body)["instances"])
+            rows = self.server.answer(x).tolist()
+            self.reply({"predictions": rows if self.server.map is None else self.explained(x, rows)})
         elif self.path == "/score":
-            rows = self.server.answer(np.array(json.loads(body)["question"]["rows"]))
-            self.reply({"results": [{"scores": row} for row in rows.tolist()]})
+            x = np.array(json.loads(body)["question"]["rows"])
+            self.reply({"results": self.explained(x, self.server.answer(x).tolist())})
         else:
             self.reply({"error": f"unknown path {self.path}"}, 404)
+
+    def explained(self, x: np.ndarray, rows: list) -> list[dict]:
+        if self.server.map is None:
+            return [{"scores": row} for row in rows]
+        return [{"scores": row, "map": one} for row, one in zip(rows, self.server.map(x).tolist(), strict=True)]
 
     def infer(self, body: bytes) -> None:
         length = self.headers.get("Inference-Header-Content-Length")
@@ -93,16 +102,21 @@ class Handler(BaseHTTPRequestHandler):
         else:
             assert not tail
             x = np.array(given["data"], dtype=np.float32)
-        y = self.server.answer(x.reshape(given["shape"])).astype("<f4")
-        output = {"name": "posterior", "datatype": "FP32", "shape": list(y.shape)}
-        document = {"model_name": "m", "id": request.get("id", ""), "outputs": [output]}
-        asked = request.get("outputs", [{}])[0].get("parameters", {}).get("binary_data")
-        if asked if asked is not None else request.get("parameters", {}).get("binary_data_output", False):
-            output["parameters"] = {"binary_data_size": y.nbytes}
-            self.reply(document, tail=y.tobytes())
-        else:
-            output["data"] = y.ravel().tolist()
-            self.reply(document)
+        x = x.reshape(given["shape"])
+        made = {"posterior": self.server.answer(x)} | ({} if self.server.map is None else {"map": self.server.map(x)})
+        wanted = request.get("outputs", [{"name": name} for name in made])
+        whole = request.get("parameters", {}).get("binary_data_output", False)
+        document, tail = {"model_name": "m", "id": request.get("id", ""), "outputs": []}, b""
+        for asked in (one if one["name"] in made else {**one, "name": "posterior"} for one in wanted):
+            y = made[asked["name"]].astype("<f4")
+            output = {"name": asked["name"], "datatype": "FP32", "shape": list(y.shape)}
+            if asked.get("parameters", {}).get("binary_data", whole):
+                output["parameters"] = {"binary_data_size": y.nbytes}
+                tail += y.tobytes()
+            else:
+                output["data"] = y.ravel().tolist()
+            document["outputs"].append(output)
+        self.reply(document, tail=tail)
 
     def reply(self, document: object, status: int = 200, tail: bytes = b"") -> None:
         head = json.dumps(document).encode()

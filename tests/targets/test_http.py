@@ -117,7 +117,7 @@ V1 = {"url": "http://victim.test", "protocol": "v1", "model": "m"}
 
 def v1_answer(body: bytes | str, n: int = 2, classes: int = K, **config: object) -> torch.Tensor:
     """What n inputs get from a server that answers 200 with this body."""
-    return oracle({**V1, "retries": 0, **config}, fixed(content=body), classes=classes)(inputs(n))
+    return oracle({**V1, "retries": 0, **config}, fixed(content=body), classes=classes)(inputs(n)).y
 
 
 # --- the same answer by every protocol
@@ -136,11 +136,11 @@ def test_four_protocols_one_answer(api: Api):
     x = inputs(10)
     expected = torch.from_numpy(posterior(x.numpy())).float()
     for name, ask in by_protocol(api.url).items():
-        assert torch.equal(ask(x).float(), expected), name
+        assert torch.equal(ask(x).y.float(), expected), name
 
 
 def test_dtype_is_that_of_the_wire(api: Api):
-    dtypes = {name: ask(inputs(2)).dtype for name, ask in by_protocol(api.url).items()}
+    dtypes = {name: ask(inputs(2)).y.dtype for name, ask in by_protocol(api.url).items()}
     double = torch.float64
     assert dtypes == {"v2 binary": torch.float32, "v2 json": double, "v1": double, "json": double}
 
@@ -149,7 +149,7 @@ def test_order_and_size_of_requests(api: Api):
     sizes: list[int] = []
     api.answer = lambda x: (sizes.append(len(x)), posterior(x))[1]
     x = inputs(10)
-    answer = oracle({"url": api.url, "model": "m", "batch": 4})(x)
+    answer = oracle({"url": api.url, "model": "m", "batch": 4})(x).y
     assert sizes == [4, 4, 2]
     assert torch.equal(answer[7], torch.from_numpy(posterior(x[7:8].numpy())[0]).float())
 
@@ -171,7 +171,7 @@ def test_metadata_are_asked_once(api: Api):
 
 def test_no_metadata_falls_back_to_the_configuration(api: Api):
     api.metadata = None
-    answer = oracle({"url": api.url, "model": "m", "input_name": "pixels"})(inputs(3))
+    answer = oracle({"url": api.url, "model": "m", "input_name": "pixels"})(inputs(3)).y
     assert torch.equal(answer, torch.from_numpy(posterior(inputs(3).numpy())).float())
 
 
@@ -182,7 +182,7 @@ def test_full_configuration_asks_no_metadata(api: Api):
 
 
 def test_output_by_name(api: Api):
-    assert oracle({"url": api.url, "model": "m", "output_name": "posterior"})(inputs(1)).shape == (1, K)
+    assert oracle({"url": api.url, "model": "m", "output_name": "posterior"})(inputs(1)).y.shape == (1, K)
     with pytest.raises(Malformed, match="no output 'logits' but posterior"):
         oracle({"url": api.url, "model": "m", "output_name": "logits"})(inputs(1))
 
@@ -197,7 +197,7 @@ def test_gzip_answers(api: Api):
     api.zipped = True
     x = inputs(3)
     for name, ask in by_protocol(api.url).items():
-        assert torch.equal(ask(x).float(), torch.from_numpy(posterior(x.numpy())).float()), name
+        assert torch.equal(ask(x).y.float(), torch.from_numpy(posterior(x.numpy())).float()), name
 
 
 # --- what is sent
@@ -209,12 +209,12 @@ def test_rows_carry_the_exact_value_of_a_float32():
 
 
 def test_declared_float32_is_written_shortest():
-    body = encode_v2(torch.tensor([[0.1, 0.5]]), Slot("a", "FP32", binary=False), None)
+    body = encode_v2(torch.tensor([[0.1, 0.5]]), Slot("a", "FP32", binary=False), ())
     assert b'"data":[0.1,0.5]' in body.head
 
 
 def test_binary_body_is_little_endian_behind_its_header():
-    body = encode_v2(torch.tensor([[0.5, -2.0]]), Slot("a", "FP32", binary=True), None)
+    body = encode_v2(torch.tensor([[0.5, -2.0]]), Slot("a", "FP32", binary=True), ())
     assert body.tail == np.array([0.5, -2.0], "<f4").tobytes()
     assert json.loads(body.head) == {
         "inputs": [{"name": "a", "shape": [1, 2], "datatype": "FP32", "parameters": {"binary_data_size": 8}}],
@@ -225,14 +225,14 @@ def test_binary_body_is_little_endian_behind_its_header():
 @pytest.mark.parametrize("datatype", ["FP16", "FP64", "UINT8", "INT32", "UINT64", "BOOL"])
 def test_other_datatypes_by_binary(datatype: str):
     dtype = {"FP16": "<f2", "FP64": "<f8", "UINT8": "u1", "INT32": "<i4", "UINT64": "<u8", "BOOL": "?"}[datatype]
-    body = encode_v2(torch.tensor([[1.0, 0.0]]), Slot("a", datatype, binary=True), None)
+    body = encode_v2(torch.tensor([[1.0, 0.0]]), Slot("a", datatype, binary=True), ())
     assert body.tail == np.array([1, 0], dtype).tobytes()
 
 
 @pytest.mark.parametrize("value", [0.5, 300.0, -1.0])
 def test_integer_model_is_not_asked_about_what_it_cannot_see(value: float):
     with pytest.raises(BadQuery, match="UINT8"):
-        encode_v2(torch.tensor([[value]]), Slot("a", "UINT8", binary=True), None)
+        encode_v2(torch.tensor([[value]]), Slot("a", "UINT8", binary=True), ())
 
 
 def test_template_takes_the_batch():
@@ -252,7 +252,7 @@ def test_template_with_one_input_a_request():
     ask = oracle(config, handler)
     x = inputs(3)
     assert ask.batch == 1
-    assert torch.equal(ask(x), torch.from_numpy(posterior(x.numpy())))
+    assert torch.equal(ask(x).y, torch.from_numpy(posterior(x.numpy())))
     assert [body["image"] for body in bodies] == x.double().tolist()
 
 
@@ -606,7 +606,7 @@ def statuses(*codes: int, headers: dict | None = None) -> tuple[Callable, list[h
 def test_passing_trouble_is_survived(code: int):
     handler, seen = statuses(code, code)
     x = inputs(3)
-    assert torch.equal(oracle(V1, handler)(x), torch.from_numpy(posterior(x.numpy())))
+    assert torch.equal(oracle(V1, handler)(x).y, torch.from_numpy(posterior(x.numpy())))
     assert len(seen) == 3
 
 
@@ -714,7 +714,7 @@ def test_transport_failures_are_asked_again(error: type[httpx.TransportError]):
             raise failures.pop()
         return predicts(request)
 
-    assert len(oracle(V1, handler)(inputs(2))) == 2
+    assert len(oracle(V1, handler)(inputs(2)).y) == 2
 
 
 def test_pacing_spreads_requests():
@@ -825,6 +825,110 @@ def test_answers_before_a_failed_request_are_in_the_ledger(tmp_path: Path):
     assert torch.equal(rerun(x).y, torch.from_numpy(posterior(x.numpy())))
     assert rerun.charged == 6
     ledger.close()
+
+
+# --- attribution maps
+
+
+def map_of(x: np.ndarray) -> np.ndarray:
+    """(n, 2, 3), another for every input."""
+    return np.arange(6).reshape(2, 3) * x[:, :1, None]
+
+
+def explained(url: str) -> dict[str, HttpOracle]:
+    v2 = {"url": url, "model": "m", "output_name": "posterior", "maps": "map", "batch": 4}
+    v1 = {"url": url, "protocol": "v1", "model": "m", "response": "predictions.*.scores", "maps": "predictions.*.map"}
+    return {
+        "v2 binary": oracle(v2),
+        "v2 json": oracle({**v2, "binary": False}),
+        "v1": oracle({**v1, "batch": 4}),
+        "json": oracle({"url": url + "/score", **JSON, "maps": "results.*.map", "batch": 4}),
+    }
+
+
+def test_maps_come_beside_the_answers_by_every_protocol(api: Api):
+    api.map = map_of
+    x = inputs(10)
+    for name, ask in explained(api.url).items():
+        raw = ask(x)
+        assert raw.why is not None, name
+        assert torch.equal(raw.why.float(), torch.from_numpy(map_of(x.numpy())).float()), name
+        assert torch.equal(raw.y.float(), torch.from_numpy(posterior(x.numpy())).float()), name
+
+
+def test_maps_are_paid_once_and_kept_with_their_answers(api: Api, tmp_path: Path):
+    api.map = map_of
+    x, ledger = inputs(6), Ledger(tmp_path / "ledger.sqlite")
+    victim = RemoteModel(explained(api.url)["json"], Classify(K), "probabilities")
+    first, again = (Recorded(victim, ledger, "scope", 4) for _ in range(2))
+    paid, read = first(x), again(x)
+    assert paid.why is not None
+    assert read.why is not None
+    assert torch.equal(read.why, paid.why)
+    assert (first.charged, again.charged) == (6, 0)
+    ledger.close()
+
+
+def sold(body: object, n: int = 2) -> torch.Tensor | None:
+    """The maps of a JSON answer to n inputs."""
+    config = {**V1, "response": "y", "maps": "m", "retries": 0}
+    return oracle(config, fixed(json={"y": [[0.5, 0.25, 0.25]] * n, "m": body}))(inputs(n)).why
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [[[1.0, 2.0]]],  # one map for two inputs
+        [[[1.0], [2.0]], [[1.0]]],  # of different heights
+        [[1.0, 2.0], [1.0, 2.0]],  # rows, not maps
+        [[["a"]], [["b"]]],
+        [[[None]], [[1.0]]],
+        [[], []],
+        {"map": 1},
+        "maps",
+        None,
+    ],
+)
+def test_what_is_no_map_is_malformed(body: object):
+    with pytest.raises(Malformed, match="map"):
+        sold(body)
+
+
+def test_a_map_of_whole_numbers_is_a_map():
+    maps = sold([[[1, 2]], [[3, 4]]])
+    assert maps is not None
+    assert maps.tolist() == [[[1.0, 2.0]], [[3.0, 4.0]]]
+
+
+def test_maps_of_another_size_in_another_request_are_malformed():
+    sizes = iter([1, 2])
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"y": [[0.5, 0.25, 0.25]], "m": [[[0.0] * next(sizes)]]})
+
+    with pytest.raises(Malformed, match="differ in size"):
+        oracle({**V1, "response": "y", "maps": "m", "batch": 1}, handler)(inputs(2))
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"shape": [2, 3], "data": [0.0] * 6}, "height"),
+        ({"shape": [1, 2, 3], "data": [0.0] * 6}, "expected"),
+        ({"shape": [2, 1, 3], "data": [0.0] * 5}, "numbers"),
+        ({"shape": [2, 1, 1], "data": [0.0, "a"]}, "numbers"),
+        ({"shape": [2, 1, 1], "data": None}, "numbers"),
+        ({"shape": [2, 0, 1], "data": []}, "height"),
+        ({"shape": [2, 1, 1], "data": [0.0, 1.0], "datatype": "BYTES"}, "strings"),
+        ({"name": "other", "shape": [2, 1, 1], "data": [0.0, 1.0]}, "Correct `maps`"),
+    ],
+)
+def test_v2_maps_that_cannot_be_read(stated: dict, said: str):
+    answer = {"name": "y", "datatype": "FP32", "shape": [2, K], "data": [0.5, 0.25, 0.25] * 2}
+    body = {"outputs": [answer, {"name": "m", "datatype": "FP32", **stated}]}
+    config = {"url": "http://victim.test", "model": "m", "input_name": "a", "datatype": "FP32", "binary": False}
+    with pytest.raises(Malformed, match=said):
+        oracle({**config, "output_name": "y", "maps": "m", "retries": 0}, fixed(json=body))(inputs(2))
 
 
 # --- secrets
@@ -964,7 +1068,7 @@ def test_half_a_body():
 
 def test_half_a_body_then_a_whole_one():
     with misbehaving(says(GOOD[:20], length=len(GOOD)), says(GOOD)) as url:
-        assert quick(url)(inputs(1)).tolist() == [[0.5, 0.25, 0.25]]
+        assert quick(url)(inputs(1)).y.tolist() == [[0.5, 0.25, 0.25]]
 
 
 def test_content_length_too_short():
@@ -979,7 +1083,7 @@ def test_connection_reset():
 
 def test_connection_reset_then_an_answer():
     with misbehaving(resets, says(GOOD)) as url:
-        assert quick(url)(inputs(1)).tolist() == [[0.5, 0.25, 0.25]]
+        assert quick(url)(inputs(1)).y.tolist() == [[0.5, 0.25, 0.25]]
 
 
 def test_nobody_listens():
@@ -1066,7 +1170,7 @@ def test_bad_compression(body: bytes, encoding: str, message: str):
 )
 def test_good_compression(body: bytes, encoding: str):
     with misbehaving(says(body, headers=f"Content-Encoding: {encoding}\r\n")) as url:
-        assert quick(url)(inputs(1)).tolist() == [[0.5, 0.25, 0.25]]
+        assert quick(url)(inputs(1)).y.tolist() == [[0.5, 0.25, 0.25]]
 
 
 def test_untrusted_certificates_are_named_and_not_tried_again():
@@ -1126,7 +1230,7 @@ def test_example_serves_logistic_regression(example: Callable, protocol: str):
     x, truth = load_breast_cancer(return_X_y=True)
     box, held_out = Box((30,)), torch.from_numpy(minmax_scale(x)[1::2]).float().clamp(0, 1)
     ask = HttpOracle(HttpConfig(url=example("breast-cancer"), protocol=protocol, model="breast-cancer"), box, 2)
-    y = ask(held_out)
+    y = ask(held_out).y
     assert torch.allclose(y.sum(1), torch.ones(len(y), dtype=torch.float64))
     assert (y.argmax(1).numpy() == truth[1::2]).mean() > 0.95
 

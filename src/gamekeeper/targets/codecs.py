@@ -4,7 +4,8 @@ Source      Open Inference Protocol (REST, "v2") with Triton's binary tensor dat
             format ("v1"); any other JSON by a template and a path
 Numbers     v2 in JSON writes the shortest text of the declared datatype. The others declare no datatype, so they write
             the exact value of the float32 as a double: a server that computes in double sees the same input.
-Answers     (n, k) floating point (float64 from JSON, otherwise the wire's own type) or (n,) integer labels.
+Answers     (n, k) floating point (float64 from JSON, otherwise the wire's own type) or (n,) integer labels; attribution
+            maps, where they are asked for, (n, h, w) floating point.
             A JSON `null` is read as NaN, since many servers write NaN so; NaN itself is not JSON and is refused.
 
 Everything here raises Malformed for an answer that cannot be used; nothing is repaired silently.
@@ -301,13 +302,17 @@ class Body:
         return Body(b'{"id":"' + id.encode() + b'",' + self.head[1:], self.tail)
 
 
-def encode_v2(x: Batch, slot: Slot, output: str | None) -> Body:
-    """The body of `POST /v2/models/{model}/infer`. Raises BadQuery where an integer model is asked about a fraction."""
+def encode_v2(x: Batch, slot: Slot, wanted: Sequence[str]) -> Body:
+    """The body of `POST /v2/models/{model}/infer`; `wanted` names outputs, none of them is all.
+
+    Raises BadQuery where an integer model is asked about a fraction.
+    """
     values = cast(x.detach(), slot.datatype).contiguous()
     tensor: dict[str, Any] = {"name": slot.name, "shape": list(x.shape), "datatype": slot.datatype}
     request: dict[str, Any] = {"inputs": [tensor]}
-    if output is not None:
-        request["outputs"] = [{"name": output, **({"parameters": {"binary_data": True}} if slot.binary else {})}]
+    if wanted:
+        binary = {"parameters": {"binary_data": True}} if slot.binary else {}
+        request["outputs"] = [{"name": name, **binary} for name in wanted]
     if not slot.binary:
         tensor["data"] = (
             (values.float() if values.dtype in (torch.float16, torch.bfloat16) else values).flatten().numpy()
@@ -315,7 +320,7 @@ def encode_v2(x: Batch, slot: Slot, output: str | None) -> Body:
         return Body(orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY))
     tail = values.view(torch.uint8).numpy().tobytes()
     tensor["parameters"] = {"binary_data_size": len(tail)}
-    if output is None:
+    if not wanted:
         request["parameters"] = {"binary_data_output": True}
     return Body(orjson.dumps(request), tail)
 
@@ -332,28 +337,82 @@ def cast(x: Tensor, datatype: str) -> Tensor:
     return values
 
 
-def decode_v2(body: bytes, head: str | None, output: str | None, expected: Expected) -> Tensor:
-    """The chosen output of a v2 answer; `head` is its Inference-Header-Content-Length header, if there was one."""
-    document, tail = _split(body, head, expected.quote)
+@dataclass(frozen=True)
+class Output:
+    """One output of a v2 answer: what the JSON says of it, and its bytes where they stand behind the JSON."""
+
+    stated: dict[str, Any]
+    part: bytes | None
+
+    def datatype(self, quote: Quote) -> str:
+        found = self.stated.get("datatype")
+        if not isinstance(found, str) or found not in {*DATATYPES, "BYTES"}:
+            raise Malformed(f"the output has datatype {quote(found)!r}, which is not one of the protocol's.")
+        return found
+
+
+def chosen_output(body: bytes, head: str | None, key: str, name: str | None, quote: Quote) -> Output:
+    """The output of that name, or the first; `head` is the Inference-Header-Content-Length header, if there was one.
+
+    key  of the target file, that names it
+    """
+    document, tail = _split(body, head, quote)
     outputs = document.get("outputs") if is_object(document) else None
     if not is_list(outputs) or not outputs or not all(is_object(found) for found in outputs):
         raise Malformed("the answer has no `outputs`, so it is not the Open Inference Protocol. Is `protocol` right?")
-    chosen = next((found for found in outputs if output is None or found.get("name") == output), None)
-    if chosen is None:
-        names = expected.quote(", ".join(str(found.get("name")) for found in outputs))
-        raise Malformed(f"the answer has no output {output!r} but {names}. Correct `output_name`.")
-    parts = _binary_parts(outputs, tail)
-    place = next(place for place, found in enumerate(outputs) if found is chosen)
-    shape = _shape(chosen.get("shape"), expected)
-    datatype = chosen.get("datatype")
-    if not isinstance(datatype, str) or datatype not in {*DATATYPES, "BYTES"}:
-        raise Malformed(f"the output has datatype {expected.quote(datatype)!r}, which is not one of the protocol's.")
-    part = parts[place]
-    if part is None:
-        return _from_data(chosen.get("data"), shape, expected)
+    place = next((place for place, found in enumerate(outputs) if name is None or found.get("name") == name), None)
+    if place is None:
+        names = quote(", ".join(str(found.get("name")) for found in outputs))
+        raise Malformed(f"the answer has no output {name!r} but {names}. Correct `{key}`.")
+    return Output(outputs[place], _binary_parts(outputs, tail)[place])
+
+
+def decode_v2(body: bytes, head: str | None, output: str | None, expected: Expected) -> Tensor:
+    """The answers of a v2 body: one of its outputs."""
+    chosen = chosen_output(body, head, "output_name", output, expected.quote)
+    shape, datatype = _shape(chosen.stated.get("shape"), expected), chosen.datatype(expected.quote)
+    if chosen.part is None:
+        return _from_data(chosen.stated.get("data"), shape, expected)
     if datatype == "BYTES":
-        return _from_data(_strings(part), shape, expected)
-    return settle(_from_bytes(part, shape, DATATYPES[datatype], datatype), expected)
+        return _from_data(_strings(chosen.part), shape, expected)
+    return settle(_from_bytes(chosen.part, shape, DATATYPES[datatype], datatype), expected)
+
+
+def decode_maps_v2(body: bytes, head: str | None, output: str, expected: Expected) -> Tensor:
+    """The attribution maps of a v2 body, (n, h, w): another of its outputs."""
+    chosen = chosen_output(body, head, "maps", output, expected.quote)
+    shape, datatype = chosen.stated.get("shape"), chosen.datatype(expected.quote)
+    if not is_list(shape) or len(shape) != 3 or not all(type(size) is int and size > 0 for size in shape):
+        raise Malformed(f"maps of shape [{expected.n}, height, width] were expected; got {expected.quote(shape)}.")
+    if datatype == "BYTES":
+        raise Malformed("the maps are strings (BYTES) where numbers belong. Correct `maps`.")
+    if chosen.part is not None:
+        return settled_maps(_from_bytes(chosen.part, shape, DATATYPES[datatype], datatype), expected)
+    data = chosen.stated.get("data")
+    flat = _flat(data) if is_list(data) else []
+    if len(flat) != math.prod(shape) or not all(type(value) in (int, float) for value in flat):
+        raise Malformed(f"maps of shape {shape} need {math.prod(shape)} numbers; {len(flat)} values came.")
+    return settled_maps(torch.tensor(flat, dtype=torch.float64).reshape(shape), expected)
+
+
+def maps(values: object, expected: Expected) -> Tensor:
+    """Lists of lists of numbers, one map an input, to (n, h, w) float64."""
+    try:
+        found = torch.tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise Malformed("the maps are not lists of equally long lists of numbers. Correct `maps`.") from None
+    return settled_maps(found, expected)
+
+
+def settled_maps(found: Tensor, expected: Expected) -> Tensor:
+    """Checks that there is a finite map of numbers for each input."""
+    if found.ndim != 3 or 0 in found.shape or len(found) != expected.n:
+        wanted = f"({expected.n}, height, width)"
+        raise Malformed(f"maps of shape {wanted} were expected; got {tuple(found.shape)}.")
+    found = found if found.is_floating_point() else found.double()
+    if not bool(found.isfinite().all()):
+        raise Malformed("a map holds NaN or infinity.")
+    return found
 
 
 def _split(body: bytes, head: str | None, quote: Quote) -> tuple[Any, bytes]:

@@ -37,9 +37,9 @@ import httpx
 import orjson
 import torch
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from torch import Tensor
 
 from gamekeeper.errors import BadConfig, Malformed, Unreachable
+from gamekeeper.models import Raw
 from gamekeeper.targets.codecs import (
     ALL,
     DATATYPES,
@@ -49,6 +49,7 @@ from gamekeeper.targets.codecs import (
     Quote,
     Slot,
     answers,
+    decode_maps_v2,
     decode_v2,
     encode_template,
     encode_v1,
@@ -56,6 +57,7 @@ from gamekeeper.targets.codecs import (
     is_list,
     is_object,
     kind,
+    maps,
     markers,
     parse,
     pick,
@@ -99,8 +101,9 @@ class HttpConfig(BaseModel):
     headers              sent with every request; `${NAME}` stands for an environment variable
     request              json: the body, as a table or as JSON text, in which the string "$INPUTS" stands for the batch
                          as nested lists, or "$INPUT" for the only input of a request
-    response             json (v1 has `predictions`): where the answers are. Names, numbers and * with dots between:
-                         `outputs.0.data`, `results.*.scores`; `$` is the whole document
+    response             json, v1 (`predictions` by default): where the answers are. Names, numbers and * with dots
+                         between: `outputs.0.data`, `results.*.scores`; `$` is the whole document
+    maps                 where attribution maps are, if the API sells them: a path as in `response`, or v2: an output
     labels               names of the classes in order, where the API answers with names
     input_name, datatype v2: of the input tensor. Without both, the model's metadata are asked; a model that publishes
                          none gets "input-0" and FP32
@@ -125,6 +128,7 @@ class HttpConfig(BaseModel):
     headers: dict[str, SecretStr] = {}
     request: dict[str, Any] | list[Any] | str | None = None
     response: str | None = None
+    maps: str | None = None
     labels: tuple[str, ...] | None = None
     input_name: str | None = None
     output_name: str | None = None
@@ -202,7 +206,7 @@ class HttpConfig(BaseModel):
         needs = {"v2": {"model"}, "v1": {"model"}, "json": {"request", "response"}}[self.protocol]
         takes = {
             "v2": {"model", "input_name", "output_name", "datatype", "binary"},
-            "v1": {"model"},
+            "v1": {"model", "response"},
             "json": {"request", "response"},
         }[self.protocol]
         special = {"model", "request", "response", "input_name", "output_name", "datatype", "binary"}
@@ -211,6 +215,8 @@ class HttpConfig(BaseModel):
             raise ValueError(f'protocol "{self.protocol}" needs {" and ".join(sorted(missing))}')
         if excess := given - takes:
             raise ValueError(f'protocol "{self.protocol}" has no use for {" and ".join(sorted(excess))}')
+        if self.maps is not None and self.protocol != "v2":
+            steps(self.maps)
         if self.protocol != "json" and httpx.URL(self.url).query:
             raise ValueError(f'protocol "{self.protocol}" has no use for a query in `url`')
         return self
@@ -311,15 +317,18 @@ class HttpOracle:
         """Closes the connections; happens by itself when the oracle is dropped."""
         self._client.close()
 
-    def __call__(self, x: Batch, names: Sequence[bytes] | None = None, /) -> Tensor:
+    def __call__(self, x: Batch, names: Sequence[bytes] | None = None, /) -> Raw:
         self.box.check(x)
         pieces = [slice(start, start + self.batch) for start in range(0, len(x), self.batch)]
         parts = [self._ask(x[piece], None if names is None else names[piece]) for piece in pieces]
-        if len({part.ndim for part in parts}) > 1:
+        if len({part.y.ndim for part in parts}) > 1:
             raise Malformed("the target answered some requests with labels and others with a number for every class.")
-        return torch.cat(parts)
+        why = [part.why for part in parts if part.why is not None]
+        if len({maps.shape[1:] for maps in why}) > 1:
+            raise Malformed("the target's maps differ in size from request to request.")
+        return Raw(torch.cat([part.y for part in parts]), torch.cat(why) if why else None)
 
-    def _ask(self, x: Batch, names: Sequence[bytes] | None) -> Tensor:
+    def _ask(self, x: Batch, names: Sequence[bytes] | None) -> Raw:
         """One request."""
         expected = Expected(len(x), self.classes, self.config.labels, self._quote)
         url, body, headers = self._encoded(x)
@@ -344,17 +353,28 @@ class HttpOracle:
             slot = self._negotiated()
             if slot.binary:
                 headers["Content-Type"] = "application/octet-stream"
-            return f"{base}/v2/models/{self._model()}/infer", encode_v2(x, slot, config.output_name), headers
+            wanted = [name for name in (config.output_name, config.maps) if name is not None]
+            if config.output_name is None:
+                wanted = []  # the first output is not known by name: ask for all
+            return f"{base}/v2/models/{self._model()}/infer", encode_v2(x, slot, wanted), headers
         if config.protocol == "v1":
             return f"{base}/v1/models/{self._model()}:predict", Body(encode_v1(x)), headers
         return config.url, Body(encode_template(config.request, x)), headers
 
-    def _decoded(self, answer: Answer, expected: Expected) -> Tensor:
-        if self.config.protocol == "v2":
+    def _decoded(self, answer: Answer, expected: Expected) -> Raw:
+        config = self.config
+        if config.protocol == "v2":
             head = answer.headers.get("Inference-Header-Content-Length")
-            return decode_v2(answer.body, head, self.config.output_name, expected)
-        values = pick(parse(answer.body, self._quote), self.config.response or "predictions", self._quote)
-        return answers([values] if self.config.one_by_one else values, expected)
+            y = decode_v2(answer.body, head, config.output_name, expected)
+            return Raw(y, None if config.maps is None else decode_maps_v2(answer.body, head, config.maps, expected))
+        document = parse(answer.body, self._quote)
+        y = answers(self._at(document, config.response or "predictions"), expected)
+        return Raw(y, None if config.maps is None else maps(self._at(document, config.maps), expected))
+
+    def _at(self, document: object, path: str) -> Any:
+        """What is found there for every input, as a list."""
+        values = pick(document, path, self._quote)
+        return [values] if self.config.one_by_one else values
 
     def _model(self) -> str:
         return percent((self.config.model or "").strip("/"), safe="/")

@@ -17,7 +17,6 @@ from gamekeeper.data import batteries
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.readers import csv_lines, read, unpack
 from gamekeeper.errors import BadConfig, BadQuery
-from gamekeeper.explain import ExplainerName
 from gamekeeper.methods import parse_architecture
 from gamekeeper.models import RemoteModel
 from gamekeeper.targets.config import TargetConfig, read_config
@@ -27,7 +26,18 @@ from gamekeeper.targets.safety import read_onnx
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Architecture, Batch, Box, Model, Owner
 
-ANSWERING = {"url", "protocol", "model", "request", "response", "labels", "input_name", "output_name", "datatype"}
+ANSWERING = {
+    "url",
+    "protocol",
+    "model",
+    "request",
+    "response",
+    "labels",
+    "input_name",
+    "output_name",
+    "datatype",
+    "maps",
+}
 """Keys of [http] that change what is answered; the others change how, when or by whom it is asked."""
 
 ORDER = 20_260
@@ -49,7 +59,7 @@ class Target:
     remote   somebody else's API: every answer costs, whoever asks
     digest   SHA-256 of everything that changes an answer or a measurement
     batch    most inputs sent, and recorded, at a time
-    explain  explainer of the attribution maps it sells with every answer; None: it sells none
+    explain  what makes the attribution maps it sells with every answer; None: it sells none
     """
 
     name: str
@@ -66,7 +76,7 @@ class Target:
     digest: str
     seeds: Batch | None = None
     batch: int = 256
-    explain: ExplainerName | None = None
+    explain: str | None = None
 
 
 def load_target(name_or_path: str) -> Target:
@@ -116,8 +126,15 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         digest=digest(identity(config, folder), repr(task), (train, test, pool, seeds)),
         seeds=None if seeds is None else seeds.x,
         batch=batch,
-        explain=None if config.model is None else config.model.explain,
+        explain=sold_maps(config),
     )
+
+
+def sold_maps(config: TargetConfig) -> str | None:
+    """What explains the answers it sells; of somebody else's API it is not known more closely."""
+    if config.model is not None:
+        return config.model.explain
+    return "attribution" if config.http is not None and config.http.maps is not None else None
 
 
 def load_victim(config: TargetConfig, folder: Path, box: Box, architecture: Architecture) -> tuple[Model, int]:
