@@ -39,6 +39,7 @@ from gamekeeper.attacks.tree_paths import TreePaths
 from gamekeeper.attacks.tree_top_down import TreeTopDown
 from gamekeeper.attacks.wrappers import Averaged, LabelsOnly
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
+from gamekeeper.defenses.dp_sgd import DPSGD
 from gamekeeper.defenses.grad2 import GRAD2
 from gamekeeper.defenses.mad import MAD
 from gamekeeper.defenses.modelguard import ModelGuardS, ModelGuardW
@@ -105,6 +106,7 @@ DEFENSES: Mapping[str, type] = {
     "topk": TopK,
     "reverse_sigmoid": ReverseSigmoid,
     "random_noise": RandomNoise,
+    "dp_sgd": DPSGD,
     "mad": MAD,
     "grad2": GRAD2,
     "modelguard_w": ModelGuardW,

@@ -16,7 +16,7 @@ def target():
 
 def said(attacks: list[str], target) -> str:
     audit = Audit(WINE, attacks, ["none", "round"], [20], [0])
-    return header(audit, target, expand(audit, target), ["audit", "wine"]).assumptions[-1]
+    return header(audit, target, expand(audit, target), [], ["audit", "wine"]).assumptions[-1]
 
 
 def test_nobody_was_told_the_defense_unless_somebody_undid_it(target):

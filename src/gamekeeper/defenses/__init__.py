@@ -1,6 +1,7 @@
 """Recipes that change answers, one paper a file."""
 
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
+from gamekeeper.defenses.dp_sgd import DPSGD
 from gamekeeper.defenses.grad2 import GRAD2
 from gamekeeper.defenses.mad import MAD
 from gamekeeper.defenses.modelguard import ModelGuardS, ModelGuardW
@@ -9,6 +10,7 @@ from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
 from gamekeeper.defenses.truncate import Label, Round, TopK
 
 __all__ = [
+    "DPSGD",
     "GRAD2",
     "MAD",
     "ConstantTarget",

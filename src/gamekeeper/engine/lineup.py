@@ -45,6 +45,7 @@ LINE_UP = (
     Entry("topk:k={}", ("5", "4", "3", "2", "1")),
     Entry("reverse_sigmoid:beta={}", TENTHS),
     Entry("random_noise:eps={}", ("1", "2", "5", "10", "20", "40")),
+    Entry("dp_sgd"),
     Entry("mad:eps={}", L1),
     Entry("mad:eps={},keep_top1=true", L1),
     Entry("grad2:eps={}", L1),

@@ -1,0 +1,134 @@
+"""DP-SGD: answers of a network that was trained under differential privacy, a baseline of Prediction Poisoning.
+
+Source      Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang, "Deep learning with differential privacy" (CCS 2016),
+            Algorithm 1; as a baseline against theft: Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), 5.1
+Equations   g_i <- g_i / max(1, |g_i|_2 / C), every example's own gradient over all weights together
+            w <- w - rate (sum_i g_i + N(0, sigma^2 C^2)) / (q n), the sum over a Poisson sample of rate q
+Assumes     the owner's inputs and labels; a network of his without BatchNorm, which mixes the examples of a batch
+Deviations  another network answers, not the victim: the owner's architecture, trained afresh. sigma follows from the
+            stated epsilon (dp_accounting.py), delta is a tenth of 1/n. With momentum, which costs no privacy. Noise and
+            samples come from the seed, not from a secure source: a measurement, not a release
+Keeps       argmax: no
+
+Differential privacy hides who was in the training set. It was not made to prevent theft: a copy of the answers is as
+good a copy as before, of a model that is less accurate.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from gamekeeper.architectures import fresh
+from gamekeeper.defenses.dp_accounting import epsilon, noise_for
+from gamekeeper.defenses.surrogate import check, surrogate_seed
+from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.models import TorchModel
+from gamekeeper.types import Batch, Model, Owner, Reply, Task
+
+PART = 32
+"""Examples whose gradients are in memory at a time."""
+Gradients = dict[str, Tensor]
+"""Of each weight, by name: (n, *weight) one an example, or (*weight) summed."""
+
+
+def per_example(net: nn.Module, task: Task, x: Batch, target: Tensor) -> Gradients:
+    """The gradient of every example's own loss, in one pass."""
+    weights = {name: weight.detach() for name, weight in net.named_parameters()}
+
+    def loss(weights: Gradients, one: Tensor, wanted: Tensor) -> Tensor:
+        return task.loss(functional_call(net, weights, (one[None],)), wanted[None])
+
+    return vmap(grad(loss), in_dims=(None, 0, 0))(weights, x, target)
+
+
+def clipped_sum(gradients: Gradients, clip: float) -> Gradients:
+    """The sum of the examples' gradients, each cut to a norm of `clip` over all weights together."""
+    norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients.values()]).sum(0).sqrt()
+    scale = (clip / norms.clamp(min=1e-12)).clamp(max=1.0)
+    return {name: torch.einsum("n,n...->...", scale, g) for name, g in gradients.items()}
+
+
+@dataclass(frozen=True)
+class DPSGD:
+    """Answers of a network trained with clipped, noisy gradients.
+
+    epsilon  of (epsilon, delta)-differential privacy of the training set
+    clip     largest norm of one example's gradient
+    batch    expected size of a step's sample
+    epochs   passes over the owner's inputs, on average
+    """
+
+    epsilon: float = 3.0
+    clip: float = 1.0
+    batch: int = 128
+    epochs: int = 6
+    rate: float = 0.5
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not (self.epsilon > 0 and self.clip > 0 and self.rate > 0 and 0 <= self.momentum < 1):
+            raise BadConfig(
+                f"DPSGD needs positive epsilon, clip and rate, and a momentum from 0 to below 1. Got {self}."
+            )
+        if self.batch < 1 or self.epochs < 1:
+            raise BadConfig(f"The batch and the epochs of DPSGD must be at least 1. Got {self.batch}, {self.epochs}.")
+
+    @property
+    def keeps_top1(self) -> bool:
+        return False
+
+    def arm(self, victim: Model, owner: Owner, seed: int) -> "Private":
+        """Trains. Raises Unsuited without labelled inputs, or for an architecture that mixes the examples of a batch."""
+        if len(owner.x) == 0:
+            raise Unsuited("DPSGD trains a network on inputs of the owner's, with their labels; none given.")
+        net = fresh(owner.architecture, surrogate_seed("DPSGD", seed))
+        check("DPSGD", TorchModel(net, victim.task), owner.architecture, owner.box.uniform(1, seed))
+        if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in net.modules()):
+            raise Unsuited(
+                f"DPSGD needs a network without BatchNorm, which mixes the examples of a batch; {owner.architecture} has"
+                " it. Give the target an architecture without."
+            )
+        q = min(1.0, self.batch / len(owner.x))
+        steps = max(1, round(self.epochs / q))
+        delta = 0.1 / len(owner.x)
+        noise = noise_for(self.epsilon, q, steps, delta)
+        train(net, victim.task, owner, self, noise, q, steps, surrogate_seed("DPSGD noise", seed))
+        return Private(TorchModel(net.eval(), victim.task), epsilon(q, noise, steps, delta), delta)
+
+
+def train(
+    net: nn.Module, task: Task, owner: Owner, recipe: DPSGD, noise: float, q: float, steps: int, seed: int
+) -> None:
+    """Algorithm 1 in place, `steps` of it. An empty sample moves by noise alone."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = dict(net.named_parameters())
+    moving = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    target = task.target(owner.truth)
+    net.train()
+    for _ in range(steps):
+        rows = torch.nonzero(torch.rand(len(owner.x), generator=generator) < q)[:, 0]
+        total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        for some in rows.split(PART):
+            for name, part in clipped_sum(per_example(net, task, owner.x[some], target[some]), recipe.clip).items():
+                total[name] += part
+        for name, weight in weights.items():
+            drawn = torch.randn(weight.shape, generator=generator) * (noise * recipe.clip)
+            moving[name].mul_(recipe.momentum).add_((total[name] + drawn) / (q * len(owner.x)))
+            weight.data.sub_(recipe.rate * moving[name])
+
+
+@dataclass(frozen=True, eq=False)
+class Private:
+    """DPSGD armed: the network that answers, and what its training spent. Maps are the victim's, as they came."""
+
+    private: TorchModel
+    epsilon: float
+    delta: float
+
+    def fresh(self) -> None:
+        return None
+
+    def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
+        return Reply(self.private(x).y.to(reply.y.dtype), reply.why)
