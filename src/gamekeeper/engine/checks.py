@@ -18,6 +18,9 @@ K = TypeVar("K", bound=Hashable)
 CHANCE_MARGIN = 0.3
 POINT = 0.01
 UTILITY_LOSS = 0.01
+LUCK = 0.1
+"""By how much a clone that learnt noise may beat the most frequent class: which classes it gives to whole groups of inputs is
+luck that the test set's size does not lessen. Seven such clones on ten classes were right on 5 to 17 %."""
 FLAT = 0.005
 
 
@@ -128,7 +131,7 @@ FLAGS: dict[str, Flag] = {
         ),
         Flag(
             "control-learns",
-            "a clone of shuffled answers is clearly better than the most frequent class.",
+            "a clone of shuffled answers is clearly more than ten points better than the most frequent class.",
             "Something besides the answers reaches the clone: every accuracy here may be too high.",
             "Do not use the run; look for test inputs or labels in the pool, and report it.",
         ),
@@ -245,10 +248,10 @@ def compared_flags(rows: list[Row], undefended: list[Row]) -> set[str]:
 
 
 def control_learns(undefended: list[Row]) -> bool:
-    """The control's interval lies above the most frequent class, a point spared."""
+    """The control's interval lies above the most frequent class, LUCK spared."""
     rows = at_largest([row for row in undefended if control(row)])
     known = [(row.clone.accuracy.low, row.chance) for row in rows if row.clone and row.chance is not None]
-    return bool(known) and mean(low for low, _ in known) > mean(chance for _, chance in known) + POINT
+    return bool(known) and mean(low for low, _ in known) > mean(chance for _, chance in known) + LUCK
 
 
 def at_largest(rows: list[Row]) -> list[Row]:
