@@ -9,9 +9,9 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -23,9 +23,10 @@ from gamekeeper.engine.reproductions import REPRODUCTIONS
 from gamekeeper.engine.results import Results, Row
 from gamekeeper.engine.summary import Line, Stolen, Summary, summarise
 from gamekeeper.methods import ALIASES, KINDS, describe
+from gamekeeper.surfaces.curves import families, trade_curves
 from gamekeeper.surfaces.figures import price_curve, svg, utility_plot
 from gamekeeper.surfaces.reproduce import beside_ours, beside_paper, difference
-from gamekeeper.surfaces.words import count, efficiency, headline, percent, rated, reached, value
+from gamekeeper.surfaces.words import count, efficiency, headline, percent, promises, rated, reached, seconds, value
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -34,6 +35,7 @@ PLACES, NUMBER = ("d", "x", "y", "transform"), re.compile(r"-?\d+(?:\.\d*)?(?:e-
 MARK = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
+@cache
 def summary(name: str) -> Summary:
     results = Results(RESULTS / name)
     return summarise(results.header(), results.read())
@@ -80,6 +82,51 @@ def defense_row(line: Line, blind: bool) -> list[str]:
         next(reached(price.queries) for price in line.prices if price.level == 0.9),
         ", ".join(f"`{flag}`" for flag in line.flags) or "–",
     ]
+
+
+def lined_up(name: str) -> str:
+    """Every defense at a stated utility: what it promises, costs and takes from the strongest thief."""
+    if not (RESULTS / name / "run.json").exists():
+        return f"Not run yet: `results/{name}`.\n"
+    whole = summary(name)
+    rows = [
+        [
+            f"`{line.defense}`",
+            promises(line.kept.promised) if line.defense != "none" else "–",
+            value(line.kept.accuracy),
+            f"{line.kept.l1:.2f}",
+            f"{line.kept.ece:.3f}",
+            value(line.soft.accuracy) if line.soft else "–",
+            f"{rated(line.worst.accuracy)} `{line.worst.attack}`",
+            efficiency(line),
+            seconds(line.kept.seconds) if line.defense != "none" else "–",
+            ", ".join(f"`{flag}`" for flag in line.flags) or "–",
+        ]
+        for line in whole.lines
+        if line.kept and line.worst
+    ]
+    head = [
+        "defense", "promises", "honest accuracy", "L1", "calibration error", "soft thief", "strongest thief", "eta",
+        "time a query", "flags",
+    ]  # fmt: skip
+    floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""
+    flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
+    left_out = [said for said in Results(RESULTS / name).header().assumptions if "is not among the defenses" in said]
+    below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{flags} {' '.join(left_out)} {stamp(name)}"
+    return table(head, rows, below)
+
+
+def strengths(name: str) -> str:
+    """Every defense that was measured at several strengths: what honest users lose, soft thief and strongest."""
+    if not (RESULTS / name / "run.json").exists():
+        return f"Not run yet: `results/{name}`.\n"
+    rows: list[list[str]] = []
+    for family in families(summary(name)):
+        for line in family.lines:
+            assert line.kept and line.soft and line.worst
+            stolen = [value(line.soft.accuracy), f"{value(line.worst.accuracy)} `{line.worst.attack}`"]
+            rows.append([f"`{line.defense}`", f"{line.kept.l1:.2f}", value(line.kept.accuracy), *stolen])
+    return table(["defense", "L1", "honest accuracy", "soft thief", "strongest thief"], rows, stamp(name))
 
 
 def thieves(name: str) -> str:
@@ -270,10 +317,22 @@ def bench_ensemble() -> str:
     full = found["full_over_soft"]
     rows = [
         ["`worst`", str(found["thieves"]), str(found["ratio"]), f"at most {found['aim']:g}"],
-        ["`worst:full`", "27", "–" if full is None else str(full), "stated"],
+        ["`worst:full`", "27", whole_ensemble() if full is None else str(full), "stated"],
     ]
     below = f"No defense, {found['budget']:,} queries, the built-in digit classifier, with rehearsals and control. {bench_stamp()}"
     return table(["ensemble", "thieves", "its time / the soft thief's", "aim"], rows, below)
+
+
+def whole_ensemble() -> str:
+    """The full ensemble's training seconds over the soft thief's, no defense, from the committed runs."""
+    ratios: list[float] = []
+    for name in ("worst-mnist", "worst-fashion"):
+        rows = [row for row in Results(RESULTS / name).read() if row.defense == "none" and row.seconds]
+        for own in grouped(rows, lambda row: row.seed).values():
+            seconds = {row.attack: row.seconds.thief for row in own if row.seconds}
+            ratios.append(sum(seconds.values()) / seconds["knockoff"])
+    runs = f"{len(ratios)} runs of `results/worst-*` ({min(ratios):.0f} to {max(ratios):.0f}: other jobs ran beside them)"
+    return f"{median(ratios):.0f}, rehearsals in both; median of {runs}"
 
 
 def bench_perturbing() -> str:
@@ -368,6 +427,7 @@ def reproductions() -> str:
     return table(["name", "paper", "what it runs", "minutes", "needs"], rows)
 
 
+@cache
 def reproduced(name: str) -> list[Row]:
     """Committed rows of a reproduction; none if it has not been run."""
     folder = RESULTS / "reproduce" / name
@@ -436,6 +496,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "worst-fashion": lambda: defenses("worst-fashion"),
     "worst-fashion-thieves": lambda: thieves("worst-fashion"),
     "worst-findings": findings,
+    "all-mnist": lambda: lined_up("all-mnist"),
+    "all-fashion": lambda: lined_up("all-fashion"),
+    "strengths-mnist": lambda: strengths("strengths-mnist"),
+    "strengths-fashion": lambda: strengths("strengths-fashion"),
     "mnist-curve": lambda: curve("mnist"),
     "fashion-curve": lambda: curve("fashion"),
     "flags": flags,
@@ -456,6 +520,9 @@ TABLES: dict[str, Callable[[], str]] = {
 def figures() -> dict[Path, str]:
     found = {"mnist-price-to-steal": price_curve(summary("mnist")), "mnist-utility": utility_plot(summary("mnist"))}
     found["fashion-price-to-steal"] = price_curve(summary("fashion"))
+    for name in ("strengths-mnist", "strengths-fashion"):
+        if (RESULTS / name / "run.json").exists():
+            found[name] = trade_curves(summary(name))
     return {ROOT / "docs/figures" / f"{name}.svg": svg(figure, name) for name, figure in found.items() if figure}
 
 
