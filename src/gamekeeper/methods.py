@@ -41,6 +41,7 @@ from gamekeeper.attacks.wrappers import Averaged, LabelsOnly
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
 from gamekeeper.defenses.dp_sgd import DPSGD
 from gamekeeper.defenses.grad2 import GRAD2
+from gamekeeper.defenses.keyed_misinformation import KeyedMisinformation
 from gamekeeper.defenses.mad import MAD
 from gamekeeper.defenses.modelguard import ModelGuardS, ModelGuardW
 from gamekeeper.defenses.noise import RandomNoise
@@ -111,6 +112,7 @@ DEFENSES: Mapping[str, type] = {
     "grad2": GRAD2,
     "modelguard_w": ModelGuardW,
     "modelguard_s": ModelGuardS,
+    "keyed_misinformation": KeyedMisinformation,
     "flatten": Flatten,
     "least_likely": LeastLikely,
     "constant_target": ConstantTarget,

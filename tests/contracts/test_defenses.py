@@ -24,12 +24,13 @@ from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Armed, Box, Defense, Owner, Reply
 
-STRENGTHS = {"eps": 2.0, "beta": 1.0}
+STRENGTHS = {"eps": 2.0, "beta": 1.0, "share": 1.0}
 """Fields that are a strength, 0 meaning no defense, and their largest value."""
 TRUNCATING = {"TopK"}
 """Recipes whose rows may sum to less than 1."""
 NAMES_A_CLASS = {
     "ConstantTarget": "its target is a class by number",
+    "KeyedMisinformation": "where a class goes is drawn by its number",
     "RandomNoise": "its noise is drawn class by class",
     "Scatterer": "its vertex is drawn by number",
 }

@@ -3,6 +3,7 @@
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
 from gamekeeper.defenses.dp_sgd import DPSGD
 from gamekeeper.defenses.grad2 import GRAD2
+from gamekeeper.defenses.keyed_misinformation import KeyedMisinformation
 from gamekeeper.defenses.mad import MAD
 from gamekeeper.defenses.modelguard import ModelGuardS, ModelGuardW
 from gamekeeper.defenses.noise import RandomNoise
@@ -15,6 +16,7 @@ __all__ = [
     "MAD",
     "ConstantTarget",
     "Flatten",
+    "KeyedMisinformation",
     "Label",
     "LeastLikely",
     "ModelGuardS",

@@ -51,6 +51,7 @@ LINE_UP = (
     Entry("grad2:eps={}", L1),
     Entry("modelguard_w:eps={}", L1),
     Entry("modelguard_s:eps={}", L1),
+    Entry("keyed_misinformation:share={}", ("0.002", "0.005", "0.01", "0.02")),
     Entry("flatten:eps={}", L1),
     Entry("least_likely:eps={}", L1),
     Entry("constant_target:eps={}", L1),
