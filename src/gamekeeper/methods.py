@@ -37,6 +37,7 @@ from gamekeeper.attacks.swift_thief import SwiftThief
 from gamekeeper.attacks.theft import Theft, Wrapper
 from gamekeeper.attacks.tree_paths import TreePaths
 from gamekeeper.attacks.tree_top_down import TreeTopDown
+from gamekeeper.attacks.twice import Twice
 from gamekeeper.attacks.wrappers import Averaged, LabelsOnly
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
 from gamekeeper.defenses.dp_sgd import DPSGD
@@ -50,6 +51,7 @@ from gamekeeper.defenses.truncate import Label, Round, TopK
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.attribution import Attribution
 from gamekeeper.learners.distil import Labels, Sharpened, Shuffled, Soft
+from gamekeeper.learners.filters import Confident, Neighbours
 from gamekeeper.learners.inverse import Inverse
 from gamekeeper.learners.linear_map import Tempered, Unmixed
 from gamekeeper.learners.partial_bayes import PartialBayes
@@ -74,6 +76,7 @@ QUERYINGS: Mapping[str, type] = {
     "line_search": LineSearch,
     "adaptive": Adaptive,
     "smoothing": Smoothing,
+    "twice": Twice,
 }
 EXACT: Mapping[str, type] = {
     "equation_solving": EquationSolving,
@@ -93,6 +96,8 @@ LEARNERS: Mapping[str, type] = {
     "smoothed": Smoothed,
     "gce": Gce,
     "small_loss": SmallLoss,
+    "neighbours": Neighbours,
+    "confident": Confident,
     "tempered": Tempered,
     "unmixed": Unmixed,
     "partial_bayes": PartialBayes,

@@ -1,0 +1,45 @@
+"""Twice: ask every image and a moved copy of it, and keep the answers that did not change their class.
+
+Source      none. A defense that lies by a hash of the input, or of its features, seldom tells both the same lie
+Equations   keep x iff argmax oracle(x) = argmax oracle(t(x)), t a shift by one pixel
+Assumes     a pool of images; any answer
+Deviations  none
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from gamekeeper.attacks.augment import need_images
+from gamekeeper.attacks.rounds import nothing
+from gamekeeper.types import Knowledge, Meter, Reply, Transfer
+from gamekeeper.views import moved
+
+SIDES = torch.tensor([[0, 1], [0, -1], [1, 0], [-1, 0]])
+
+
+@dataclass(frozen=True)
+class Twice:
+    """Images of the pool, each asked twice, once moved by a pixel; answers whose class moved along are dropped."""
+
+    @property
+    def prefix(self) -> bool:
+        return True
+
+    def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
+        need_images(knows.box, "twice")
+        generator = torch.Generator().manual_seed(seed)
+        queries = min(oracle.left, 2 * len(knows.pool))
+        if queries == 0:
+            return nothing(knows)
+        order = torch.randperm(len(knows.pool), generator=generator)
+        side = SIDES[torch.randint(len(SIDES), (len(order),), generator=generator)]
+        images = -(-queries // 2)
+        x = knows.pool[order[:images]]
+        # image, copy, image, copy: a larger budget asks the same first
+        asked = torch.stack([x, moved(x, side[:images, 0], side[:images, 1])], 1).flatten(0, 1)[:queries]
+        reply = oracle(asked)
+        first, second = reply.y[::2], reply.y[1::2]
+        kept = torch.ones(images, dtype=torch.bool)
+        kept[: len(second)] = first[: len(second)].argmax(1) == second.argmax(1)
+        return Transfer(x[kept], Reply(first[kept]), queries)
