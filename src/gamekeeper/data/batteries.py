@@ -15,7 +15,7 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.readers import read
 from gamekeeper.errors import BadConfig, UnsafeFile
 
-DataName = Literal["mnist-test", "mnist-train", "fashion-test", "fashion-train", "letters"]
+DataName = Literal["mnist-test", "mnist-train", "fashion-test", "fashion-train", "letters", "letters-other"]
 ModelName = Literal["mnist-lenet", "fashion-lenet"]
 
 FOLDER = Path(str(files("gamekeeper.data"))) / "assets"
@@ -28,6 +28,7 @@ def load(name: str) -> Dataset:
     mnist-test, mnist-train      digits, 10 classes; none is in both
     fashion-test, fashion-train  Fashion-MNIST, 10 classes
     letters                      rendered letters, 26 classes, all distinct, in random order; the thief's pool
+    letters-other                other letters of the same fonts, none of them in the pool; for the owner
 
     Raises BadConfig for another name and UnsafeFile if the file is not the one that was shipped.
     """

@@ -26,8 +26,9 @@ mnist 71 and 90 % (msp), 65 and 92 (energy), 56 and 96 (mahalanobis, conv), 18 a
 and 0 (the same unscaled); on fashion 13 and 7, 14 and 10, 56 and 75, 64 and 99, 29 and 19, 58 and 97.
 """
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -141,9 +142,11 @@ class Calibrated:
         return (torch.searchsorted(self.benign, scores.contiguous(), right=True) + 1).double() / (len(self.benign) + 1)
 
 
+@functools.lru_cache(maxsize=4)
 def calibrated(scorer: Scorer, victim: Model, owner: Owner, seed: int) -> Calibrated:
     """Fits the score on most of the owner's inputs and scores the others. Raises Unsuited without such inputs.
 
+    Kept for the same objects, since one gate at several strengths has one score.
     They are the victim's training inputs, on which it is surer than on a user's: users are flagged more often.
     """
     if len(owner.x) < 2:
@@ -151,7 +154,7 @@ def calibrated(scorer: Scorer, victim: Model, owner: Owner, seed: int) -> Calibr
     order = torch.randperm(len(owner.x), generator=torch.Generator().manual_seed(surrogate_seed("held out", seed)))
     m = min(max(1, len(order) // HELD_OUT), MOST_HELD_OUT)
     held, rest = order[:m], order[m:]
-    mine = Owner(owner.x[rest], owner.truth[rest], owner.box, owner.architecture, owner.ood)
+    mine = replace(owner, x=owner.x[rest], truth=owner.truth[rest])
     score = scorer.fit(victim, mine, seed)
     return Calibrated(score, score(owner.x[held], victim(owner.x[held])).sort().values)
 

@@ -44,12 +44,6 @@ FLAGS: dict[str, Flag] = {
             "Give a pool that does not overlap the test set.",
         ),
         Flag(
-            "leaked-queries",
-            "the defender's auxiliary inputs overlap the thief's pool.",
-            "The defense was trained on the attack's own queries, so it looks stronger than it is.",
-            "Give the defender auxiliary data of another source.",
-        ),
-        Flag(
             "weak-thief",
             "with no defense and the largest budget, even the best thief closes less than 30 % of the way from"
             " chance to the victim's accuracy.",

@@ -16,6 +16,7 @@ from gamekeeper.attacks.smoothing import Smoothing
 from gamekeeper.attacks.swift_thief import SwiftThief
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.attacks.wrappers import Averaged
+from gamekeeper.data.splits import overlap
 from gamekeeper.engine.ensemble import thieves
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import World, parse_defense, parse_thief
@@ -117,6 +118,7 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
             f"--follow-on scores crafted inputs on the model itself, at up to {4 * EVADED + INVERTED:,} answers a theft, and"
             f" every answer of {target.name} costs. Leave it out, or audit a copy of the model on this machine."
         )
+    check_auxiliary(target)
     world = World(target.box.shape, target.victim.task.classes)
     taking_part = thieves(audit.attacks, target)
     parsed = {text: parse_thief(text, world) for text in (*taking_part.attacks, *taking_part.controls)}
@@ -138,6 +140,23 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
         if not chain or attack not in taking_part.controls
     ]  # fmt: skip
     return list({cell.id: cell for cell in cells}.values())
+
+
+def check_auxiliary(target: Target) -> None:
+    """Raises BadConfig if the owner's auxiliary inputs hold any of the thief's pool, or of the test set."""
+    ood = target.owner.ood
+    if ood is None:
+        return
+    for name, held, why in (
+        ("the thief's pool", target.pool.x, "a defense trained on the attack's own queries looks stronger than it is"),
+        ("the test set", target.test.x, "the test set is for judging only"),
+    ):
+        shared = overlap(ood, held)
+        if shared:
+            raise BadConfig(
+                f"{shared:,} of the {len(ood):,} auxiliary inputs ({target.auxiliary}) are also in {name}: {why}. Nothing"
+                " was asked. Give auxiliary inputs of another source."
+            )
 
 
 def check_budgets(text: str, thief: Attack, budgets: Sequence[int], target: Target) -> None:

@@ -28,6 +28,7 @@ L1 = (
     "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "1",
     "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9", "2",
 )  # fmt: skip
+SHARES = ("0.002", "0.005", "0.01", "0.02", "0.05", "0.1")
 TENTHS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1")
 
 
@@ -55,6 +56,12 @@ LINE_UP = (
     Entry("flatten:eps={}", L1),
     Entry("least_likely:eps={}", L1),
     Entry("constant_target:eps={}", L1),
+    Entry("ood_gate:score=msp,fpr={}", SHARES),
+    Entry("ood_gate:score=energy,fpr={}", SHARES),
+    Entry("ood_gate:score=mahalanobis,fpr={}", SHARES),
+    Entry("ood_gate:score=detector,fpr={}", SHARES),
+    Entry("adaptive_misinformation:tau={}", TENTHS),
+    Entry("edm"),
 )
 
 

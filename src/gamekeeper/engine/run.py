@@ -85,10 +85,8 @@ class Stage:
     def leaks(self) -> list[str]:
         """Flags of the target's data: what the thief must not hold."""
         leaked = overlap(self.target.test.x, self.target.pool.x) > 0
-        ood = self.target.owner.ood
-        shared = ood is not None and overlap(ood, self.target.pool.x) > 0
         same = shares_architecture(self.target, self.target.student)
-        return ["leaked-test"] * leaked + ["leaked-queries"] * shared + ["same-architecture"] * same
+        return ["leaked-test"] * leaked + ["same-architecture"] * same
 
 
 def upstream(target: Target) -> str:

@@ -54,6 +54,9 @@ def audit(
     explain: Annotated[
         str | None, typer.Option(help="Sell an attribution map with every answer, such as grad_cam (networks only).")
     ] = None,
+    auxiliary: Annotated[
+        str | None, typer.Option(help="The owner's inputs of another kind: related, unrelated, or a data file.")
+    ] = None,
     uniform: Annotated[
         int | None, typer.Option(min=0, help=f"Uniform inputs to judge on as well. {said(['10000, for images 2000'])}")
     ] = None,
@@ -73,7 +76,7 @@ def audit(
     from gamekeeper.surfaces.audit import Manner, refuse_code, run_audit
     from gamekeeper.targets.choice import Choice, asked
 
-    choice = Choice(target, pool, student, price, explain)
+    choice = Choice(target, pool, student, price, explain, auxiliary)
     file = asked(target)
     refuse_code([*(file.attack or []), *(file.defense or [])], target)
     question = Audit(

@@ -146,6 +146,12 @@ def wine() -> Target:
     return table("wine", load_wine, DecisionTreeClassifier(random_state=SEED), (100, 78), Mlp)
 
 
+AUXILIARY: Mapping[str, Mapping[str, str]] = {
+    "mnist": {"related": "letters-other", "unrelated": "fashion-train"},
+    "fashion": {"related": "letters-other", "unrelated": "mnist-train"},
+}
+"""Auxiliary inputs by how they relate to the thief's letters: other letters of the same fonts, and no letters at all."""
+
 BUILTIN: Mapping[str, Callable[[], Target]] = {
     "mnist": partial(shipped, "mnist"),
     "fashion": partial(shipped, "fashion"),

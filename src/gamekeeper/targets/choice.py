@@ -14,7 +14,7 @@ from gamekeeper.methods import parse_architecture
 from gamekeeper.models import TorchModel
 from gamekeeper.targets.config import AuditTable, read_config
 from gamekeeper.targets.local import explained
-from gamekeeper.targets.target import Target, check_data, header, load_data, load_target, pool_label
+from gamekeeper.targets.target import Target, check_data, header, load_data, load_target, pool_label, supplied
 from gamekeeper.types import Architecture
 
 
@@ -36,12 +36,13 @@ class Choice:
     student: str | None = None
     price: float | None = None
     explain: str | None = None
+    auxiliary: str | None = None
 
     def load(self) -> Target:
         """Raises BadConfig, UnsafeFile or Malformed as `load_target` does."""
         target = load_target(self.name)
         if self.pool is not None:
-            pool = load_data("--pool", self.pool, Path(), self.pool_label(target))
+            pool = load_data("--pool", self.pool, Path(), self.class_column(self.pool, target))
             check_data("--pool", Dataset(pool.x), target.box, None)
             digest = hashlib.sha256(f"{target.digest} {pool.digest()}".encode()).hexdigest()
             target = replace(target, pool=pool, digest=digest)
@@ -52,16 +53,32 @@ class Choice:
             if not 0 <= self.price < math.inf:
                 raise BadConfig(f"a price is money per query: a finite number, at least 0. Got {self.price:g}.")
             target = replace(target, price=self.price)
+        if self.auxiliary is not None:
+            found = load_data("--auxiliary", self.battery(), Path(), self.class_column(self.auxiliary, target))
+            target = supplied(target, "--auxiliary", self.auxiliary, found)
         return target if self.explain is None else explaining(target, self.explain)
 
-    def pool_label(self, target: Target) -> str | None:
-        """The column of classes to leave out of a CSV pool; "" where it has none. As in a target file's [data]."""
-        assert self.pool is not None
+    def battery(self) -> str:
+        """The data that `auxiliary` names: related and unrelated stand for shipped sets. Raises BadConfig."""
+        from gamekeeper.targets.builtin import AUXILIARY
+
+        assert self.auxiliary is not None
+        if self.auxiliary not in ("related", "unrelated"):
+            return self.auxiliary
+        if self.name not in AUXILIARY:
+            raise BadConfig(
+                f"--auxiliary {self.auxiliary}: which inputs are {self.auxiliary} to the thief's is known for"
+                f" {' and '.join(AUXILIARY)} only. Give a data file or the name of a shipped set."
+            )
+        return AUXILIARY[self.name][self.auxiliary]
+
+    def class_column(self, file: str, target: Target) -> str | None:
+        """The column of classes to leave out of a CSV file; "" where it has none. As in a target file's [data]."""
         path = Path(self.name)
         if is_target_file(self.name):
             given = read_config(path).data
-            return pool_label(Path(self.pool), path.parent / given.test, given.label)
-        columns = header(Path(self.pool))
+            return pool_label(Path(file), path.parent / given.test, given.label)
+        columns = header(Path(file))
         return None if len(columns) == math.prod(target.box.shape) + 1 else ""
 
 
@@ -105,6 +122,7 @@ def facts(target: Target) -> dict[str, Any]:
         "kind": target.kind,
         "answers": target.answers,
         **({} if target.explain is None else {"explain": target.explain}),
+        **({} if target.auxiliary is None else {"auxiliary": target.auxiliary}),
         "classes": target.victim.task.classes,
         "shape": list(target.box.shape),
         "range": [target.box.low, target.box.high],
@@ -123,6 +141,13 @@ def assumptions(target: Target, student: Architecture, told: Collection[str] = (
         seeds = f"{len(target.seeds):,} inputs like the victim's own are used only by attacks that ask about such"
     maps = "" if target.explain is None else f", each with its {target.explain} map"
     network = f"The thief trains {student}" + (", the victim's own architecture: his best case." if same else ".")
+    held = (
+        []
+        if target.owner.ood is None
+        else [
+            f"The owner's auxiliary inputs are {len(target.owner.ood):,} ({target.auxiliary}); none is in the thief's pool."
+        ]
+    )
     return [
         f"The thief knows the input's shape {target.box.shape} and range [{target.box.low:g}, {target.box.high:g}],"
         f" and that there are {target.victim.task.classes} classes.",
@@ -134,4 +159,5 @@ def assumptions(target: Target, student: Architecture, told: Collection[str] = (
         if not told
         else f"Which defense stands before the model, and how strong, was told to {', '.join(told)} and to no other thief;"
         " its seed or secret to none.",
+        *held,
     ]

@@ -19,6 +19,7 @@ high = 1.0
 test = "test.npz"                # labelled; judged on, never seen by a thief
 pool = "letters"                 # what the thief asks about: a shipped data set or a path
 train = "train.npz"              # the owner's own, for defenses that need it; may be left out
+auxiliary = "letters-other"      # the owner's inputs of another kind, for defenses that train on such; may be left out
 label = "income"                 # CSV only: the column of the classes
 
 [thief]
@@ -85,6 +86,7 @@ class DataTable(Table):
     test: str = Field(min_length=1)
     pool: str = Field(min_length=1)
     train: str | None = Field(None, min_length=1)
+    auxiliary: str | None = Field(None, min_length=1)
     label: str | None = Field(None, min_length=1)
 
 

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -60,6 +60,7 @@ class Target:
     digest   SHA-256 of everything that changes an answer or a measurement
     batch    most inputs sent, and recorded, at a time
     explain  what makes the attribution maps it sells with every answer; None: it sells none
+    auxiliary  what `owner.ood` holds, as the user said it; None: nothing
     """
 
     name: str
@@ -77,6 +78,7 @@ class Target:
     seeds: Batch | None = None
     batch: int = 256
     explain: str | None = None
+    auxiliary: str | None = None
 
 
 def load_target(name_or_path: str) -> Target:
@@ -111,7 +113,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     seeds = None if config.thief.seeds is None else load_data("thief.seeds", config.thief.seeds, folder, None)
     if seeds is not None:
         check_data("thief.seeds", Dataset(seeds.x), box, None)
-    return Target(
+    target = Target(
         name=path.stem,
         kind=config.kind,
         victim=victim,
@@ -128,6 +130,21 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         batch=batch,
         explain=sold_maps(config),
     )
+    given = config.data
+    if given.auxiliary is None:
+        return target
+    label = pool_label(folder / given.auxiliary, folder / given.test, given.label)
+    return supplied(
+        target, "data.auxiliary", given.auxiliary, load_data("data.auxiliary", given.auxiliary, folder, label)
+    )
+
+
+def supplied(target: Target, key: str, said: str, auxiliary: Dataset) -> Target:
+    """The target whose owner holds these inputs of another kind too. They change the digest. Raises BadConfig."""
+    check_data(key, Dataset(auxiliary.x), target.box, None)
+    inputs = Dataset(auxiliary.x)
+    digest = hashlib.sha256(f"{target.digest} auxiliary {inputs.digest()}".encode()).hexdigest()
+    return replace(target, owner=replace(target.owner, ood=inputs.x), digest=digest, auxiliary=said)
 
 
 def sold_maps(config: TargetConfig) -> str | None:
@@ -184,7 +201,7 @@ def default_architecture(box: Box, classes: int) -> Architecture:
 def data(config: TargetConfig, folder: Path, box: Box) -> tuple[Dataset, Dataset, Dataset | None]:
     """Test set, pool and the owner's training set. Raises BadConfig."""
     given = config.data
-    files = [name for name in (given.test, given.pool, given.train) if name is not None]
+    files = [name for name in (given.test, given.pool, given.train, given.auxiliary) if name is not None]
     if given.label is not None and not any(is_csv(name) for name in files):
         raise BadConfig("data.label names the column of classes in a CSV file; none of the data is one. Leave it out.")
     test = load_data("data.test", given.test, folder, given.label)

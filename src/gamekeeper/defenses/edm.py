@@ -1,0 +1,154 @@
+"""Ensemble of diverse models: members agree on the owner's inputs and contradict each other elsewhere.
+
+Source      Kariyappa, Prakash, Qureshi, "Protecting DNNs from theft using an ensemble of diverse models" (ICLR 2021)
+Equations   mean_i CE(f_i(x), y) + w log sum_{a<b} exp(cos(f_a(x'), f_b(x'))), x' auxiliary, cosines of posteriors; one
+            member answers, chosen by a hash of the input
+Assumes     the owner's training inputs, and auxiliary inputs like a thief's; how like is what the defense hangs on
+Deviations  members start from the victim's weights with a fresh last layer each, where they are on offer; the paper
+            trains from scratch. The hash is keyed: signs of secret projections of the input, then HMAC(secret, signs)
+            mod members; the paper's is a network trained on an unrelated data set, which has no secret. Both give
+            neighbours the same member, but for those on a border. w is not in the paper's main text as we read it
+Keeps       argmax: no
+
+One member answers each query, so that a query costs what it does undefended. There is no strength: the victim is
+another one.
+"""
+
+import hmac
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gamekeeper.defenses.keyed import secret
+from gamekeeper.defenses.outliers import alone, beside, check_data, starting
+from gamekeeper.defenses.surrogate import surrogate_seed
+from gamekeeper.errors import BadConfig
+from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
+from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
+
+NAME = "EDM"
+TUNING = Fit(epochs=3, least_steps=0, rate=0.04)
+BITS = 8
+"""Secret projections: 256 cells of the input space, dealt out to the members."""
+
+
+def diversity(y: list[Posterior]) -> Float[Tensor, " n"]:
+    """log sum over pairs of exp(cosine similarity); least where all members' answers are orthogonal."""
+    pairs = [F.cosine_similarity(a, b, dim=1, eps=1e-8) for a, b in combinations(y, 2)]
+    return torch.logsumexp(torch.stack(pairs), 0)
+
+
+def coherence(y: list[Posterior]) -> Float[Tensor, " n"]:
+    """The largest cosine similarity of any two members."""
+    return torch.stack([F.cosine_similarity(a, b, dim=1, eps=1e-8) for a, b in combinations(y, 2)]).amax(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Chooser:
+    """Which member answers an input: stable around it but for borders, unforeseeable without the key."""
+
+    centre: Float[Tensor, " d"]
+    projections: Float[Tensor, "d bits"]
+    members: int
+    key: bytes = field(repr=False)
+
+    @staticmethod
+    def of(x: Batch, members: int, key: bytes) -> "Chooser":
+        """Borders go through the middle of x, so that the owner's inputs are dealt out evenly."""
+        flat = x.flatten(1).double()
+        generator = torch.Generator().manual_seed(int.from_bytes(hmac.digest(key, b"projections", "sha256")[:7]))
+        drawn = torch.randn(flat.shape[1], BITS, generator=generator, dtype=torch.float64)
+        return Chooser(flat.mean(0), drawn, members, key)
+
+    def __call__(self, x: Batch) -> Int[Tensor, " n"]:
+        signs = ((x.flatten(1).double() - self.centre) @ self.projections > 0).long()
+        cells = (signs * 2 ** torch.arange(BITS)).sum(1)
+        dealt = [int.from_bytes(hmac.digest(self.key, bytes([c]), "sha256")[:8]) % self.members for c in range(2**BITS)]
+        return torch.tensor(dealt)[cells]
+
+
+def head(net: nn.Module) -> nn.Linear | None:
+    """The last linear layer."""
+    linear = [module for module in net.modules() if isinstance(module, nn.Linear)]
+    return linear[-1] if linear else None
+
+
+def member(victim: Model, owner: Owner, seed: int) -> nn.Module:
+    """The victim's network with a last layer of its own."""
+    net = starting(victim, owner, seed)
+    last = head(net)
+    if last is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            last.reset_parameters()
+    return net
+
+
+def ensemble(victim: Model, owner: Owner, other: Batch, recipe: "EDM", seed: int) -> list[nn.Module]:
+    """The members, trained together."""
+    seeds = [surrogate_seed(f"{NAME} member {i}", seed) for i in range(recipe.members)]
+    nets = nn.ModuleList([member(victim, owner, each) for each in seeds])
+    x, batches = owner.x.float(), beside(other.float(), seeds[0])
+    tuning = Fit(recipe.epochs, 0, TUNING.rate)
+
+    def objective(rows: Rows) -> Tensor:
+        both = image_memory(torch.cat([x[rows], next(batches)]))
+        with autocast():
+            z = [net(both) for net in nets]
+        z = [each.float() for each in z]
+        right = torch.stack([F.cross_entropy(each[: len(rows)], owner.truth[rows]) for each in z]).mean()
+        return right + recipe.weight * diversity([torch.softmax(each[len(rows) :], 1) for each in z]).mean()
+
+    descend(nets, len(x), objective, tuning, seeds[0])
+    return list(nets)
+
+
+@dataclass(frozen=True)
+class EDM:
+    """Answers by one of several networks that agree on the owner's inputs and on nothing else.
+
+    weight   of diversity on auxiliary inputs against being right on the owner's
+    members  networks
+    epochs   of their training together, over the owner's inputs
+    """
+
+    weight: float = 0.5
+    members: int = 5
+    epochs: int = 3
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.members < 2 or self.epochs < 1:
+            raise BadConfig(f"EDM needs a weight of at least 0, two members and an epoch. Got {self}.")
+
+    @property
+    def keeps_top1(self) -> bool:
+        return False
+
+    def arm(self, victim: Model, owner: Owner, seed: int) -> "Ensemble":
+        """Trains the members. Raises Unsuited without inputs of the owner's and auxiliary ones."""
+        other = check_data(NAME, victim, owner)
+        return Ensemble(
+            ensemble(victim, owner, other, self, seed), Chooser.of(owner.x, self.members, secret(NAME, seed))
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """EDM armed with its members."""
+
+    members: list[nn.Module]
+    choose: Chooser
+
+    def fresh(self) -> None:
+        return None
+
+    def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
+        chosen, y = self.choose(x), torch.empty_like(reply.y)
+        for number in chosen.unique().tolist():
+            mine = chosen == number
+            y[mine] = alone(self.members[number], x[mine], reply.y.dtype)
+        return Reply(y, reply.why)

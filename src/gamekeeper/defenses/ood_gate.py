@@ -1,0 +1,103 @@
+"""A gate: queries that do not look like the owner's own inputs get another answer.
+
+Source      Atli, Szyller, Juuti, Marchal, Asokan, "Extraction of complex DNN models: real threat or boogeyman?"
+            (EDSMLS 2020); the scores' own papers are in ood_scores.py
+Equations   none: flagged iff the score is below the threshold; shuffled: the posterior's entries in the order of
+            HMAC(secret, input); uniform: 1/k
+Assumes     what the score assumes; inputs of the owner's for the threshold
+Deviations  the threshold is set on held-out inputs of the owner's alone, at a stated share of false alarms; the paper's
+            detector answers by its larger output. The paper's shuffle is drawn anew, so that averaging undoes it
+Keeps       argmax: no, of flagged queries. fpr = 0 flags nothing
+
+An honest user whose inputs look strange is flagged too: on the victim's own training inputs a threshold is set that
+users of other inputs exceed more often (mnist: msp at 1 % flags 4.5 % of the test set, mahalanobis 0.9 %).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from gamekeeper.defenses.keyed import secret, uniforms
+from gamekeeper.defenses.ood_scores import (
+    Detector,
+    Energy,
+    Knn,
+    Mahalanobis,
+    Msp,
+    Odin,
+    Score,
+    Scorer,
+    calibrated,
+)  # fmt: skip
+from gamekeeper.defenses.stateless import Stateless, classes_of
+from gamekeeper.errors import BadConfig
+from gamekeeper.types import Armed, Batch, Model, Owner, Posterior, Reply
+
+ScoreName = Literal["msp", "odin", "energy", "mahalanobis", "knn", "detector"]
+Answer = Literal["shuffled", "uniform"]
+
+SCORERS: Mapping[ScoreName, Scorer] = {
+    "msp": Msp(),
+    "odin": Odin(),
+    "energy": Energy(),
+    "mahalanobis": Mahalanobis(),
+    "knn": Knn(),
+    "detector": Detector(),
+}
+
+
+def shuffled(key: bytes, x: Batch, y: Posterior) -> Posterior:
+    """Every row's entries in an order of the input's own."""
+    return y.gather(1, uniforms(key, x, y.shape[1]).argsort(1)) if len(y) else y
+
+
+@dataclass(frozen=True)
+class OodGate:
+    """Misleads about inputs that do not look like the owner's, and answers the others as they are.
+
+    score   what says how much an input looks like the owner's
+    fpr     share of benign queries that may be flagged: the strength
+    answer  to a flagged query: its posterior shuffled by HMAC(secret, input), or the uniform posterior
+    """
+
+    score: ScoreName = "msp"
+    fpr: float = 0.01
+    answer: Answer = "shuffled"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fpr <= 1:
+            raise BadConfig(f"The fpr of OodGate must be from 0 to 1. Got {self.fpr}.")
+        for name, words in (("score", get_args(ScoreName)), ("answer", get_args(Answer))):
+            if getattr(self, name) not in words:
+                raise BadConfig(f"The {name} of OodGate must be {' or '.join(words)}. Got {getattr(self, name)}.")
+
+    @property
+    def keeps_top1(self) -> bool:
+        return False
+
+    def arm(self, victim: Model, owner: Owner, seed: int) -> Armed:
+        """Raises Unsuited if the victim or the owner lacks what the score needs."""
+        classes_of(victim, "OodGate")
+        found = calibrated(SCORERS[self.score], victim, owner, seed)
+        if self.fpr == 0:
+            return Stateless(lambda y: y)
+        return Gate(found.score, found.threshold(self.fpr), self.answer, secret("OodGate", seed))
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """OodGate armed with its score and threshold."""
+
+    score: Score
+    threshold: float
+    answer: Answer
+    key: bytes = field(repr=False)
+
+    def fresh(self) -> None:
+        return None
+
+    def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
+        strange = self.score(x, reply) < self.threshold
+        y = reply.y.clone()
+        y[strange] = shuffled(self.key, x[strange], y[strange]) if self.answer == "shuffled" else 1 / y.shape[1]
+        return Reply(y, reply.why)
