@@ -491,6 +491,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "mnist-headline": lambda: f"> {headline(summary('mnist'))}\n",
     "mnist-defenses": lambda: defenses("mnist"),
     "ensemble": ensemble,
+    **{name: partial(defenses, name) for name in ("keyed-fashion",)},
+    **{f"{name}-thieves": partial(thieves, name) for name in ("keyed-fashion",)},
     "worst-mnist": lambda: defenses("worst-mnist"),
     "worst-mnist-thieves": lambda: thieves("worst-mnist"),
     "worst-fashion": lambda: defenses("worst-fashion"),
