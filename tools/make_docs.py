@@ -145,6 +145,11 @@ def thieves(name: str) -> str:
     return table(["thief", *(f"`{line.defense}`" for line in whole.lines)], rows, f"{below} {stamp(name)}")
 
 
+def regime_of(regime: str) -> str:
+    """What defenses trained on those auxiliary inputs cost honest users, and every thief's clone."""
+    return f"{defenses(f'auxiliary-{regime}')}\n{thieves(f'auxiliary-{regime}')}"
+
+
 def ensemble() -> str:
     quick = {member.attack for member in ENSEMBLES["worst"]}
     rows = [
@@ -331,7 +336,9 @@ def whole_ensemble() -> str:
         for own in grouped(rows, lambda row: row.seed).values():
             seconds = {row.attack: row.seconds.thief for row in own if row.seconds}
             ratios.append(sum(seconds.values()) / seconds["knockoff"])
-    runs = f"{len(ratios)} runs of `results/worst-*` ({min(ratios):.0f} to {max(ratios):.0f}: other jobs ran beside them)"
+    runs = (
+        f"{len(ratios)} runs of `results/worst-*` ({min(ratios):.0f} to {max(ratios):.0f}: other jobs ran beside them)"
+    )
     return f"{median(ratios):.0f}, rehearsals in both; median of {runs}"
 
 
@@ -498,6 +505,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "worst-fashion": lambda: defenses("worst-fashion"),
     "worst-fashion-thieves": lambda: thieves("worst-fashion"),
     "worst-findings": findings,
+    **{f"auxiliary-{regime}": partial(regime_of, regime) for regime in ("related", "unrelated")},
     "all-mnist": lambda: lined_up("all-mnist"),
     "all-fashion": lambda: lined_up("all-fashion"),
     "strengths-mnist": lambda: strengths("strengths-mnist"),
