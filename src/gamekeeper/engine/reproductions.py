@@ -112,6 +112,19 @@ CIFAR10 = Reproduction(
             " the victim's accuracy)",
         ),
     ),
+    orderings=(
+        Ordering(
+            "PRADA: COLOR beats JBDA",
+            "abstract: up to 46 points more accurate than earlier attacks",
+            (
+                (
+                    Theft("cifar10", "color:seeds=500+soft:epochs=10", 1_000),
+                    Theft("cifar10", "jbda:seeds=500+soft:epochs=10", 1_000),
+                ),
+            ),
+            gap="photographs for traffic signs; 500 seeds and one round",
+        ),
+    ),
     gap="One-cycle SGD. The victim is far below the paper's, so only shares of its accuracy can be compared.",
 )
 
