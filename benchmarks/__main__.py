@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import ensemble, ledger, mad, memory, perturbing, querying, recovery, training
+from benchmarks import deep_defense, ensemble, ledger, mad, memory, perturbing, querying, recovery, training
 from gamekeeper.version import __version__
 
 ALL = {
     "mad": mad,
     "perturbing": perturbing,
+    "deep_defense": deep_defense,
     "training": training,
     "ledger": ledger,
     "memory": memory,

@@ -363,6 +363,22 @@ def bench_perturbing() -> str:
     return table(["what", "ours", "times as fast", "aim"], rows, bench_stamp())
 
 
+def bench_deep_defense() -> str:
+    """DeepDefense's modes against a loop over queries, and its cost on a larger network."""
+    if "deep_defense" not in bench():
+        return missing("deep_defense")
+    found = bench()["deep_defense"]
+    rows = [
+        [f"LeNet, {row['way']}", f"{row['ms']:g} ms", f"{row['ratio']:g}" if "ratio" in row else "1",
+         str(row["aim"]) if row.get("aim") else "–", f"{row['cosine']:g}"]
+        for row in found["lenet"]
+    ]  # fmt: skip
+    one = found["resnet"]
+    rows.append([one["network"], f"{one['seconds']:g} s (aim {one['aim']:g} s)", "–", "–", f"{one['cosine']:g}"])
+    below = f"{found['steps']} steps, batch {found['batch']}; ResNet18 {one['steps']} steps. {bench_stamp()}"
+    return table(["network, what moves", "a query", "times as fast as the loop", "aim", "mean cosine"], rows, below)
+
+
 def bench_recovery() -> str:
     if "recovery" not in bench():
         return missing("recovery")
@@ -540,6 +556,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "bench-recovery": bench_recovery,
     "bench-ensemble": bench_ensemble,
     "bench-perturbing": bench_perturbing,
+    "bench-deep-defense": bench_deep_defense,
 }
 
 

@@ -41,6 +41,7 @@ from gamekeeper.attacks.twice import Twice
 from gamekeeper.attacks.wrappers import Averaged, LabelsOnly
 from gamekeeper.defenses.adaptive_misinformation import AdaptiveMisinformation
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
+from gamekeeper.defenses.deep_defense import DeepDefense
 from gamekeeper.defenses.dp_sgd import DPSGD
 from gamekeeper.defenses.edm import EDM
 from gamekeeper.defenses.grad2 import GRAD2
@@ -118,6 +119,7 @@ DEFENSES: Mapping[str, type] = {
     "dp_sgd": DPSGD,
     "mad": MAD,
     "grad2": GRAD2,
+    "deep_defense": DeepDefense,
     "modelguard_w": ModelGuardW,
     "modelguard_s": ModelGuardS,
     "keyed_misinformation": KeyedMisinformation,

@@ -2,6 +2,7 @@
 
 from gamekeeper.defenses.adaptive_misinformation import AdaptiveMisinformation
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
+from gamekeeper.defenses.deep_defense import DeepDefense
 from gamekeeper.defenses.dp_sgd import DPSGD
 from gamekeeper.defenses.edm import EDM
 from gamekeeper.defenses.grad2 import GRAD2
@@ -20,6 +21,7 @@ __all__ = [
     "MAD",
     "AdaptiveMisinformation",
     "ConstantTarget",
+    "DeepDefense",
     "Flatten",
     "KeyedMisinformation",
     "Label",

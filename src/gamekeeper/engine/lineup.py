@@ -62,6 +62,7 @@ LINE_UP = (
     Entry("ood_gate:score=detector,fpr={}", SHARES),
     Entry("adaptive_misinformation:tau={}", TENTHS),
     Entry("edm"),
+    Entry("deep_defense"),
 )
 
 

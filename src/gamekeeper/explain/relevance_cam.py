@@ -101,10 +101,22 @@ def pulled(f: Callable[[Inner], Inner], x: Inner, s: Inner) -> Inner:
 
 
 def without_bias(module: nn.Linear | nn.Conv2d, weight: Tensor, x: Inner) -> Inner:
-    """The layer with another weight and no bias; a convolution pads with zeros."""
+    """The layer with another weight and no bias; a convolution pads with zeros. A weight may have n first: one a row."""
+    if weight.ndim > 2 and isinstance(module, nn.Linear):
+        return (weight @ x[:, :, None])[:, :, 0]
+    if weight.ndim > 4 and isinstance(module, nn.Conv2d):
+        return own_convolution(module, weight, x)
     if isinstance(module, nn.Linear):
         return F.linear(x, weight)
     return F.conv2d(x, weight, None, module.stride, module.padding, module.dilation, module.groups)
+
+
+def own_convolution(module: nn.Conv2d, weight: Float[Tensor, "n ..."], x: Activation) -> Float[Tensor, "n c2 h2 w2"]:
+    """Every row convolved with a filter of its own, in one product of matrices a row."""
+    patches = F.unfold(x, module.kernel_size, module.dilation, module.padding, module.stride)  # pyright: ignore
+    (up, _), (across, _), (down, _) = module.padding, module.dilation, module.stride
+    height = (x.shape[2] + 2 * up - across * (module.kernel_size[0] - 1) - 1) // down + 1  # pyright: ignore
+    return (weight.flatten(2) @ patches).unflatten(2, (height, -1))
 
 
 def back_through_basic(block: BasicBlock, x: Activation, r: Inner) -> Activation:
