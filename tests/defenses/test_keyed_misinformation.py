@@ -13,14 +13,14 @@ from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.defenses.keyed import secret
 from gamekeeper.defenses.keyed_misinformation import (
     Buckets,
-    Gated,
     KeyedMisinformation,
+    Union,
     deranged,
     derangement,
-    gate,
     least,
 )
-from gamekeeper.defenses.ood_scores import tap
+from gamekeeper.defenses.ood_gate import Gate
+from gamekeeper.defenses.ood_scores import calibrated, tap
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models import TorchModel
 from gamekeeper.targets.builtin import shipped
@@ -45,7 +45,7 @@ def toy() -> tuple[TorchModel, Owner]:
 
 
 @functools.cache
-def armed(share: float, seed: int = 0) -> Gated:
+def armed(share: float, seed: int = 0) -> Gate:
     return KeyedMisinformation(share).arm(*toy(), seed)
 
 
@@ -65,7 +65,7 @@ def digits() -> tuple[Target, Owner]:
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
 def test_the_stated_share_of_fresh_benign_inputs_is_behind_the_gate(share: float):
-    n, held_out = 4_000, len(gate(*toy(), 0).benign)
+    n, held_out = 4_000, len(calibrated(Union(), *toy(), 0).benign)
     x = benign(n, 1)
     found = armed(share).strange(x, toy()[0](x)).double().mean().item()
     assert held_out == 1_000

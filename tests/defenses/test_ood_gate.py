@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gamekeeper.defenses import OodGate
-from gamekeeper.defenses.ood_gate import Answer, Gate, shuffled
+from gamekeeper.defenses.ood_gate import Answer, Gate, shuffled, uniform
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.targets.builtin import digits
 from gamekeeper.targets.target import Target
@@ -29,7 +29,7 @@ def test_flagged_are_those_below_the_threshold_and_the_others_come_back_bit_for_
     assert torch.equal(given[~flagged], reply.y[~flagged])
     assert torch.equal(given[flagged].sort(1).values, reply.y[flagged].sort(1).values)
     assert (given[flagged] != reply.y[flagged]).any(1).all()
-    even = replace(gate, answer="uniform").respond(x, reply, None).y
+    even = replace(gate, mislead=uniform).respond(x, reply, None).y
     assert torch.equal(even[flagged], torch.full_like(even[flagged], 0.1))
     assert torch.equal(even[~flagged], reply.y[~flagged])
 

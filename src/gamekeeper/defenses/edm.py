@@ -14,8 +14,9 @@ One member answers each query, so that a query costs what it does undefended. Th
 another one.
 """
 
+import functools
 import hmac
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import torch
@@ -23,7 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gamekeeper.defenses.keyed import secret
+from gamekeeper.defenses.keyed import cells, secret
 from gamekeeper.defenses.outliers import alone, beside, check_data, starting
 from gamekeeper.defenses.surrogate import surrogate_seed
 from gamekeeper.errors import BadConfig
@@ -65,10 +66,13 @@ class Chooser:
         return Chooser(flat.mean(0), drawn, members, key)
 
     def __call__(self, x: Batch) -> Int[Tensor, " n"]:
-        signs = ((x.flatten(1).double() - self.centre) @ self.projections > 0).long()
-        cells = (signs * 2 ** torch.arange(BITS)).sum(1)
-        dealt = [int.from_bytes(hmac.digest(self.key, bytes([c]), "sha256")[:8]) % self.members for c in range(2**BITS)]
-        return torch.tensor(dealt)[cells]
+        return self.dealt[cells(x.flatten(1), self.centre, self.projections)]
+
+    @functools.cached_property
+    def dealt(self) -> Int[Tensor, " cells"]:
+        """The member of every cell."""
+        digests = [hmac.digest(self.key, bytes([cell]), "sha256") for cell in range(2**BITS)]
+        return torch.tensor([int.from_bytes(digest[:8]) % self.members for digest in digests])
 
 
 def head(net: nn.Module) -> nn.Linear | None:
@@ -93,7 +97,7 @@ def ensemble(victim: Model, owner: Owner, other: Batch, recipe: "EDM", seed: int
     seeds = [surrogate_seed(f"{NAME} member {i}", seed) for i in range(recipe.members)]
     nets = nn.ModuleList([member(victim, owner, each) for each in seeds])
     x, batches = owner.x.float(), beside(other.float(), seeds[0])
-    tuning = Fit(recipe.epochs, 0, TUNING.rate)
+    tuning = replace(TUNING, epochs=recipe.epochs)
 
     def objective(rows: Rows) -> Tensor:
         both = image_memory(torch.cat([x[rows], next(batches)]))

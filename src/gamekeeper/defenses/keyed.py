@@ -8,10 +8,18 @@ import hmac
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from gamekeeper.types import Batch
+
+
+def cells(
+    f: Float[Tensor, "n d"], centre: Float[Tensor, " d"], directions: Float[Tensor, "d bits"]
+) -> Int[Tensor, " n"]:
+    """In which of 2^bits cells each row lies: the signs of its projections around the centre, read as a number."""
+    signs = (f.double() - centre) @ directions > 0
+    return (signs.long() << torch.arange(signs.shape[1])).sum(1)
 
 
 def secret(method: str, seed: int) -> bytes:

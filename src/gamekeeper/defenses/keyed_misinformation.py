@@ -17,18 +17,17 @@ All accounts share the key: two of them see the same answers. Inputs a little ap
 asking for noisy copies does not average the derangement away. It holds nothing back from inputs like the owner's.
 """
 
-import functools
 import hmac
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from gamekeeper.defenses.keyed import secret
+from gamekeeper.defenses.keyed import cells, secret
+from gamekeeper.defenses.ood_gate import Gate
 from gamekeeper.defenses.ood_scores import (
-    Calibrated,
     Energy,
     Features,
     Knn,
@@ -68,12 +67,6 @@ class Union:
         return score
 
 
-@functools.lru_cache(maxsize=2)
-def gate(victim: Model, owner: Owner, seed: int) -> Calibrated:
-    """Kept, since one defense at several strengths has one gate; the same objects, not equal ones, are the key."""
-    return calibrated(Union(), victim, owner, seed)
-
-
 def generator(key: bytes, what: str) -> np.random.Generator:
     """Random numbers that belong to the key and to `what`."""
     return np.random.Generator(np.random.Philox(key=int.from_bytes(hmac.digest(key, what.encode(), "sha256")[:16])))
@@ -105,8 +98,7 @@ class Buckets:
         return self.numbered(self.tap(x))
 
     def numbered(self, f: Features) -> Int[Tensor, " n"]:
-        signs = (f.double() - self.mean) @ self.directions > 0
-        return (signs.long() << torch.arange(signs.shape[1])).sum(1)
+        return cells(f, self.mean, self.directions)
 
 
 def deranged(y: Posterior, buckets: Int[Tensor, " n"], key: bytes) -> Posterior:
@@ -145,36 +137,10 @@ class KeyedMisinformation:
     def keeps_confidence(self) -> bool:
         return True
 
-    def arm(self, victim: Model, owner: Owner, seed: int) -> "Gated":
+    def arm(self, victim: Model, owner: Owner, seed: int) -> Gate:
         """Raises Unsuited for a victim without features or logits, or an owner without inputs."""
         classes_of(victim, "KeyedMisinformation")
         key = secret("KeyedMisinformation", seed)
-        armed_gate = gate(victim, owner, seed)
+        found = calibrated(Union(), victim, owner, seed)
         buckets = Buckets.of(tap(victim, "KeyedMisinformation", "flat"), owner.x[: self.sample], self.bits, key)
-        return Gated(armed_gate.score, armed_gate.threshold(self.share), buckets, key)
-
-
-@dataclass(frozen=True, eq=False)
-class Gated:
-    """KeyedMisinformation armed: inputs that score below `threshold` are behind the gate."""
-
-    score: Score
-    threshold: float
-    buckets: Buckets
-    key: bytes
-
-    def fresh(self) -> None:
-        return None
-
-    def strange(self, x: Batch, reply: Reply) -> Bool[Tensor, " n"]:
-        return self.score(x, reply) < self.threshold
-
-    def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
-        if self.threshold == float("-inf"):
-            return reply
-        behind = self.strange(x, reply)
-        if not behind.any():
-            return reply
-        y = reply.y.clone()
-        y[behind] = deranged(y[behind], self.buckets(x[behind]), self.key)
-        return Reply(y, reply.why)
+        return Gate(found.score, found.threshold(self.share), lambda x, y: deranged(y, buckets(x), key))

@@ -13,9 +13,14 @@ An honest user whose inputs look strange is flagged too: on the victim's own tra
 users of other inputs exceed more often (mnist: msp at 1 % flags 4.5 % of the test set, mahalanobis 0.9 %).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from gamekeeper.defenses.keyed import secret, uniforms
 from gamekeeper.defenses.ood_scores import (
@@ -29,12 +34,14 @@ from gamekeeper.defenses.ood_scores import (
     Scorer,
     calibrated,
 )  # fmt: skip
-from gamekeeper.defenses.stateless import Stateless, classes_of
+from gamekeeper.defenses.stateless import classes_of
 from gamekeeper.errors import BadConfig
-from gamekeeper.types import Armed, Batch, Model, Owner, Posterior, Reply
+from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 ScoreName = Literal["msp", "odin", "energy", "mahalanobis", "knn", "detector"]
 Answer = Literal["shuffled", "uniform"]
+Mislead = Callable[[Batch, Posterior], Posterior]
+"""Of inputs behind a gate and their clean answers: what is answered instead."""
 
 SCORERS: Mapping[ScoreName, Scorer] = {
     "msp": Msp(),
@@ -49,6 +56,11 @@ SCORERS: Mapping[ScoreName, Scorer] = {
 def shuffled(key: bytes, x: Batch, y: Posterior) -> Posterior:
     """Every row's entries in an order of the input's own."""
     return y.gather(1, uniforms(key, x, y.shape[1]).argsort(1)) if len(y) else y
+
+
+def uniform(x: Batch, y: Posterior) -> Posterior:
+    """Every class alike, whatever was asked."""
+    return torch.full_like(y, 1 / y.shape[1])
 
 
 @dataclass(frozen=True)
@@ -75,29 +87,32 @@ class OodGate:
     def keeps_top1(self) -> bool:
         return False
 
-    def arm(self, victim: Model, owner: Owner, seed: int) -> Armed:
+    def arm(self, victim: Model, owner: Owner, seed: int) -> "Gate":
         """Raises Unsuited if the victim or the owner lacks what the score needs."""
         classes_of(victim, "OodGate")
         found = calibrated(SCORERS[self.score], victim, owner, seed)
-        if self.fpr == 0:
-            return Stateless(lambda y: y)
-        return Gate(found.score, found.threshold(self.fpr), self.answer, secret("OodGate", seed))
+        mislead = partial(shuffled, secret("OodGate", seed)) if self.answer == "shuffled" else uniform
+        return Gate(found.score, found.threshold(self.fpr), mislead)
 
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """OodGate armed with its score and threshold."""
+    """Inputs that score below `threshold` are behind it, and `mislead` answers them; the others it lets through."""
 
     score: Score
     threshold: float
-    answer: Answer
-    key: bytes = field(repr=False)
+    mislead: Mislead
 
     def fresh(self) -> None:
         return None
 
+    def strange(self, x: Batch, reply: Reply) -> Bool[Tensor, " n"]:
+        return self.score(x, reply) < self.threshold
+
     def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
-        strange = self.score(x, reply) < self.threshold
+        behind = self.strange(x, reply)
+        if not behind.any():
+            return reply
         y = reply.y.clone()
-        y[strange] = shuffled(self.key, x[strange], y[strange]) if self.answer == "shuffled" else 1 / y.shape[1]
+        y[behind] = self.mislead(x[behind], y[behind])
         return Reply(y, reply.why)
