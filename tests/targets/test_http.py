@@ -36,6 +36,7 @@ from gamekeeper.targets.codecs import (
     Quote,
     Slot,
     answers,
+    answers_v2,
     decode_v2,
     encode_template,
     encode_v1,
@@ -401,6 +402,10 @@ def output(shape: list[int], datatype: str = "FP32", size: object = None, **rest
     return {"name": "y", "shape": shape, "datatype": datatype, **parameters, **rest}
 
 
+def read_v2(body: bytes, head: str | None, name: str | None, expected: Expected) -> torch.Tensor:
+    return answers_v2(decode_v2(body, head, expected.quote), name, expected)
+
+
 EXPECTED = Expected(2, 3, ("ant", "bee", "cat"))
 Y = np.array([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]], "<f4")
 
@@ -408,7 +413,7 @@ Y = np.array([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]], "<f4")
 def test_nan_in_binary_passes_for_the_ledger_to_sort_out():
     bad = Y.copy()
     bad[1, 2] = np.nan
-    answer = decode_v2(*v2([output([2, 3], size=24)], bad.tobytes()), None, EXPECTED)
+    answer = read_v2(*v2([output([2, 3], size=24)], bad.tobytes()), None, EXPECTED)
     assert answer[0].tolist() == [0.5, 0.25, 0.25]
     assert torch.isnan(answer[1, 2])
 
@@ -416,19 +421,19 @@ def test_nan_in_binary_passes_for_the_ledger_to_sort_out():
 def test_second_output_is_found_behind_the_first():
     first = {**output([2], "INT64", size=16), "name": "label"}
     tail = np.array([1, 2], "<i8").tobytes() + Y.tobytes()
-    answer = decode_v2(*v2([first, output([2, 3], size=24)], tail), "y", EXPECTED)
+    answer = read_v2(*v2([first, output([2, 3], size=24)], tail), "y", EXPECTED)
     assert torch.equal(answer, torch.from_numpy(Y))
 
 
 def test_json_beside_binary():
     first = {**output([2, 3]), "name": "other", "data": [0] * 6}
-    answer = decode_v2(*v2([first, output([2, 3], size=24)], Y.tobytes()), "y", EXPECTED)
+    answer = read_v2(*v2([first, output([2, 3], size=24)], Y.tobytes()), "y", EXPECTED)
     assert torch.equal(answer, torch.from_numpy(Y))
 
 
 def test_nested_and_flat_data_are_the_same():
-    flat = decode_v2(*v2([output([2, 3], data=Y.ravel().tolist())]), None, EXPECTED)
-    nested = decode_v2(*v2([output([2, 3], data=Y.tolist())]), None, EXPECTED)
+    flat = read_v2(*v2([output([2, 3], data=Y.ravel().tolist())]), None, EXPECTED)
+    nested = read_v2(*v2([output([2, 3], data=Y.tolist())]), None, EXPECTED)
     assert torch.equal(flat, nested)
     assert flat.tolist() == Y.tolist()
 
@@ -445,18 +450,18 @@ def test_nested_and_flat_data_are_the_same():
 @pytest.mark.parametrize("shape", [[2], [2, 1]])
 def test_binary_labels(datatype: str, tail: bytes, shape: list[int]):
     body, length = v2([output(shape, datatype, size=len(tail))], tail)
-    assert decode_v2(body, length, None, EXPECTED).tolist() == [2, 0]
+    assert read_v2(body, length, None, EXPECTED).tolist() == [2, 0]
 
 
 def test_string_labels_in_json():
-    assert decode_v2(*v2([output([2], "BYTES", data=["cat", "ant"])]), None, EXPECTED).tolist() == [2, 0]
+    assert read_v2(*v2([output([2], "BYTES", data=["cat", "ant"])]), None, EXPECTED).tolist() == [2, 0]
 
 
 @pytest.mark.parametrize("datatype", ["FP16", "BF16"])
 def test_half_precision_comes_as_it_is(datatype: str):
     dtype = {"FP16": torch.float16, "BF16": torch.bfloat16}[datatype]
     tail = torch.from_numpy(Y).to(dtype).view(torch.int16).numpy().tobytes()
-    answer = decode_v2(*v2([output([2, 3], datatype, size=12)], tail), None, EXPECTED)
+    answer = read_v2(*v2([output([2, 3], datatype, size=12)], tail), None, EXPECTED)
     assert answer.dtype == dtype
     assert torch.equal(answer.float(), torch.from_numpy(Y))
 
@@ -491,7 +496,7 @@ def test_half_precision_comes_as_it_is(datatype: str):
 )
 def test_malformed_v2(answer: tuple[bytes, str | None], message: str):
     with pytest.raises(Malformed, match=message):
-        decode_v2(*answer, None, EXPECTED)
+        read_v2(*answer, None, EXPECTED)
 
 
 JSONISH = st.recursive(
@@ -524,7 +529,7 @@ JSONISH = st.recursive(
 )
 def test_any_v2_answer_is_read_or_refused(outputs: object, tail: bytes):
     try:
-        answer = decode_v2(*v2(outputs, tail), None, EXPECTED)
+        answer = read_v2(*v2(outputs, tail), None, EXPECTED)
     except Malformed:
         return
     assert answer.shape in [(2,), (2, 3)]

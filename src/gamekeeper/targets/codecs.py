@@ -351,25 +351,34 @@ class Output:
         return found
 
 
-def chosen_output(body: bytes, head: str | None, key: str, name: str | None, quote: Quote) -> Output:
-    """The output of that name, or the first; `head` is the Inference-Header-Content-Length header, if there was one.
+@dataclass(frozen=True)
+class Outputs:
+    """The outputs of a v2 answer as its JSON lists them, and the bytes behind the JSON."""
 
-    key  of the target file, that names it
-    """
+    stated: list[dict[str, Any]]
+    tail: bytes
+
+    def chosen(self, key: str, name: str | None, quote: Quote) -> Output:
+        """The output of that name, or the first; `key` is that of the target file which names it."""
+        place = next((i for i, found in enumerate(self.stated) if name is None or found.get("name") == name), None)
+        if place is None:
+            names = quote(", ".join(str(found.get("name")) for found in self.stated))
+            raise Malformed(f"the answer has no output {name!r} but {names}. Correct `{key}`.")
+        return Output(self.stated[place], _binary_parts(self.stated, self.tail)[place])
+
+
+def decode_v2(body: bytes, head: str | None, quote: Quote) -> Outputs:
+    """A v2 answer; `head` is its Inference-Header-Content-Length header, if there was one."""
     document, tail = _split(body, head, quote)
     outputs = document.get("outputs") if is_object(document) else None
     if not is_list(outputs) or not outputs or not all(is_object(found) for found in outputs):
         raise Malformed("the answer has no `outputs`, so it is not the Open Inference Protocol. Is `protocol` right?")
-    place = next((place for place, found in enumerate(outputs) if name is None or found.get("name") == name), None)
-    if place is None:
-        names = quote(", ".join(str(found.get("name")) for found in outputs))
-        raise Malformed(f"the answer has no output {name!r} but {names}. Correct `{key}`.")
-    return Output(outputs[place], _binary_parts(outputs, tail)[place])
+    return Outputs(outputs, tail)
 
 
-def decode_v2(body: bytes, head: str | None, output: str | None, expected: Expected) -> Tensor:
-    """The answers of a v2 body: one of its outputs."""
-    chosen = chosen_output(body, head, "output_name", output, expected.quote)
+def answers_v2(outputs: Outputs, name: str | None, expected: Expected) -> Tensor:
+    """The answers: the output of that name, or the first."""
+    chosen = outputs.chosen("output_name", name, expected.quote)
     shape, datatype = _shape(chosen.stated.get("shape"), expected), chosen.datatype(expected.quote)
     if chosen.part is None:
         return _from_data(chosen.stated.get("data"), shape, expected)
@@ -378,9 +387,9 @@ def decode_v2(body: bytes, head: str | None, output: str | None, expected: Expec
     return settle(_from_bytes(chosen.part, shape, DATATYPES[datatype], datatype), expected)
 
 
-def decode_maps_v2(body: bytes, head: str | None, output: str, expected: Expected) -> Tensor:
-    """The attribution maps of a v2 body, (n, h, w): another of its outputs."""
-    chosen = chosen_output(body, head, "maps", output, expected.quote)
+def maps_v2(outputs: Outputs, name: str, expected: Expected) -> Tensor:
+    """The attribution maps, (n, h, w): the output of that name."""
+    chosen = outputs.chosen("maps", name, expected.quote)
     shape, datatype = chosen.stated.get("shape"), chosen.datatype(expected.quote)
     if not is_list(shape) or len(shape) != 3 or not all(type(size) is int and size > 0 for size in shape):
         raise Malformed(f"maps of shape [{expected.n}, height, width] were expected; got {expected.quote(shape)}.")

@@ -49,7 +49,7 @@ from gamekeeper.targets.codecs import (
     Quote,
     Slot,
     answers,
-    decode_maps_v2,
+    answers_v2,
     decode_v2,
     encode_template,
     encode_v1,
@@ -58,6 +58,7 @@ from gamekeeper.targets.codecs import (
     is_object,
     kind,
     maps,
+    maps_v2,
     markers,
     parse,
     pick,
@@ -353,9 +354,9 @@ class HttpOracle:
             slot = self._negotiated()
             if slot.binary:
                 headers["Content-Type"] = "application/octet-stream"
-            wanted = [name for name in (config.output_name, config.maps) if name is not None]
-            if config.output_name is None:
-                wanted = []  # the first output is not known by name: ask for all
+            # where the first output is to be read its name is not known: ask for all
+            named = [] if config.output_name is None else [config.output_name, config.maps]
+            wanted = [name for name in named if name is not None]
             return f"{base}/v2/models/{self._model()}/infer", encode_v2(x, slot, wanted), headers
         if config.protocol == "v1":
             return f"{base}/v1/models/{self._model()}:predict", Body(encode_v1(x)), headers
@@ -364,9 +365,9 @@ class HttpOracle:
     def _decoded(self, answer: Answer, expected: Expected) -> Raw:
         config = self.config
         if config.protocol == "v2":
-            head = answer.headers.get("Inference-Header-Content-Length")
-            y = decode_v2(answer.body, head, config.output_name, expected)
-            return Raw(y, None if config.maps is None else decode_maps_v2(answer.body, head, config.maps, expected))
+            outputs = decode_v2(answer.body, answer.headers.get("Inference-Header-Content-Length"), self._quote)
+            y = answers_v2(outputs, config.output_name, expected)
+            return Raw(y, None if config.maps is None else maps_v2(outputs, config.maps, expected))
         document = parse(answer.body, self._quote)
         y = answers(self._at(document, config.response or "predictions"), expected)
         return Raw(y, None if config.maps is None else maps(self._at(document, config.maps), expected))
