@@ -35,6 +35,7 @@ from gamekeeper.defenses.stateless import classes_of
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import Explainer, grad_cam, relevance_cam
 from gamekeeper.explain.grad_cam import signed_grad_cam
+from gamekeeper.explain.maps import layers, picture
 from gamekeeper.models import TorchModel
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
@@ -99,16 +100,18 @@ class DeepDefense:
         x = victim.own_dtype(owner.x[:SAMPLE] if len(owner.x) else owner.box.uniform(SAMPLE, seed))
         s = sensitivity(victim.net, scores_of(victim), x, candidates)
         layers = tuple(candidates[number] for number in chosen(s, self.sensitive))
-        return Misdirector(self, victim, layers, secret("deep defense", seed))
+        return Misdirector(self, victim, layers, picture_at(victim.net, x[:1]), secret("deep defense", seed))
 
 
 @dataclass(frozen=True, eq=False)
 class Misdirector:
-    """DeepDefense armed: the layers that move, in the order in which they are written."""
+    """DeepDefense armed: the layers that move, in the order in which they are written; cam: how many lie up to the
+    activation that a CAM explains, 0 without one."""
 
     recipe: DeepDefense
     network: TorchModel
     layers: tuple[Weighted, ...]
+    cam: int
     key: bytes
 
     def fresh(self) -> None:
@@ -142,7 +145,7 @@ class Misdirector:
         n, group = len(x), max(len(x), self.size)
         if n < group:
             x, y = (torch.cat([each, each[:1].expand(group - n, *each.shape[1:])]) for each in (x, y))
-        scene, prefix = self.scene(x)
+        scene, prefix = self.scene()
         with torch.no_grad():
             h: Tensor = self.network.own_dtype(x).contiguous()
             for module in prefix:
@@ -159,17 +162,15 @@ class Misdirector:
         why = None if best.why is None else best.why[:n]
         return Best(best.found[:n], best.objective[:n], best.p[:n], why, best.cosines[:n])
 
-    def scene(self, x: Batch) -> tuple[Scene, list[nn.Module]]:
+    def scene(self) -> tuple[Scene, list[nn.Module]]:
         """A copy that moves, from the first moved layer or the explained activation on; and what lies before it."""
         whole = parts(self.network.net)
-        cam = picture_at(whole, self.network.own_dtype(x[:1]))
         explain = self.network.explain
         inside = explain in (grad_cam, relevance_cam)
         first = next(i for i, part in enumerate(whole) if set(part.modules()) & set(self.layers))
-        start = first if explain is None else min(first, cam - 1) if inside else 0
-        used = parts(self.network.net)[start:]
-        net, moved = moving(used, self.layers, self.recipe.mode)
-        below = set(movable(whole[:cam])) if explain is None or inside else set[Weighted]()
+        start = first if explain is None else min(first, self.cam - 1) if inside else 0
+        net, moved = moving(whole[start:], self.layers, self.recipe.mode)
+        below = set(movable(whole[: self.cam])) if explain is None or inside else set[Weighted]()
         bottom = sum(layer in below for layer in self.layers)
         head = self.layers[-1] is whole[-1]
         shown: Explainer | None = signed_grad_cam if explain is grad_cam else explain
@@ -186,14 +187,10 @@ def as_it_is(maps: Tensor) -> Tensor:
     return maps
 
 
-def picture_at(whole: list[nn.Module], x: Batch) -> int:
-    """How many layers lie up to the last activation that is a picture of more than one pixel; 0 without one."""
-    found, a = 0, x
-    with torch.no_grad():
-        for number, module in enumerate(whole, 1):
-            a = module(a)
-            if a.ndim != 4:
-                break
-            if a.shape[2] * a.shape[3] > 1:
-                found = number
-    return found
+@torch.no_grad()
+def picture_at(net: nn.Module, x: Batch) -> int:
+    """How many layers lie up to the activation that a CAM explains; 0 without one."""
+    try:
+        return len(layers(net)) - len(picture(net, x)[1])
+    except Unsuited:
+        return 0

@@ -8,6 +8,7 @@ Strengths are chosen on the owner's own inputs, never on the test set. A model i
 of a user's inputs, so that the loss measured on the test set, which the table shows, can be larger than the stated one.
 """
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.methods import NUMBER, World, parse_defense
 from gamekeeper.simplex import distance
 from gamekeeper.targets.target import Target
-from gamekeeper.types import Armed
+from gamekeeper.types import Armed, Reply
 
 ALL = "all"
 SWEEP = re.compile(r"(?P<before>[^/]*=)(?P<values>[^/,+=]+(?:/[^/,+=]+)+)(?P<after>[^/]*)")
@@ -160,8 +161,7 @@ def strongest(entry: Entry, utility: Utility, target: Target, seed: int) -> str 
 def spent(defense: str, utility: Utility, target: Target, seed: int) -> float:
     """What a defense takes from honest users, on the owner's inputs."""
     x, truth = target.owner.x[:SAMPLE], target.owner.truth[:SAMPLE]
-    clean = target.victim(x)
-    reply = clean
+    reply = clean = undefended(target)
     for link in armed_as(defense, target, seed):
         reply = link.respond(x, reply, link.fresh())
     if utility.measure == "l1":
@@ -169,6 +169,12 @@ def spent(defense: str, utility: Utility, target: Target, seed: int) -> float:
     task = target.victim.task
     right, left = (task.right(one.y, truth).double().mean() for one in (clean, reply))
     return float(right - left)
+
+
+@functools.lru_cache(maxsize=1)
+def undefended(target: Target) -> Reply:
+    """What the model answers to the owner's inputs: once for all defenses and strengths."""
+    return target.victim(target.owner.x[:SAMPLE])
 
 
 def armed_as(defense: str, target: Target, seed: int) -> tuple[Armed, ...]:
