@@ -12,14 +12,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gamekeeper.answers import Answers, Kind
 from gamekeeper.errors import BadConfig, Malformed
 from gamekeeper.explain import Explainer, Maps
 from gamekeeper.training.fit import image_memory
-from gamekeeper.types import Batch, Reply, Task
+from gamekeeper.types import Batch, Posterior, Reply, Task
 
 CHUNK = 512
 
@@ -147,6 +147,13 @@ class SklearnModel:
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
             raw = ask(rows)
         return Reply(Answers(self.kind, self.task.classes).posterior(numbers(raw), len(x)))
+
+
+def alone(net: nn.Module, x: Batch, dtype: torch.dtype) -> Posterior:
+    """A network's posteriors, each input on its own: what goes through together differs in the last bits."""
+    with torch.no_grad():
+        z: Float[Tensor, "n k"] = torch.cat([net(image_memory(row)) for row in x.float().split(1)])
+    return torch.softmax(z.double(), 1).to(dtype)
 
 
 @dataclass(frozen=True, eq=False)

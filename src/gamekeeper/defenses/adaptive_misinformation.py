@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gamekeeper.architectures import fresh
-from gamekeeper.defenses.outliers import alone, beside, check_data, starting
+from gamekeeper.defenses.outliers import beside, check_data, starting
 from gamekeeper.defenses.stateless import Stateless
 from gamekeeper.defenses.surrogate import surrogate_seed
 from gamekeeper.errors import BadConfig
+from gamekeeper.models import alone
 from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
 from gamekeeper.types import Armed, Batch, Model, Owner, Posterior, Reply
 

@@ -22,10 +22,10 @@ from torch.func import functional_call, grad, vmap
 
 from gamekeeper.architectures import fresh
 from gamekeeper.defenses.dp_accounting import epsilon, noise_for
-from gamekeeper.defenses.outliers import alone
+from gamekeeper.defenses.stateless import needs_inputs
 from gamekeeper.defenses.surrogate import check, surrogate_seed
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import TorchModel
+from gamekeeper.models import TorchModel, alone
 from gamekeeper.types import Batch, Model, Owner, Reply, Task
 
 PART = 32
@@ -82,8 +82,7 @@ class DPSGD:
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Private":
         """Trains. Raises Unsuited without labelled inputs, or for an architecture that mixes the examples of a batch."""
-        if len(owner.x) == 0:
-            raise Unsuited("DPSGD trains a network on inputs of the owner's, with their labels; none given.")
+        needs_inputs(owner, "DPSGD trains a network on labelled")
         net = fresh(owner.architecture, surrogate_seed("DPSGD", seed))
         check("DPSGD", TorchModel(net, victim.task), owner.architecture, owner.box.uniform(1, seed))
         if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in net.modules()):

@@ -24,8 +24,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gamekeeper.defenses.grad2 import grad2
-from gamekeeper.defenses.stateless import Stateless, check_l1, classes_of
-from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.defenses.stateless import Stateless, check_l1, classes_of, needs_inputs
+from gamekeeper.errors import BadConfig
 from gamekeeper.simplex import LEAD, distance, step_towards
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
@@ -204,10 +204,7 @@ class ModelGuardS:
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Quantiser":
         """Raises Unsuited if the owner has no inputs to fit centroids to."""
         classes_of(victim, "ModelGuardS")
-        if len(owner.x) == 0:
-            raise Unsuited(
-                "ModelGuardS fits its centroids to the victim's answers on inputs of the owner's; none given."
-            )
+        needs_inputs(owner, "ModelGuardS fits its centroids to the victim's answers on")
         y = victim(owner.x[: self.sample]).y
         return Quantiser(centroids_of(y, self.eps / 2) if self.eps > 0 else [], self.eps)
 

@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gamekeeper.architectures import fresh
+from gamekeeper.defenses.stateless import needs_inputs
 from gamekeeper.defenses.surrogate import surrogate_seed
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models import CHUNK, TorchModel
@@ -217,11 +218,6 @@ def tap(victim: Model, method: str, layer: Layer) -> Tap:
     return Tap(net, layer if convolves else "penultimate")
 
 
-def needs_inputs(owner: Owner, method: str) -> None:
-    if len(owner.x) == 0:
-        raise Unsuited(f"{method} is fitted on inputs of the owner's; none given.")
-
-
 @dataclass(frozen=True)
 class Msp:
     """The victim's largest probability."""
@@ -277,7 +273,7 @@ class Mahalanobis:
 
     def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
         features = tap(victim, "Mahalanobis", self.layer)
-        needs_inputs(owner, "Mahalanobis")
+        needs_inputs(owner, "Mahalanobis is fitted on")
         gaussians = Gaussians.of(features(owner.x), owner.truth)
         return lambda x, reply: gaussians.score(features(x))
 
@@ -301,7 +297,7 @@ class Knn:
 
     def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
         features = tap(victim, "Knn", self.layer)
-        needs_inputs(owner, "Knn")
+        needs_inputs(owner, "Knn is fitted on")
         bank = self.lengthened(features(owner.x[: self.bank]))
         return lambda x, reply: nearest(self.lengthened(features(x)), bank, self.k)
 
@@ -316,7 +312,7 @@ class Detector:
     training: Fit = Fit(epochs=5, least_steps=0, rate=0.02)
 
     def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
-        needs_inputs(owner, "Detector")
+        needs_inputs(owner, "Detector is fitted on")
         other = auxiliary(owner, "Detector")
         net = fresh(owner.architecture, surrogate_seed("Detector", seed))
         x = torch.cat([owner.x, other])

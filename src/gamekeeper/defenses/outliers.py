@@ -4,21 +4,19 @@ import copy
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from gamekeeper.architectures import fresh
-from gamekeeper.defenses.ood_scores import auxiliary, needs_inputs
-from gamekeeper.defenses.stateless import classes_of
+from gamekeeper.defenses.ood_scores import auxiliary
+from gamekeeper.defenses.stateless import classes_of, needs_inputs
 from gamekeeper.models import TorchModel
-from gamekeeper.training.fit import image_memory
-from gamekeeper.types import Batch, Model, Owner, Posterior
+from gamekeeper.types import Batch, Model, Owner
 
 
 def check_data(method: str, victim: Model, owner: Owner) -> Batch:
     """The auxiliary inputs. Raises Unsuited if these or the owner's own are missing."""
     classes_of(victim, method)
-    needs_inputs(owner, method)
+    needs_inputs(owner, f"{method} is fitted on")
     return auxiliary(owner, method)
 
 
@@ -35,10 +33,3 @@ def beside(other: Batch, seed: int) -> Iterator[Batch]:
     while True:
         for rows in torch.randperm(len(other), generator=generator).split(64):
             yield other[rows]
-
-
-def alone(net: nn.Module, x: Batch, dtype: torch.dtype) -> Posterior:
-    """A network's posteriors, each input on its own: what goes through together differs in the last bits."""
-    with torch.no_grad():
-        z: Float[Tensor, "n k"] = torch.cat([net(image_memory(row)) for row in x.float().split(1)])
-    return torch.softmax(z.double(), 1).to(dtype)

@@ -24,7 +24,7 @@ class Bounded(Protocol):
 
 
 @runtime_checkable
-class Calibrated(Protocol):
+class KeepsConfidence(Protocol):
     """A defense that, where `keeps_confidence`, leaves the top-1 probability as it is.
 
     If it keeps the top class as well, calibration errors of the top class are those of the clean answers.
@@ -51,5 +51,5 @@ class Promise:
 def promise(defenses: Sequence[Defense]) -> Promise:
     """What the chain promises: distances add up, the rest holds if it holds of every link."""
     bounds = [one.l1_bound if isinstance(one, Bounded) else ANY for one in defenses]
-    calm = [isinstance(one, Calibrated) and one.keeps_confidence for one in defenses]
+    calm = [isinstance(one, KeepsConfidence) and one.keeps_confidence for one in defenses]
     return Promise(all(one.keeps_top1 for one in defenses), min(ANY, math.fsum(bounds)), all(calm))

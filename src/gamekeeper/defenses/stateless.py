@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.types import Batch, Model, Posterior, Reply
+from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,12 @@ def classes_of(victim: Model, method: str) -> int:
             f"{method} changes posteriors over two classes or more; this victim's task has {classes}. Leave it out."
         )
     return classes
+
+
+def needs_inputs(owner: Owner, what_for: str) -> None:
+    """Raises Unsuited if the owner holds none. what_for: the sentence up to there, `Knn is fitted on`."""
+    if len(owner.x) == 0:
+        raise Unsuited(f"{what_for} inputs of the owner's; none given.")
 
 
 def check_l1(eps: float, method: str) -> None:

@@ -6,10 +6,11 @@ Everything that came from outside (names of targets and methods, error texts) pa
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from gamekeeper.defenses.promise import ANY, Promise
 from gamekeeper.engine.bootstrap import verdict
-from gamekeeper.engine.judge import EDGES
+from gamekeeper.engine.results import Band
 from gamekeeper.engine.summary import Line, Price, Stolen, Summary
 from gamekeeper.metrics import Crossing, Number, Rate
 
@@ -107,9 +108,9 @@ def seconds(value: float | None) -> str:
     return f"{scaled:.1f}\u00a0{unit}" if 0 < scaled < 9.95 else f"{scaled:.0f}\u00a0{unit}"
 
 
-def bands() -> list[str]:
-    """The bands of confidence, in words."""
-    ends = [percent(upto) for upto in EDGES]
+def bands(measured: Sequence[Band]) -> list[str]:
+    """Bands of confidence, in words."""
+    ends = [percent(band.upto) for band in measured]
     return [f"up to {ends[0]}", *(f"to {end}" for end in ends[1:-1]), f"above {ends[-2]}"]
 
 
