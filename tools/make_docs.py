@@ -533,6 +533,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{name: partial(defenses, name) for name in ("keyed-mnist", "keyed-fashion")},
     **{f"{name}-thieves": partial(thieves, name) for name in ("keyed-mnist", "keyed-fashion")},
     "worst-mnist": lambda: defenses("worst-mnist"),
+    "worst-mnist-2000": lambda: defenses("worst-mnist-2000"),
     "worst-mnist-thieves": lambda: thieves("worst-mnist"),
     "worst-fashion": lambda: defenses("worst-fashion"),
     "worst-fashion-thieves": lambda: thieves("worst-fashion"),

@@ -115,7 +115,7 @@ CIFAR10 = Reproduction(
     orderings=(
         Ordering(
             "PRADA: COLOR beats JBDA",
-            "abstract: up to 46 points more accurate than earlier attacks",
+            "PRADA, abstract: up to 46 points more accurate than earlier attacks",
             (
                 (
                     Theft("cifar10", "color:seeds=500+soft:epochs=10", 1_000),
