@@ -13,28 +13,26 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from benchmarks.timing import cpu_seconds
+from benchmarks.timing import cpu_seconds, medians
 from gamekeeper.architectures import ResNet18, fresh
 from gamekeeper.defenses.deep_defense import DeepDefense, Misdirector
+from gamekeeper.defenses.deep_descent import Best
+from gamekeeper.defenses.deep_layers import FURTHER
 from gamekeeper.defenses.deep_losses import margin, out_of_order, ranks
 from gamekeeper.models import TorchModel
 from gamekeeper.targets.builtin import shipped
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Owner
 
-BATCH, STEPS, RESNET_STEPS = 64, 20, 30
-WAYS = {
-    "bias": DeepDefense(steps=STEPS, group=BATCH),
-    "low_rank": DeepDefense(mode="low_rank", steps=STEPS, rate=0.3, kick=0.3, group=BATCH),
-    "full": DeepDefense(mode="full", steps=STEPS, rate=0.1, kick=0.3, group=BATCH),
-}
+BATCH, LOOPED, STEPS, RESNET_STEPS = 64, 3, 20, 30
+WAYS = {mode: DeepDefense(mode=mode, steps=STEPS, group=BATCH) for mode in FURTHER}
 AIMS = {"bias": 50, "low_rank": None, "full": 4}
 SECONDS_AIM = 0.15
 
 
 def by_autograd(live: Misdirector, x: Tensor, steps: int) -> float:
     """One query as a plain loop would have it, the working form; returns the better of its last cosines."""
-    net, layers = live.network.net, set(live.layers)
+    net, layers, how = live.network.net, set(live.layers), live.recipe
     clean = {f"{n}.{p}": w.detach() for n, m in net.named_modules() if m in layers for p, w in m.named_parameters()}
     y = live.network(x).y
     top, order = y.argmax(1), ranks(y)
@@ -48,7 +46,9 @@ def by_autograd(live: Misdirector, x: Tensor, steps: int) -> float:
 
     goal = slope({name: w.clone().requires_grad_() for name, w in clean.items()}, False)[0].detach()
     noise = torch.Generator().manual_seed(0)
-    own = {n: (w + 0.3 * w.std() * torch.randn(w.shape, generator=noise)).requires_grad_() for n, w in clean.items()}
+    own = {
+        n: (w + how.kick * w.std() * torch.randn(w.shape, generator=noise)).requires_grad_() for n, w in clean.items()
+    }
     speed = [torch.zeros_like(w) for w in own.values()]
     best = 1.0
     for _ in range(steps):
@@ -60,7 +60,7 @@ def by_autograd(live: Misdirector, x: Tensor, steps: int) -> float:
         norm = torch.stack([g.square().sum() for g in grads]).sum().sqrt()
         with torch.no_grad():
             for w, g, v in zip(own.values(), grads, speed, strict=True):
-                w -= 0.1 * v.mul_(0.9).add_(g / norm.clamp(min=1))
+                w -= how.rate * v.mul_(how.momentum).add_(g * (how.clip / norm).clamp(max=1))
     return best
 
 
@@ -69,16 +69,21 @@ def lenet_rows() -> list[dict[str, object]]:
     x = target.owner.box.uniform(BATCH, seed=0)
     rows: list[dict[str, object]] = []
     live = {name: recipe.arm(target.victim, target.owner, 0) for name, recipe in WAYS.items()}
+    y = target.victim(x).y
     reached: list[float] = []
-    loop = cpu_seconds(lambda: reached.extend(by_autograd(live["full"], one, STEPS) for one in x[:3].split(1))) / 3
+    found: dict[str, Best] = {}
+    spent = medians(
+        {"loop": lambda: reached.extend(by_autograd(live["full"], one, STEPS) for one in x[:LOOPED].split(1))}
+        | {name: lambda name=name: found.update({name: live[name].bend(x, y)}) for name in live},
+        seconds=0,
+    )
+    loop = spent.pop("loop") / LOOPED
     rows.append({"way": "autograd loop", "ms": round(1e3 * loop, 1), "cosine": round(sum(reached) / len(reached), 3)})
-    for name, one in live.items():
-        y, found = one.network(x).y, []
-        spent = cpu_seconds(lambda: found.append(one.bend(x, y))) / BATCH  # noqa: B023
-        cosines = found[0].cosines[found[0].found]
+    for name, seconds in spent.items():
+        got = found[name]
         rows.append({
-            "way": name, "ms": round(1e3 * spent, 2), "ratio": round(loop / spent, 1), "aim": AIMS[name],
-            "cosine": round(float(cosines.mean()), 3), "feasible": round(float(found[0].found.double().mean()), 3),
+            "way": name, "ms": round(1e3 * seconds / BATCH, 2), "ratio": round(loop * BATCH / seconds, 1), "aim": AIMS[name],
+            "cosine": round(float(got.cosines[got.found].mean()), 3), "feasible": round(float(got.found.double().mean()), 3),
         })  # fmt: skip
     return rows
 
@@ -87,7 +92,7 @@ def resnet_row() -> dict[str, object]:
     box, architecture = Box((3, 64, 64)), ResNet18((3, 64, 64), 17)
     victim = TorchModel(fresh(architecture, 0), Classify(17))
     owner = Owner(box.uniform(2, seed=1), torch.zeros(2).long(), box, architecture)
-    live = DeepDefense(steps=RESNET_STEPS, last=3, sensitive=1, group=BATCH).arm(victim, owner, 0)
+    live = DeepDefense(mode="bias", steps=RESNET_STEPS, last=3, sensitive=1, group=BATCH).arm(victim, owner, 0)
     x, found = box.uniform(BATCH, seed=0), []
     y = victim(x).y
     spent = cpu_seconds(lambda: found.append(live.bend(x, y))) / BATCH

@@ -14,6 +14,7 @@ from gamekeeper.defenses.deep_losses import cosine, map_disorder, margin, order_
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.models import TorchModel
+from gamekeeper.targets.builtin import shipped
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Owner, Reply
 
@@ -132,15 +133,12 @@ def test_sensitivity_and_the_choice_of_layers_by_hand():
     ],
 )
 def test_answers_turn_the_gradient_keep_the_order_and_have_living_maps(explain: ExplainerName | None, mode: Any):
-    rate, kick = {"bias": (3.0, 1.0), "low_rank": (0.3, 0.3), "full": (0.1, 0.3)}[mode]
-    live, x = armed(DeepDefense(mode=mode, steps=25, group=32, rate=rate, kick=kick), explain), inputs(32)
+    live, x = armed(DeepDefense(mode=mode, steps=25, group=32), explain), inputs(32)
     reply = live.network(x)
     got = live.bend(x, reply.y)
-    assert got.found.double().mean() >= 0.95
+    assert got.found.double().mean() >= 0.9  # the others get the answer as it came
     assert got.cosines[got.found, 1].mean() < 0.75
-    n = 32 if mode == "bias" else 2  # the others are served one by one
-    reply = Reply(reply.y[:n], None if reply.why is None else reply.why[:n])
-    answer = live.respond(x[:n], reply, None)
+    answer = live.respond(x, reply, None)
     assert torch.equal(answer.y.argmax(1), reply.y.argmax(1))
     assert (answer.y - reply.y).abs().sum(1).mean() > 0.01
     if explain is not None:
@@ -150,10 +148,26 @@ def test_answers_turn_the_gradient_keep_the_order_and_have_living_maps(explain: 
         assert (answer.why.flatten(1).abs().amax(1) > 0)[spoke].all()
 
 
+@pytest.mark.parametrize("explain", [None, "grad_cam"])
+def test_on_a_trained_network_nearly_every_answer_stands_at_right_angles_with_its_order_kept(
+    explain: ExplainerName | None,
+):
+    target = shipped("mnist")
+    assert isinstance(target.victim, TorchModel)
+    victim = replace(target.victim, explain=None if explain is None else EXPLAINERS[explain])
+    live, x = DeepDefense().arm(victim, target.owner, 0), shipped("fashion").owner.x[:32]
+    got = live.bend(x, victim(x).y)
+    upright = got.found & (got.cosines < 0.1).all(1)
+    assert got.found.all()
+    assert upright.double().mean() >= 0.95
+    if got.why is not None:
+        assert (got.why.flatten(1).amax(1) > 0).all()
+
+
 def test_the_printed_form_stands_still_until_rounding_grows_and_then_breaks_the_network():
     x = inputs(32)
     y = armed(DeepDefense()).network(x).y
-    printed = DeepDefense(form="literal", mode="full", steps=1, rate=0.01, group=32)
+    printed = DeepDefense(form="literal", mode="full", steps=1, rate=0.01, alpha=0.5, group=32)
     first = armed(printed).bend(x, y)
     assert (first.cosines[:, 1] > 0.999).all()
     assert (first.p - y).abs().max() < 1e-3
@@ -161,7 +175,7 @@ def test_the_printed_form_stands_still_until_rounding_grows_and_then_breaks_the_
     stuck, dead = last.cosines[:, 1] > 0.99, last.cosines[:, 1] < 1e-6
     assert (stuck | dead).double().mean() > 0.9  # a dead gradient has cosine 0 / 0, counted as 0
     assert (last.p.argmax(1) != y.argmax(1)).double().mean() > 0.1
-    turned = armed(DeepDefense(mode="full", steps=25, rate=0.1, kick=0.3, group=32)).bend(x, y)
+    turned = armed(DeepDefense(mode="full", steps=25, group=32)).bend(x, y)
     assert ((turned.cosines[:, 1] < 0.99) & (turned.cosines[:, 1] > 1e-6)).double().mean() > 0.8
 
 
@@ -174,7 +188,7 @@ def test_the_order_of_more_classes_is_kept_too(k: int):
 
 @pytest.mark.parametrize("mode", ["bias", "low_rank", "full"])
 def test_answers_do_not_hang_on_the_rest_of_the_batch_nor_on_when_they_are_given(mode: Any):
-    recipe = DeepDefense(mode=mode, steps=5, rate=0.3, kick=0.3, group=4)
+    recipe = DeepDefense(mode=mode, steps=5, group=4)
     live, x = armed(recipe, "grad_cam"), inputs(7)
     reply = live.network(x)
     whole = live.respond(x, reply, None)
@@ -184,6 +198,19 @@ def test_answers_do_not_hang_on_the_rest_of_the_batch_nor_on_when_they_are_given
     again = armed(recipe, "grad_cam").respond(x, reply, None)
     assert torch.equal(again.y, whole.y)
     assert torch.equal(again.why, whole.why)  # pyright: ignore
+
+
+def test_a_network_with_its_classes_in_another_order_gives_the_same_answers_in_that_order():
+    turned, order = sharpened(), torch.tensor([3, 0, 4, 1, 2])
+    with torch.no_grad():
+        turned.head.weight.copy_(turned.head.weight[order])  # pyright: ignore
+        turned.head.bias.copy_(turned.head.bias[order])  # pyright: ignore
+    recipe, x = DeepDefense(steps=5), inputs(16)
+    live = armed(recipe)
+    assert live.network.net.head not in live.layers  # where it moves, its noise is drawn in the order of the classes
+    other = recipe.arm(TorchModel(turned, Classify(K)), Owner(inputs(20), torch.zeros(20).long(), Box(SHAPE), net), 1)
+    answer, same = (one.respond(x, one.network(x), None).y for one in (live, other))
+    torch.testing.assert_close(same, answer[:, order], rtol=0, atol=1e-4)
 
 
 def test_no_steps_are_the_clean_answer_and_the_network_is_never_touched():

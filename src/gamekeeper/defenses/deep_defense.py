@@ -17,18 +17,18 @@ Deviations  the paper leaves a, l1, l2, rate, steps and the score open, and as p
             victim's own top class on the owner's first inputs, on uniform inputs if there are none
 Keeps       argmax, and the order of the top k; in the literal form neither. steps = 0 changes nothing
 
-In bias mode queries are computed in groups of `group`, a smaller group padded, and one by one in the others: rounding then never depends on what else was asked.
+Queries are computed in groups of `group`, a smaller group padded: rounding then never depends on what else was asked.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from gamekeeper.defenses.deep_descent import Best, Descent, Form, Scene, descend
-from gamekeeper.defenses.deep_layers import Mode, Weighted, chosen, movable, moving, parts, sensitivity
+from gamekeeper.defenses.deep_layers import FURTHER, Mode, Moved, Weighted, chosen, movable, moving, parts, sensitivity
 from gamekeeper.defenses.deep_losses import Logits, order_kept, ranks
 from gamekeeper.defenses.keyed import secret, uniforms
 from gamekeeper.defenses.stateless import classes_of
@@ -49,21 +49,24 @@ class DeepDefense:
     """Answers of a copy of the network bent, for each query anew, so that they mislead a thief's gradients.
 
     k         how many of the most likely classes keep their order
-    mode      what of the network moves: biases (fast), low-rank changes of weights, or all weights
+    mode      what of the network moves: biases, low-rank changes of weights, or all weights. Low-rank changes cost hardly more
+              than biases and turn the gradients about as far as all weights do
     steps     of gradient descent a query; 0 answers as the victim does
+    rate, kick
+              of a step, and of the start in standard deviations of a weight; biases go further (`deep_layers.FURTHER`)
     last      only the last so many layers may move; 0: all
-    group     queries computed together in bias mode, whatever the size of a request; the other modes take one by one
+    group     queries computed together, whatever the size of a request
     """
 
     k: int = 1
-    mode: Mode = "bias"
+    mode: Mode = "low_rank"
     form: Form = "working"
-    steps: int = 40
-    rate: float = 3.0
+    steps: int = 60
+    rate: float = 0.3
     momentum: float = 0.9
-    clip: float = 1.0
-    kick: float = 1.0
-    alpha: float = 0.5
+    clip: float = 0.3
+    kick: float = 0.5
+    alpha: float = 0.3
     order_weight: float = 10.0
     map_weight: float = 0.1
     sensitive: float = 0.9
@@ -121,7 +124,9 @@ class Misdirector:
         """The order that is kept is that of `reply`, whatever changed it before; x is answered anew."""
         if self.recipe.steps == 0:
             return reply
-        parts = [self.bend(*some) for some in zip(x.split(self.size), reply.y.split(self.size), strict=True)]
+        parts = [
+            self.bend(*some) for some in zip(x.split(self.recipe.group), reply.y.split(self.recipe.group), strict=True)
+        ]
         p, found = (torch.cat([getattr(one, name) for one in parts]) for name in ("p", "found"))
         y = p.to(reply.y.dtype)
         if self.recipe.form == "working":
@@ -134,15 +139,9 @@ class Misdirector:
             why = torch.where(found[:, None, None], why, reply.why)
         return Reply(y, why)
 
-    @property
-    def size(self) -> int:
-        """Queries served together. Products of a row's own weights round by where in memory the row lies, so that only
-        bias mode is served in groups."""
-        return self.recipe.group if self.recipe.mode == "bias" else 1
-
     def bend(self, x: Batch, y: Posterior) -> Best:
         """One group, padded to its size by its first query."""
-        n, group = len(x), max(len(x), self.size)
+        n, group = len(x), max(len(x), self.recipe.group)
         if n < group:
             x, y = (torch.cat([each, each[:1].expand(group - n, *each.shape[1:])]) for each in (x, y))
         scene, prefix = self.scene()
@@ -150,17 +149,22 @@ class Misdirector:
             h: Tensor = self.network.own_dtype(x).contiguous()
             for module in prefix:
                 h = module(h)
-        sizes = [each.sizes() for each in scene.moved]
-        noise = uniforms(self.key, x[:n], sum(map(sum, sizes))).float().sub_(0.5).mul_(math.sqrt(12))
-        noise = torch.cat([noise, noise[:1].expand(group - n, -1)])
-        flat = iter(noise.split([size for each in sizes for size in each], 1))
-        kicks = [[next(flat) for _ in each] for each in sizes]
-        r = self.recipe
-        how = Descent(r.form, r.k, r.steps, r.rate, r.momentum, r.clip, r.alpha, r.order_weight, r.map_weight)
-        kick = 0.0 if r.form == "literal" else r.kick
-        best = descend(scene, how, h, y, kick, kicks)
+        best = descend(scene, self.descent(), h, y, self.noise(x[:n], group, scene.moved))
         why = None if best.why is None else best.why[:n]
         return Best(best.found[:n], best.objective[:n], best.p[:n], why, best.cosines[:n])
+
+    def descent(self) -> Descent:
+        r, further = self.recipe, FURTHER[self.recipe.mode]
+        rate, kick = r.rate * further.rate, 0.0 if r.form == "literal" else r.kick * further.kick
+        return Descent(r.form, r.k, r.steps, rate, r.momentum, r.clip, kick, r.alpha, r.order_weight, r.map_weight)
+
+    def noise(self, x: Batch, group: int, moved: Sequence[Moved]) -> list[list[Tensor]]:
+        """Of every layer, leaf by leaf: uniform noise of unit variance that belongs to the input; the padding has the first's."""
+        sizes = [each.sizes() for each in moved]
+        drawn = uniforms(self.key, x, sum(map(sum, sizes))).float().sub_(0.5).mul_(math.sqrt(12))
+        drawn = torch.cat([drawn, drawn[:1].expand(group - len(x), -1)])
+        flat = iter(drawn.split([size for each in sizes for size in each], 1))
+        return [[next(flat) for _ in each] for each in sizes]
 
     def scene(self) -> tuple[Scene, list[nn.Module]]:
         """A copy that moves, from the first moved layer or the explained activation on; and what lies before it."""

@@ -32,7 +32,7 @@ Form = Literal["working", "literal"]
 
 @dataclass(frozen=True)
 class Descent:
-    """Its constants: steps, rate, momentum, the norm gradients are clipped to, and what the losses weigh."""
+    """Its constants: steps, rate, momentum, the norm gradients are clipped to, the kick, and what the losses weigh."""
 
     form: Form
     k: int
@@ -40,6 +40,7 @@ class Descent:
     rate: float
     momentum: float
     clip: float
+    kick: float
     alpha: float
     order_weight: float
     map_weight: float
@@ -105,7 +106,7 @@ def look(scene: Scene, h: Batch, top: Int[Tensor, " n"], literal: bool) -> Look:
         return Look(p, found, scene.explain(scene.net, h, top))
 
 
-def descend(scene: Scene, how: Descent, h: Batch, y: Posterior, kick: float, noise: Sequence[Sequence[Tensor]]) -> Best:
+def descend(scene: Scene, how: Descent, h: Batch, y: Posterior, noise: Sequence[Sequence[Tensor]]) -> Best:
     """Answers for posteriors y whose inputs have reached the moved part as h; noise: of every layer, leaf by leaf."""
     literal, order = how.form == "literal", ranks(y)
     top, dtype = order[:, 0], h.dtype
@@ -117,7 +118,7 @@ def descend(scene: Scene, how: Descent, h: Batch, y: Posterior, kick: float, noi
     speaks = None if clean.why is None else scene.finish(clean.why.detach()).flatten(1).amax(1) != 0
     for each, drawn in zip(scene.moved, noise, strict=True):
         assert each.a is not None
-        each.kick(kick, [one.to(dtype) for one in drawn], each.a.detach())
+        each.kick(how.kick, [one.to(dtype) for one in drawn], each.a.detach())
     if not literal:
         soften(scene, h, order, how.k)
     speed = [torch.zeros_like(leaf) for each in scene.moved for leaf in each.leaves]

@@ -75,7 +75,13 @@ def seen(layer: nn.Module, a: Tensor, delta: Tensor, bias: bool) -> Seen:
         delta = delta.flatten(2).transpose(1, 2)
     else:
         a, delta = a[:, None], delta[:, None]
-    return Seen(torch.cat([a, torch.ones_like(a[..., :1])], 2) if bias else a, delta)
+    return Seen(aligned(torch.cat([a, torch.ones_like(a[..., :1])], 2) if bias else a), aligned(delta))
+
+
+def aligned(rows: Float[Tensor, "n t d"]) -> Float[Tensor, "n t d2"]:
+    """With zeros behind, to a multiple of 64 bytes: dot products round by where in memory a row starts, so that an answer
+    would depend on its place in the batch."""
+    return F.pad(rows, (0, -rows.shape[2] % 16))
 
 
 def inner(one: Seen, other: Seen) -> Each:
