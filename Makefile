@@ -33,10 +33,10 @@ results: .venv/demo-ready
 	$(RUN)/gamekeeper audit fashion --budget 250 --budget 1000 --budget 2500 --budget 10000 \
 	    --defense none --attack knockoff --attack knockoff+labels --out results/fashion
 
-# published experiments again: about an hour and a half; data that are not shipped from the folder GAMEKEEPER_DATA
+# published experiments again: about two hours and a quarter; data that are not shipped from the folder GAMEKEEPER_DATA
 reproduce: .venv/demo-ready
 	for name in tramer prediction-poisoning-fashion prediction-poisoning-mnist orderings prediction-poisoning-cifar10 \
-	    other-thieves; do \
+	    other-thieves deep-defense; do \
 	    $(RUN)/gamekeeper reproduce $$name --jobs 1 --out results/reproduce/$$name || exit $$?; \
 	done
 

@@ -213,6 +213,18 @@ def test_a_network_with_its_classes_in_another_order_gives_the_same_answers_in_t
     torch.testing.assert_close(same, answer[:, order], rtol=0, atol=1e-4)
 
 
+def test_half_of_it_is_the_whole_defense_beside_the_victims_own_other_half():
+    live, x = armed(DeepDefense(steps=5), "grad_cam"), inputs(8)
+    reply = live.network(x)
+    whole = live.respond(x, reply, None)
+    for release in ("answer", "map"):
+        half = armed(DeepDefense(steps=5, release=release), "grad_cam").respond(x, reply, None)
+        assert torch.equal(half.y, whole.y if release == "answer" else reply.y)
+        assert torch.equal(half.why, whole.why if release == "map" else reply.why)  # pyright: ignore
+    assert not torch.equal(whole.y, reply.y)
+    assert not torch.equal(whole.why, reply.why)  # pyright: ignore
+
+
 def test_no_steps_are_the_clean_answer_and_the_network_is_never_touched():
     live, x = armed(DeepDefense(steps=0), "grad_cam"), inputs(3)
     reply = live.network(x)

@@ -23,6 +23,7 @@ Queries are computed in groups of `group`, a smaller group padded: rounding then
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,8 @@ class DeepDefense:
     rate, kick
               of a step, and of the start in standard deviations of a weight; biases go further (`deep_layers.FURTHER`)
     last      only the last so many layers may move; 0: all
+    release   what is given out of the bent copy: answer and map, or one of them beside the victim's own other (the paper's
+              DD-S and DD-I)
     group     queries computed together, whatever the size of a request
     """
 
@@ -71,6 +74,7 @@ class DeepDefense:
     map_weight: float = 0.1
     sensitive: float = 0.9
     last: int = 0
+    release: Literal["both", "answer", "map"] = "both"
     group: int = 16
 
     def __post_init__(self) -> None:
@@ -132,7 +136,9 @@ class Misdirector:
         if self.recipe.form == "working":
             found = found & order_kept(y, ranks(reply.y), self.recipe.k)
             y = torch.where(found[:, None], y, reply.y)
-        if reply.why is None or parts[0].why is None:
+        if self.recipe.release == "map":
+            y = reply.y
+        if reply.why is None or parts[0].why is None or self.recipe.release == "answer":
             return Reply(y, reply.why)
         why = torch.cat([one.why for one in parts if one.why is not None]).to(reply.why.dtype)
         if self.recipe.form == "working":

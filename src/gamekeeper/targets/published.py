@@ -4,6 +4,7 @@
     fashion-full                   the shipped LeNet, trained on all 60,000 clothes, judged on the official 10,000;
                                    pool: digits and letters
     cifar10                        ResNet-8 trained on the images in the folder; pool: photographs
+    mnist-maps                     the shipped LeNet for digits, which sells Grad-CAM maps; pool: clothes
     iris, wine-lr, digits-lr, ...     scikit-learn models of Tramèr et al.'s kind, features scaled to [-1, 1], uniform pool
     adult-tree, adult-tree-large   decision trees on UCI Adult; `-incomplete`: the API accepts missing features
 
@@ -37,6 +38,7 @@ from gamekeeper.data.readers import NUMBER, read, table
 from gamekeeper.data.splits import split
 from gamekeeper.models import SklearnModel
 from gamekeeper.targets.builtin import SEED, SEEDS, made
+from gamekeeper.targets.choice import Choice
 from gamekeeper.targets.local import load_torch
 from gamekeeper.targets.smoothed_tree import SmoothedTree
 from gamekeeper.targets.target import Target, file_hash
@@ -126,6 +128,18 @@ def images(name: SetName, folder: Path) -> tuple[Dataset, Dataset]:
 def joined(parts: list[Dataset]) -> Dataset:
     """All inputs in one set; classes are kept where it is a single one."""
     return parts[0] if len(parts) == 1 else Dataset(torch.cat([part.x for part in parts]))
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A built-in target with what is changed about it, judged on the first `test` inputs: maps take long to defend."""
+
+    choice: Choice
+    test: int
+
+    def target(self, name: str, data: Path, victims: Path) -> Target:
+        target = self.choice.load()
+        return replace(target, test=target.test.take(torch.arange(self.test)), price=0.0)
 
 
 # tables
@@ -225,11 +239,12 @@ def ordinal(path: Path, label: str) -> Dataset:
 
 ADULT = (20_000, 10_000)
 LENET = Fit(epochs=6, rate=0.05, batch=128)
-VICTIMS: Mapping[str, Network | Table] = {
+VICTIMS: Mapping[str, Network | Shipped | Table] = {
     "mnist-full": Network("mnist", ("letters",), LENET),
     "mnist-full-wide": Network("mnist", ("fashion", "letters"), LENET),
     "fashion-full": Network("fashion", ("mnist", "letters"), None),
     "cifar10": Network("cifar10", ("photographs",), Fit(epochs=10, rate=0.1, batch=128)),
+    "mnist-maps": Shipped(Choice("mnist", pool="fashion-train", explain="grad_cam", auxiliary="letters"), 1_000),
     "iris": Table("iris", "logistic", (90, 50)),
     "wine-lr": Table("wine", "logistic", (100, 78)),
     "digits-lr": Table("digits", "logistic", (1_000, 797)),
