@@ -69,9 +69,9 @@ class DeepDefense:
     momentum: float = 0.9
     clip: float = 0.3
     kick: float = 0.5
-    alpha: float = 0.3
+    alpha: float = 0.5
     order_weight: float = 10.0
-    map_weight: float = 0.1
+    map_weight: float = 1.0
     sensitive: float = 0.9
     last: int = 0
     release: Literal["both", "answer", "map"] = "both"

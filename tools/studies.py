@@ -1,0 +1,158 @@
+"""Measures what papers show of a defense without a theft, and writes it to results/studies.json.
+
+    angles   Prediction Poisoning, Fig. 6 and 7: how far MAD turns a live thief's gradients, and his test loss meanwhile
+    maps     DeepDefense, Table 2: Average Drop of the victim's maps and of the bent ones, and what that measure does not see
+    layers   DeepDefense, Table 3: fewer layers moved, cosines and time
+    stall    DeepDefense as printed, step by step beside the form that works
+
+One thread, about a quarter of an hour. `tools/study_docs.py` makes tables and figures of it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import torch
+from scipy.stats import ttest_rel  # pyright: ignore[reportMissingTypeStubs]
+
+from gamekeeper import explain_metrics as maps_of
+from gamekeeper.architectures import fresh
+from gamekeeper.data import batteries
+from gamekeeper.defenses.deep_defense import DeepDefense, Misdirector
+from gamekeeper.defenses.deep_descent import Best
+from gamekeeper.defenses.mad import MAD
+from gamekeeper.defenses.mad_live import learn_online, white_box
+from gamekeeper.explain import ExplainerName
+from gamekeeper.targets.builtin import shipped
+from gamekeeper.targets.choice import explaining
+from gamekeeper.types import Batch, Reply
+from gamekeeper.version import __version__
+
+FILE = Path(__file__).parent.parent / "results/studies.json"
+EPS = (0.1, 0.5, 0.95, 1.5, 2.0)
+STEPS = (0, 1, 2, 5, 10, 20, 40, 60)
+SHARES = (0.9, 0.7, 0.5)
+PAPER_MAPS: Sequence[ExplainerName] = ("grad_cam", "relevance_cam", "gradient_x_input")
+GROUP = 16
+
+Found = list[dict[str, Any]]
+
+
+def angles(steps: int = 1_000, judged: int = 500) -> Found:
+    """MAD, all weights, with the thief's own network for a surrogate; he learns letters one at a time, rate 0.001."""
+    target = shipped("mnist")
+    x, test = target.pool.x[:steps], target.test.take(torch.arange(judged))
+    assert test.y is not None
+    y, found = target.victim(x).y, []
+    for eps in (0.0, *EPS):
+        thief = fresh(target.student, 0)
+        trace = learn_online(thief, x, y, white_box(MAD(eps=eps, jacobian="all")), (test.x, test.y))
+        turned = trace.angles.double()
+        found.append({
+            "eps": eps, "mean": float(turned.mean()), "most": float(turned.max()),
+            "beyond 90": float((turned > 90).double().mean()), "histogram": torch.histc(turned, 36, 0, 180).long().tolist(),
+            "losses": {str(step): loss for step, loss in trace.losses.items()},
+        })  # fmt: skip
+    return found
+
+
+def armed(name: str, recipe: DeepDefense, explain: ExplainerName | None = None) -> tuple[Misdirector, Batch]:
+    """DeepDefense before a shipped network, and the network's test inputs."""
+    target = shipped(name)
+    target = target if explain is None else explaining(target, explain)
+    return recipe.arm(target.victim, target.owner, 0), target.test.x
+
+
+def maps(n: int = 96) -> Found:
+    """Of n test inputs. The victim judges both kinds of map, by its own class."""
+    found: Found = []
+    for name in ("mnist", "fashion"):
+        for explain in PAPER_MAPS:
+            live, test = armed(name, DeepDefense(group=GROUP), explain)
+            x, victim = test[:n], live.network
+            clean = victim(x)
+            bent = live.respond(x, clean, None)
+            assert clean.why is not None and bent.why is not None
+            random = torch.rand(clean.why.shape, generator=torch.Generator().manual_seed(0))
+            drops = {
+                who: maps_of.confidence(victim, x, why, clean.y.argmax(1)).drops()
+                for who, why in (("victim", clean.why), ("bent", bent.why), ("random", random))
+            }
+            found.append({
+                "victim": name, "explainer": explain, "n": n,
+                "drops": {who: [float(drop.mean()), float(drop.std())] for who, drop in drops.items()},
+                "p": float(ttest_rel(drops["victim"], drops["bent"]).pvalue),
+                "rank correlation": float(maps_of.rank_correlation(clean.why, bent.why).nanmean()),
+                "overlap": float(maps_of.overlap(clean.why, bent.why).nanmean()),
+                "degenerate": maps_of.degenerate_share(bent.why).value, "degenerate before": maps_of.degenerate_share(clean.why).value,
+            })  # fmt: skip
+    return found
+
+
+def clothes(n: int) -> Batch:
+    """Inputs that mean nothing to the network for digits: what a thief without digits might ask."""
+    return batteries.load("fashion-train").x[:n]
+
+
+def bent(live: Misdirector, x: Batch) -> tuple[Best, Reply]:
+    """All queries, group by group."""
+    reply = live.network(x)
+    groups = [live.bend(*some) for some in zip(x.split(GROUP), reply.y.split(GROUP), strict=True)]
+    p, cosines, found = (torch.cat([getattr(one, part) for one in groups]) for part in ("p", "cosines", "found"))
+    return Best(found, torch.cat([one.objective for one in groups]), p, None, cosines), reply
+
+
+def layers(n: int = 64) -> Found:
+    found: Found = []
+    for share in SHARES:
+        live, _ = armed("mnist", DeepDefense(sensitive=share, group=GROUP), "grad_cam")
+        start = process_time()
+        best, _ = bent(live, clothes(n))
+        spent, cosines = process_time() - start, best.cosines[best.found]
+        found.append({
+            "share": share, "layers": len(live.layers), "n": n, "below": float(cosines[:, 0].mean()),
+            "above": float(cosines[:, 1].mean()), "feasible": float(best.found.double().mean()), "seconds": spent / n,
+        })  # fmt: skip
+    return found
+
+
+def stall(n: int = 32) -> Found:
+    """The literal form shows its last iterate, the working one its best."""
+    literal = DeepDefense(form="literal", mode="full", rate=0.01, group=GROUP)
+    found: Found = []
+    for form, recipe in (("literal", literal), ("working", DeepDefense(group=GROUP))):
+        for steps in STEPS:
+            live, _ = armed("mnist", replace(recipe, steps=steps))
+            best, reply = bent(live, clothes(n))
+            top = best.cosines[:, 1]
+            found.append({
+                "form": form, "steps": steps, "n": n, "below": float(best.cosines[:, 0].mean()), "above": float(top.mean()),
+                "unmoved": float((top > 0.99).double().mean()), "dead": float((top < 1e-6).double().mean()),
+                "top-1 kept": float((best.p.argmax(1) == reply.y.argmax(1)).double().mean()),
+            })  # fmt: skip
+    return found
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    about = {
+        "version": __version__,
+        "torch": torch.__version__,
+        "seed": 0,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    found: dict[str, Any] = {"about": about}
+    for study in (stall, layers, angles, maps):
+        print(study.__name__, flush=True)
+        found[study.__name__] = study()
+    aside = FILE.with_suffix(".new")
+    aside.write_text(json.dumps(found, indent=1) + "\n")
+    aside.replace(FILE)
+
+
+if __name__ == "__main__":
+    main()
