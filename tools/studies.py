@@ -4,11 +4,15 @@
     maps     DeepDefense, Table 2: Average Drop of the victim's maps and of the bent ones, and what that measure does not see
     layers   DeepDefense, Table 3: fewer layers moved, cosines and time
     stall    DeepDefense as printed, step by step beside the form that works
+    gates    how well each score tells a thief's inputs from users'
+    settings which weight of EDM and which tau of Adaptive Misinformation inputs held out of the owner's speak for
 
-One thread, about a quarter of an hour. `tools/study_docs.py` makes tables and figures of it.
+One thread, about half an hour; names given run those alone and keep the rest of the file. `tools/study_docs.py` makes
+tables and figures of it.
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,22 +22,28 @@ from typing import Any
 
 import torch
 from scipy.stats import ttest_rel  # pyright: ignore[reportMissingTypeStubs]
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from gamekeeper import explain_metrics as maps_of
 from gamekeeper.architectures import fresh
 from gamekeeper.data import batteries
+from gamekeeper.defenses.adaptive_misinformation import AdaptiveMisinformation
 from gamekeeper.defenses.deep_defense import DeepDefense, Misdirector
 from gamekeeper.defenses.deep_descent import Best
+from gamekeeper.defenses.edm import EDM
 from gamekeeper.defenses.mad import MAD
 from gamekeeper.defenses.mad_live import learn_online, white_box
+from gamekeeper.defenses.ood_gate import SCORERS
+from gamekeeper.defenses.ood_scores import calibrated
 from gamekeeper.explain import ExplainerName
 from gamekeeper.targets.builtin import shipped
-from gamekeeper.targets.choice import explaining
-from gamekeeper.types import Batch, Reply
+from gamekeeper.targets.choice import Choice, explaining
+from gamekeeper.types import Batch, Defense, Reply
 from gamekeeper.version import __version__
 
 FILE = Path(__file__).parent.parent / "results/studies.json"
 EPS = (0.1, 0.5, 0.95, 1.5, 2.0)
+WEIGHTS, TAUS = (0.25, 0.5, 1.0), (0.3, 0.5, 0.7, 0.9)
 STEPS = (0, 1, 2, 5, 10, 20, 40, 60)
 SHARES = (0.9, 0.7, 0.5)
 PAPER_MAPS: Sequence[ExplainerName] = ("grad_cam", "relevance_cam", "gradient_x_input")
@@ -137,21 +147,71 @@ def stall(n: int = 32) -> Found:
     return found
 
 
+def gates() -> Found:
+    """Benign inputs are the test set, strange ones letters and other images; the detector was trained on the latter's kind."""
+    found: Found = []
+    for name, other in (("mnist", "fashion-test"), ("fashion", "mnist-test")):
+        target = Choice(name, auxiliary="unrelated").load()
+        strange = {"letters": target.pool.x[:2_000], other.partition("-")[0]: batteries.load(other).x}
+        for score, scorer in SCORERS.items():
+            fitted = calibrated(scorer, target.victim, target.owner, 0)
+            threshold = fitted.threshold(0.01)
+            benign = fitted.score(target.test.x, target.victim(target.test.x))
+            for what, x in strange.items():
+                scores = fitted.score(x, target.victim(x))
+                truth = torch.cat([torch.zeros(len(benign)), torch.ones(len(scores))])
+                joined = -torch.cat([benign, scores])
+                found.append({
+                    "victim": name, "score": score, "strange": what, "auroc": float(roc_auc_score(truth, joined)),
+                    "aupr": float(average_precision_score(truth, joined)),
+                    "fpr at 95": float((benign <= scores.quantile(0.95)).double().mean()),
+                    "caught": float((scores < threshold).double().mean()),
+                    "flagged": float((benign < threshold).double().mean()),
+                })  # fmt: skip
+    return found
+
+
+def settings() -> Found:
+    """Trained on four fifths of the owner's inputs and unrelated ones, judged on the other fifth of both: on no test set."""
+    found: Found = []
+    for name in ("mnist", "fashion"):
+        target = Choice(name, auxiliary="unrelated").load()
+        owner, other = target.owner, target.owner.ood
+        assert other is not None
+        cut, cut_other = len(owner.x) * 4 // 5, len(other) * 4 // 5
+        mine = replace(owner, x=owner.x[:cut], truth=owner.truth[:cut], ood=other[:cut_other])
+        x, truth, strange = owner.x[cut:], owner.truth[cut:], other[cut_other:]
+        clean, unsure = target.victim(x), target.victim(strange)
+        recipes: list[tuple[str, str, float, Defense]] = [
+            *(("edm", "weight", weight, EDM(weight=weight)) for weight in WEIGHTS),
+            *(("adaptive_misinformation", "tau", tau, AdaptiveMisinformation(tau=tau)) for tau in TAUS),
+        ]
+        for method, parameter, setting, recipe in recipes:
+            live = recipe.arm(target.victim, mine, 0)
+            kept, wrong = (live.respond(*asked, live.fresh()).y.argmax(1) for asked in ((x, clean), (strange, unsure)))
+            found.append({
+                "victim": name, "method": method, "parameter": parameter, "setting": setting, "n": len(x),
+                "undefended": float((clean.y.argmax(1) == truth).double().mean()),
+                "accuracy": float((kept == truth).double().mean()),
+                "top-1 kept on strange": float((wrong == unsure.y.argmax(1)).double().mean()),
+            })  # fmt: skip
+    return found
+
+
+STUDIES = {study.__name__: study for study in (stall, layers, gates, angles, settings, maps)}
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    about = {
-        "version": __version__,
-        "torch": torch.__version__,
-        "seed": 0,
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    found: dict[str, Any] = {"about": about}
-    for study in (stall, layers, angles, maps):
-        print(study.__name__, flush=True)
-        found[study.__name__] = study()
-    aside = FILE.with_suffix(".new")
-    aside.write_text(json.dumps(found, indent=1) + "\n")
-    aside.replace(FILE)
+    found: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
+    for name in sys.argv[1:] or STUDIES:
+        print(name, flush=True)
+        found[name] = STUDIES[name]()
+        today = datetime.now(UTC).date().isoformat()
+        found["about"] = {"version": __version__, "torch": torch.__version__, "seed": 0, "date": today}
+        aside = FILE.with_suffix(".new")
+        aside.write_text(json.dumps(found, indent=1) + "\n")
+        aside.replace(FILE)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,24 @@ import pytest
 import torch
 
 from gamekeeper.engine import lineup
-from gamekeeper.engine.lineup import ALL, LINE_UP, Entry, Utility, line_up, parse_utility, spent, strongest, swept
+from gamekeeper.engine.lineup import (
+    ALL,
+    LINE_UP,
+    Entry,
+    LineUp,
+    Utility,
+    as_before,
+    line_up,
+    parse_utility,
+    question,
+    spent,
+    strongest,
+    swept,
+)
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import DEFENSES, World, parse_defense
+from gamekeeper.surfaces import audit
+from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.builtin import digits, wine
 from gamekeeper.targets.target import Target
 
@@ -104,3 +119,35 @@ def test_without_inputs_of_the_owners_strengths_cannot_be_chosen():
     with pytest.raises(BadConfig, match="owner's inputs"):
         line_up([ALL], bare, 0, quiet)
     assert line_up(["label"], bare, 0, quiet).defenses == ("label",)
+
+
+def test_a_line_up_is_taken_up_again_for_the_very_same_question_only(target):
+    kept = question(["all"], target, 0) | {"defenses": ["none", "label"], "left_out": ["edm is not"]}
+    assert as_before(kept, ["all"], target, 0) == LineUp(("none", "label"), ("edm is not",))
+    assert as_before(kept, ["all:loss=0.02"], target, 0) is None
+    assert as_before(kept, ["all"], target, 1) is None
+    assert as_before(kept, ["all"], replace(target, digest="another"), 0) is None
+    assert as_before(kept | {"version": "0.0.1"}, ["all"], target, 0) is None
+    assert as_before({}, ["all"], target, 0) is None
+
+
+def test_a_resumed_audit_does_not_choose_again(tmp_path, monkeypatch):
+    run = [
+        "audit",
+        "wine",
+        "--attack",
+        "knockoff",
+        "--defense",
+        "label",
+        "--defense",
+        "topk:k=1/2",
+        "--budget",
+        "20",
+        "--uniform",
+        "0",
+        "--quiet",
+        "--out",
+    ]
+    assert guarded([*run, str(tmp_path)]) == 0
+    monkeypatch.setattr(audit, "line_up", None)
+    assert guarded([*run, str(tmp_path)]) == 0

@@ -10,9 +10,9 @@ of a user's inputs, so that the loss measured on the test set, which the table s
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from gamekeeper.engine.run import armed
 from gamekeeper.errors import BadConfig, Unsuited
@@ -20,6 +20,7 @@ from gamekeeper.methods import NUMBER, World, parse_defense
 from gamekeeper.simplex import distance
 from gamekeeper.targets.target import Target
 from gamekeeper.types import Armed, Reply
+from gamekeeper.version import __version__
 
 ALL = "all"
 SWEEP = re.compile(r"(?P<before>[^/]*=)(?P<values>[^/,+=]+(?:/[^/,+=]+)+)(?P<after>[^/]*)")
@@ -98,6 +99,18 @@ def line_up(asked: Sequence[str], target: Target, seed: int, say: Callable[[str]
         defenses += found.defenses
         left_out += found.left_out
     return LineUp(tuple(dict.fromkeys(defenses)), tuple(dict.fromkeys(left_out)))
+
+
+def question(asked: Sequence[str], target: Target, seed: int) -> dict[str, Any]:
+    """Everything the choice of a line-up hangs on."""
+    return {"asked": list(asked), "target": target.digest, "seed": seed, "version": __version__}
+
+
+def as_before(kept: Mapping[str, Any], asked: Sequence[str], target: Target, seed: int) -> LineUp | None:
+    """The line-up an earlier run chose for the very same question."""
+    if any(kept.get(key) != value for key, value in question(asked, target, seed).items()):
+        return None
+    return LineUp(tuple(kept.get("defenses", ())), tuple(kept.get("left_out", ())))
 
 
 def swept(text: str) -> list[str]:

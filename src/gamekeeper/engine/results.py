@@ -215,6 +215,7 @@ class Run:
     assumptions  what the thief was assumed to know, one sentence each
     command      the command line that reproduces the run
     names        cell -> defense and attack as this run spelled them: `mad` and `mad:eps=0.95` are one cell
+    chosen       what `--defense all` stood for, so that a resumed run need not choose again (`engine/lineup.py`)
     """
 
     schema: int
@@ -227,6 +228,7 @@ class Run:
     seeds: list[int]
     budgets: list[int]
     names: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    chosen: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def told(self, row: Row) -> Row:
         """A row in this run's words, at this run's price: it may have been measured in an earlier one."""

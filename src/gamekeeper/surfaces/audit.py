@@ -4,7 +4,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +18,9 @@ from gamekeeper.architectures import fresh
 from gamekeeper.engine.checks import RECOVERING, raised
 from gamekeeper.engine.ensemble import thieves
 from gamekeeper.engine.grid import Audit, Cell, expand, judged, queries, weight
-from gamekeeper.engine.lineup import LineUp, line_up
+from gamekeeper.engine.lineup import LineUp, as_before, line_up, question
 from gamekeeper.engine.lock import claimed
-from gamekeeper.engine.results import SCHEMA, Results, Row, Run
+from gamekeeper.engine.results import HEADER, SCHEMA, Results, Row, Run
 from gamekeeper.engine.run import LEDGER, blank, books, check_defenses, default_jobs, prepared
 from gamekeeper.engine.run import run as run_cells
 from gamekeeper.engine.summary import summarise
@@ -117,8 +117,8 @@ def run_audit(
     thresholds = [parse_threshold(text) for text in fail_if]
     console = Console(quiet=manner.quiet or manner.json, highlight=False)
     target = prepared(audit.target)
-    chosen = compare(audit, target, console)
-    audit = replace(audit, defenses=chosen.defenses)
+    chosen = compare(audit, target, folder, console)
+    asked, audit = audit.defenses, replace(audit, defenses=chosen.defenses)
     cells = expand(audit, target)
     for threshold in thresholds:
         check_threshold(threshold, cells)
@@ -134,7 +134,8 @@ def run_audit(
             return 0
         consent(target, plan, manner)
         before = books(target, folder)
-        results.write_header(header(audit, target, cells, chosen.left_out, arguments))
+        kept = question(asked, target, audit.seeds[0]) | asdict(chosen)
+        results.write_header(replace(header(audit, target, cells, chosen.left_out, arguments), chosen=kept))
         rows = watch(cells, missing, results, folder, plan.jobs, console)
         after = books(target, folder)
         paid = sum(row.paid for row in rows)
@@ -142,8 +143,15 @@ def run_audit(
         return conclude(folder, thresholds, manner, console, bill if target.remote else None)
 
 
-def compare(audit: Audit, target: Target, console: Console) -> LineUp:
-    """The defenses to compare. Choosing strengths takes a while where a defense trains networks, and so is told."""
+def compare(audit: Audit, target: Target, folder: Path, console: Console) -> LineUp:
+    """The defenses to compare: those an earlier run in the folder chose, or chosen now.
+
+    Choosing strengths takes a while where a defense trains networks, and so is told.
+    """
+    if (folder / HEADER).exists():
+        with suppress(BadConfig):  # a header cut short is written anew
+            if before := as_before(Results(folder).header().chosen, audit.defenses, target, audit.seeds[0]):
+                return before
     with console.status("reading the defenses") as status:
         return line_up(audit.defenses, target, audit.seeds[0], lambda doing: status.update(f"{doing} …"))
 

@@ -19,6 +19,7 @@ from gamekeeper.engine.checks import grouped
 from gamekeeper.engine.summary import Line, Stolen, Summary
 from gamekeeper.surfaces.figures import COLOURS, FAINT, INK, MARKERS, STYLE, Look, safe
 
+DASHES = ("-", "--", ":")
 LEAST = 3
 """Strengths that make a curve."""
 WIDTH, HEIGHT, LEGEND = 6.8, 6.2, 0.2
@@ -100,7 +101,12 @@ def trade_curves(summary: Summary) -> Figure | None:
 
 def family_looks(curves: Sequence[Family]) -> dict[str, Look]:
     return {
-        family.name: Look(COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)], 1.4)
+        family.name: Look(
+            COLOURS[i % len(COLOURS)],
+            MARKERS[(i + i // len(COLOURS)) % len(MARKERS)],
+            1.4,
+            DASHES[i // len(COLOURS) % len(DASHES)],
+        )
         for i, family in enumerate(curves)
     }
 
@@ -113,7 +119,7 @@ def draw(
     axes.errorbar(
         [x for x, _ in stolen], [rate.value for _, rate in stolen],
         yerr=[[rate.value - rate.low for _, rate in stolen], [rate.high - rate.value for _, rate in stolen]],
-        color=look.colour, marker=look.marker, markersize=4.5, linewidth=look.width, markeredgecolor="white",
+        color=look.colour, marker=look.marker, markersize=4.5, linewidth=look.width, linestyle=look.dashes, markeredgecolor="white",
         markeredgewidth=0.5, elinewidth=0.6, zorder=3,
     )  # fmt: skip
 
@@ -131,7 +137,16 @@ def finish(axes: Axes, summary: Summary, who: str, cost: str) -> None:
 def legend(figure: Figure, looks: Mapping[str, Look]) -> None:
     """Two columns below the axes; the dashed line is explained with them."""
     handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, markersize=5, linewidth=look.width, label=safe(name))
+        Line2D(
+            [],
+            [],
+            color=look.colour,
+            marker=look.marker,
+            markersize=5,
+            linewidth=look.width,
+            linestyle=look.dashes,
+            label=safe(name),
+        )
         for name, look in looks.items()
     ]
     handles.append(Line2D([], [], color=FAINT, linewidth=1, linestyle=(0, (5, 3)), label="label floor"))

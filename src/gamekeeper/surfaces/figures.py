@@ -61,6 +61,7 @@ class Look:
     colour: str
     marker: str
     width: float
+    dashes: str = "-"
 
 
 @dataclass(frozen=True)
