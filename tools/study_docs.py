@@ -8,7 +8,6 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from gamekeeper.surfaces.figures import COLOURS, FAINT, INK, STYLE
 
@@ -139,26 +138,22 @@ TABLES: Mapping[str, Callable[[], Table]] = {study.__name__: study for study in 
 
 
 def stall_figure() -> Figure:
-    """DeepDefense as printed and as it works: the cosine above the map, and what became of the queries."""
+    """DeepDefense as printed and as it works: the cosines of both gradient parts, step by step."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.9))
-        left, right = figure.subplots(1, 2)
-        figure.subplots_adjust(left=0.08, right=0.985, bottom=0.17, top=0.9, wspace=0.22)
+        axes = figure.subplots()
+        figure.subplots_adjust(left=0.08, right=0.6, bottom=0.17, top=0.9)
         for form, colour in zip(FORMS, (COLOURS[1], COLOURS[0]), strict=True):
             rows = [row for row in studies()["stall"] if row["form"] == form]
-            steps = [row["steps"] for row in rows]
-            left.plot(steps, [row["above"] for row in rows], color=colour, marker="o", markersize=4, label=FORMS[form])
-            for what, dashes in (("top-1 kept", "-"), ("dead", ":")):
-                label = f"{what.replace('dead', 'dead gradient')}, {FORMS[form]}"
-                shares = [row[what] for row in rows]
-                right.plot(steps, shares, dashes, color=colour, marker="o", markersize=4, label=label)
-        left.set_title("mean |cos| to the true gradient", fontsize=9, loc="left", color=INK)
-        right.set_title("share of the queries", fontsize=9, loc="left", color=INK)
-        right.yaxis.set_major_formatter(PercentFormatter(1))
-        for axes in (left, right):
-            axes.set_xlabel("steps of descent")
-            axes.set_ylim(-0.03, 1.05)
-            axes.legend(frameon=False, fontsize=8)
+            for part, dashes in (("above", "-"), ("below", ":")):
+                shown, label = [row[part] for row in rows], f"{FORMS[form]}, {part} the map"
+                axes.plot(
+                    [row["steps"] for row in rows], shown, dashes, color=colour, marker="o", markersize=4, label=label
+                )
+        axes.set_title("mean |cos| to the true gradient", fontsize=9, loc="left", color=INK)
+        axes.set_xlabel("steps of descent")
+        axes.set_ylim(-0.03, 1.05)
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
