@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from gamekeeper.engine.lock import claimed
+from gamekeeper.engine.results import Results
 from gamekeeper.surfaces.cli import guarded
 
 QUICK = ["--attack", "knockoff", "--defense", "none", "--defense", "label", "--budget", "60", "--jobs", "1"]
@@ -287,3 +288,18 @@ def test_an_interrupt_ends_with_two_and_the_run_goes_on_later(tmp_path):
     assert process.returncode == 2
     assert "run the same command again" in said
     assert results.read_bytes().endswith(b"\n")
+
+
+def test_a_thief_who_cannot_arm_the_defense_he_knows_is_left_out_before_anything_is_spent(tmp_path, capsys):
+    run = ["audit", "wine", "--budget", "20", "--uniform", "0", "--quiet", "--out", str(tmp_path)]
+    known = [*run, "--attack", "knockoff+partial_bayes", "--defense", "ood_gate:score=msp"]
+    assert guarded(known) == 4
+    assert "nothing is left to measure" in capsys.readouterr().err
+    assert not (tmp_path / "run.json").exists()
+    assert guarded([*known, "--attack", "knockoff", "--defense", "flatten:eps=1"]) == 0
+    results = Results(tmp_path)
+    assert len(results.read()) == 3
+    assert not any(row.error for row in results.read())
+    assert any(
+        "partial_bayes does not take part against ood_gate:score=msp" in said for said in results.header().assumptions
+    )

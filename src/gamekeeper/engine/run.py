@@ -26,12 +26,14 @@ from torch import Tensor
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.data.splits import overlap
 from gamekeeper.defenses.promise import promise
+from gamekeeper.engine.checks import RECOVERING
 from gamekeeper.engine.follow_on import Aftermath
 from gamekeeper.engine.grid import RUN_UP, Cell
 from gamekeeper.engine.judge import Bench, Honest
 from gamekeeper.engine.pictures import keep
 from gamekeeper.engine.results import FollowOn, Row, Seconds
 from gamekeeper.errors import GamekeeperError, Halt, Unsuited
+from gamekeeper.learners.table import arm
 from gamekeeper.ledger import Ledger, Recorded, RecordedModel
 from gamekeeper.metrics import Rate, wilson
 from gamekeeper.oracles import Metered, Witness
@@ -40,7 +42,7 @@ from gamekeeper.student import ClonesOnDisk
 from gamekeeper.targets.choice import Source, shares_architecture
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit
-from gamekeeper.types import Armed, Defense, Doubted, Knowledge, Learner, Model, Reply, Transfer
+from gamekeeper.types import Architecture, Armed, Defense, Doubted, Knowledge, Learner, Model, Reply, Transfer
 
 LEDGER, CLONES = "ledger.sqlite", "clones"
 HELD_OUT = 10
@@ -143,6 +145,22 @@ def check_defenses(cells: Sequence[Cell], target: Target) -> None:
             armed(target, cell.defenses, cell.seed)
         except Unsuited as error:
             raise Unsuited(f"--defense {cell.defense}: {error}") from error
+
+
+def out_of_hand(cells: Sequence[Cell], target: Target) -> set[tuple[str, str]]:
+    """Defense and thief, as written, where the thief learns with a defense he cannot take into his own hands.
+
+    He would have to arm it himself, without the owner's data, and it refuses that. Known before anything is spent.
+    """
+    told = [cell for cell in cells if cell.defenses and blank(cell).learner in RECOVERING]
+    refusing: set[tuple[tuple[Defense, ...], Architecture]] = set()
+    for chain, student in dict.fromkeys((cell.defenses, cell.student) for cell in told):
+        knows = Knowledge(target.pool.x[:0], target.box, target.victim.task, student, defenses=chain)
+        try:
+            arm(knows, 0)
+        except Unsuited:
+            refusing.add((chain, student))
+    return {(cell.defense, cell.attack) for cell in told if (cell.defenses, cell.student) in refusing}
 
 
 @dataclass(frozen=True)

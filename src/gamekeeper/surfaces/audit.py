@@ -21,7 +21,7 @@ from gamekeeper.engine.grid import Audit, Cell, expand, judged, queries, weight
 from gamekeeper.engine.lineup import LineUp, as_before, line_up, question
 from gamekeeper.engine.lock import claimed
 from gamekeeper.engine.results import HEADER, SCHEMA, Results, Row, Run
-from gamekeeper.engine.run import LEDGER, blank, books, check_defenses, default_jobs, prepared
+from gamekeeper.engine.run import LEDGER, blank, books, check_defenses, default_jobs, out_of_hand, prepared
 from gamekeeper.engine.run import run as run_cells
 from gamekeeper.engine.summary import summarise
 from gamekeeper.engine.thresholds import Threshold, Verdict, check_threshold, judge, parse_threshold, unsuited
@@ -119,7 +119,7 @@ def run_audit(
     target = prepared(audit.target)
     chosen = compare(audit, target, folder, console)
     asked, audit = audit.defenses, replace(audit, defenses=chosen.defenses)
-    cells = expand(audit, target)
+    cells, left_out = possible(expand(audit, target), target)
     for threshold in thresholds:
         check_threshold(threshold, cells)
     make_folder(folder)
@@ -135,7 +135,9 @@ def run_audit(
         consent(target, plan, manner)
         before = books(target, folder)
         kept = question(asked, target, audit.seeds[0]) | asdict(chosen)
-        results.write_header(replace(header(audit, target, cells, chosen.left_out, arguments), chosen=kept))
+        results.write_header(
+            replace(header(audit, target, cells, [*chosen.left_out, *left_out], arguments), chosen=kept)
+        )
         rows = watch(cells, missing, results, folder, plan.jobs, console)
         after = books(target, folder)
         paid = sum(row.paid for row in rows)
@@ -154,6 +156,23 @@ def compare(audit: Audit, target: Target, folder: Path, console: Console) -> Lin
                 return before
     with console.status("reading the defenses") as status:
         return line_up(audit.defenses, target, audit.seeds[0], lambda doing: status.update(f"{doing} …"))
+
+
+def possible(cells: Sequence[Cell], target: Target) -> tuple[list[Cell], list[str]]:
+    """The cells but for those of a thief who knows a defense that he cannot use; and a sentence for each such thief.
+
+    Raises BadConfig where none is left.
+    """
+    without = out_of_hand(cells, target)
+    left = [cell for cell in cells if (cell.defense, cell.attack) not in without]
+    said = [
+        f"{attack} does not take part against {', '.join(sorted(d for d, a in without if a == attack))}: he learns with the"
+        " defense in his own hands, and it cannot be armed without the owner's inputs or weights."
+        for attack in sorted({attack for _, attack in without})
+    ]
+    if not left:
+        raise BadConfig(f"nothing is left to measure: {' '.join(said)} Give another --attack.")
+    return left, said
 
 
 def refuse_code(methods: Sequence[str], path: str) -> None:

@@ -17,9 +17,9 @@ from matplotlib.ticker import MaxNLocator
 
 from gamekeeper.engine.checks import grouped
 from gamekeeper.engine.summary import Line, Stolen, Summary
-from gamekeeper.surfaces.figures import COLOURS, FAINT, INK, MARKERS, STYLE, Look, safe
+from gamekeeper.surfaces.figures import COLOURS, FAINT, INK, MARKERS, STYLE, Dashes, Look, safe
 
-DASHES = ("-", "--", ":")
+DASHES: tuple[Dashes, ...] = ("-", "--", ":")
 LEAST = 3
 """Strengths that make a curve."""
 WIDTH, HEIGHT, LEGEND = 6.8, 6.2, 0.2

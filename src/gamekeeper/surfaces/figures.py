@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -54,6 +54,9 @@ STYLE: dict[Any, Any] = {
 }
 
 
+Dashes = Literal["-", "--", ":"]
+
+
 @dataclass(frozen=True)
 class Look:
     """How one defense is drawn, the same in every figure."""
@@ -61,7 +64,7 @@ class Look:
     colour: str
     marker: str
     width: float
-    dashes: str = "-"
+    dashes: Dashes = "-"
 
 
 @dataclass(frozen=True)
