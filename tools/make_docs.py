@@ -113,7 +113,8 @@ def lined_up(name: str) -> str:
     ]  # fmt: skip
     floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""
     flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
-    left_out = [said for said in Results(RESULTS / name).header().assumptions if "is not among the defenses" in said]
+    run = Results(RESULTS / name).header()
+    left_out = [*run.chosen.get("left_out", []), *(said for said in run.assumptions if "does not take part" in said)]
     below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{flags} {' '.join(left_out)} {stamp(name)}"
     return table(head, rows, below)
 
