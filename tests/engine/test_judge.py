@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.defenses.promise import Promise
 from gamekeeper.engine.grid import UNIFORM, UNIFORM_IMAGES, Audit, expand
-from gamekeeper.engine.judge import PART, Bench, broken, by_confidence, variation
+from gamekeeper.engine.judge import PART, Bench, broken, by_confidence, maps_kept, variation
 from gamekeeper.engine.results import Band, Clone, from_json, to_line
 from gamekeeper.metrics import wilson
 from gamekeeper.simplex import distance
@@ -184,3 +184,24 @@ def test_either_of_two_tied_classes_may_be_named():
     tied = torch.tensor([[0.4, 0.4, 0.2]])
     assert broken(Promise(True, 2.0, False), tied, torch.tensor([[0.1, 0.8, 0.1]])) == []
     assert broken(Promise(True, 2.0, False), tied, torch.tensor([[0.1, 0.1, 0.8]])) == ["keeps_top1"]
+
+
+def test_maps_are_compared_with_the_victims_own():
+    """A copy keeps everything, a negated map has the opposite order, a flat one none; maps of a table are one row."""
+    model, x = victim(0), TARGET.test.x[:40]
+    why = torch.rand(40, 1, 30, generator=torch.Generator().manual_seed(1))
+    clean = Reply(model(x).y, why)
+    same, turned, flat = (
+        maps_kept(x, clean, Reply(clean.y, each), model) for each in (why, -why, torch.zeros_like(why))
+    )
+    assert same is not None
+    assert turned is not None
+    assert flat is not None
+    assert (same.rank, same.overlap, same.flat, same.drop) == (pytest.approx(1), 1, 0, same.drop_clean)
+    assert (turned.rank, turned.overlap) == (pytest.approx(-1), 0)
+    assert turned.drop != turned.drop_clean == same.drop_clean
+    assert (flat.rank, flat.flat, flat.flat_clean) == (None, 1, 0)
+    assert maps_kept(x, clean, Reply(clean.y), model) is None
+    remote = maps_kept(x, clean, clean, None)
+    assert remote is not None
+    assert remote.drop is None

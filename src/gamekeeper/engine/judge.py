@@ -18,10 +18,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gamekeeper import explain_metrics
 from gamekeeper.defenses.promise import Promise
 from gamekeeper.engine.bootstrap import packed
 from gamekeeper.engine.grid import REPEATED
-from gamekeeper.engine.results import Band, Clone, Utility, Victim
+from gamekeeper.engine.results import Band, Clone, MapsKept, Utility, Victim
 from gamekeeper.metrics import Rate, average, ece, ratio, wilson
 from gamekeeper.oracles import Witness
 from gamekeeper.service import Service
@@ -30,7 +31,7 @@ from gamekeeper.targets.target import Target
 from gamekeeper.types import Batch, Model, Posterior, Reply, Task
 
 BINS = 20
-TIMED = 64
+TIMED, MAPPED = 64, 500
 WITNESSED = 10_000
 EDGES = (0.5, 0.7, 0.9, 0.99, 1.0)
 """Upper ends of the bands of confidence."""
@@ -60,8 +61,12 @@ class Bench:
         return float(torch.bincount(self.truth).max()) / len(self.truth)
 
     @cached_property
+    def clean_reply(self) -> Reply:
+        return self.session()(self.target.test.x)
+
+    @property
     def clean(self) -> Posterior:
-        return self.session()(self.target.test.x).y
+        return self.clean_reply.y
 
     def uniform_inputs(self) -> Iterator[Batch]:
         """The uniform inputs in parts, always the same ones."""
@@ -109,8 +114,12 @@ class Honest:
     promised: Promise
 
     @cached_property
+    def reply(self) -> Reply:
+        return self.service.reply("alice", self.bench.target.test.x)
+
+    @property
     def defended(self) -> Posterior:
-        return self.service.reply("alice", self.bench.target.test.x).y
+        return self.reply.y
 
     @cached_property
     def victim(self) -> Victim:
@@ -130,7 +139,7 @@ class Honest:
     def seconds_per_query(self) -> float:
         """Median of five batches of 64, defenses only."""
         x = self.bench.target.test.x[:TIMED]
-        clean = Reply(self.bench.clean[:TIMED])
+        clean = first(self.bench.clean_reply, TIMED)
         times: list[float] = []
         for _ in range(5):
             start = time.perf_counter()
@@ -160,6 +169,12 @@ class Honest:
             bands=by_confidence(clean, self.defended, self.bench.target.victim.task, self.bench.truth),
             promised=self.promised,
             broken=broken(self.promised, clean, self.defended),
+            maps=maps_kept(
+                self.bench.target.test.x[:MAPPED],
+                first(self.bench.clean_reply, MAPPED),
+                first(self.reply, MAPPED),
+                None if self.bench.target.remote else self.bench.session(),
+            ),
         )
 
     def utility(self, witness: Witness) -> Utility:
@@ -174,6 +189,31 @@ class Honest:
             top1_kept_thief=float(agreement(answered, clean_asked).double().mean()),
             broken=list(dict.fromkeys([*self.own.broken, *broken(self.promised, clean_asked, answered)])),
         )
+
+
+def maps_kept(x: Batch, clean: Reply, given: Reply, model: Model | None) -> MapsKept | None:
+    """Of the maps in two replies to x; None without maps. `model` judges what the maps leave of x, twice an input."""
+    if clean.why is None or given.why is None:
+        return None
+    ranks = explain_metrics.rank_correlation(clean.why, given.why)
+    kept = MapsKept(
+        n=len(x),
+        rank=None if ranks.isnan().all() else float(ranks.nanmean()),
+        overlap=float(explain_metrics.overlap(clean.why, given.why).mean()),
+        flat=explain_metrics.degenerate_share(given.why).value,
+        flat_clean=explain_metrics.degenerate_share(clean.why).value,
+    )
+    if model is None:
+        return kept
+    drop, drop_clean = (
+        explain_metrics.average_drop(explain_metrics.confidence(model, x, why, clean.y.argmax(1))).value
+        for why in (given.why, clean.why)
+    )
+    return replace(kept, drop=drop, drop_clean=drop_clean)
+
+
+def first(reply: Reply, n: int) -> Reply:
+    return Reply(reply.y[:n], None if reply.why is None else reply.why[:n])
 
 
 def by_confidence(clean: Posterior, defended: Posterior, task: Task, truth: Tensor) -> list[Band]:

@@ -471,7 +471,7 @@ EXPLAINED = Reproduction(
     paper='Lee, Han, Lee, "Model stealing defense against exploiting information leak through the interpretation of deep'
     ' neural nets" (IJCAI 2022)',
     what="DeepDefense's ablation on MNIST, Figure 2 at two budgets, fewer layers, and a thief who looks at labels alone",
-    minutes=45,
+    minutes=35,
     needs=(),
     seeds=(0,),
     figures=(
@@ -496,7 +496,7 @@ EXPLAINED = Reproduction(
             ((Theft(MAPS, "knockoff+labels", B, "deep_defense"), matched("deep_defense")),),
         ),
     ),
-    gap="The shipped LeNet for digits, judged on 1,000; Grad-CAM; clothes as the pool, as in the paper; a twentieth of its"
+    gap="The shipped LeNet for digits, judged on 500; Grad-CAM; clothes as the pool, as in the paper; a twentieth of its"
     " 10,000 queries, and for Figure 2 a fortieth too. AM and EDM are trained on letters. The paper gives none of"
     " DeepDefense's constants.",
 )

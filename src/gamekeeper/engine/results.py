@@ -67,6 +67,25 @@ class Band:
 
 
 @dataclass(frozen=True)
+class MapsKept:
+    """What became of the attribution maps that are sold with the answers, on the first `n` test inputs.
+
+    rank              mean of Spearman's correlation with the victim's own map; None where no map has an order
+    overlap           mean share of the top 15 % of a map that is in the top of the victim's own
+    flat, flat_clean  share of the maps that are the same everywhere, given and the victim's own
+    drop, drop_clean  Average Drop of both, by the victim's own answers; None for somebody else's API, where each costs
+    """
+
+    n: int
+    rank: float | None
+    overlap: float
+    flat: float
+    flat_clean: float
+    drop: float | None = None
+    drop_clean: float | None = None
+
+
+@dataclass(frozen=True)
 class Utility:
     """What honest users lose, on the test set.
 
@@ -83,6 +102,7 @@ class Utility:
     bands            by the clean answer's confidence
     promised         what the defenses say of every answer
     broken           promises that some answer broke, honest user's or thief's, by name
+    maps             of the attribution maps; None where none are sold
     """
 
     l1: float
@@ -99,6 +119,7 @@ class Utility:
     bands: list[Band] | None = None
     promised: Promise | None = None
     broken: list[str] = field(default_factory=list[str])
+    maps: MapsKept | None = None
 
 
 @dataclass(frozen=True)
@@ -250,6 +271,7 @@ def from_json(data: dict[str, Any]) -> Row:
 
 def _utility(data: dict[str, Any]) -> Utility:
     nested = {"bands": lambda bands: [_known(Band)(band) for band in bands], "promised": _known(Promise)}
+    nested |= {"maps": _known(MapsKept)}
     return _known(Utility)(_parts(data, nested))
 
 

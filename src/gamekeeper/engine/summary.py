@@ -17,7 +17,7 @@ import numpy as np
 from gamekeeper.defenses.promise import Promise
 from gamekeeper.engine.bootstrap import Replicates, Values, interval, verdict
 from gamekeeper.engine.checks import control, grouped, raised, reads_labels_only, soft_thief
-from gamekeeper.engine.results import Band, Row, Run
+from gamekeeper.engine.results import Band, MapsKept, Row, Run
 from gamekeeper.metrics import Crossing, Rate, Spread, crossing, over_seeds, spread
 
 LEVELS = (0.8, 0.9, 0.95)
@@ -85,6 +85,7 @@ class Kept:
     kl: float | None = None
     bands: tuple[Band, ...] = ()
     promised: Promise | None = None
+    maps: MapsKept | None = None
 
 
 @dataclass(frozen=True)
@@ -363,7 +364,21 @@ def kept(rows: Sequence[Row]) -> Kept | None:
         kl=known_mean(u.kl for u in utilities),
         bands=added([u.bands for u in utilities if u.bands]),
         promised=next((u.promised for u in utilities if u.promised), None),
+        maps=maps_kept([u.maps for u in utilities if u.maps]),
     )
+
+
+def maps_kept(seeds: Sequence[MapsKept]) -> MapsKept | None:
+    """Means over seeds."""
+    if not seeds:
+        return None
+    rank, drop, drop_clean = (
+        known_mean(getattr(one, name) for one in seeds) for name in ("rank", "drop", "drop_clean")
+    )
+    overlap, flat, flat_clean = (
+        fmean(getattr(one, name) for one in seeds) for name in ("overlap", "flat", "flat_clean")
+    )
+    return MapsKept(seeds[0].n, rank, overlap, flat, flat_clean, drop, drop_clean)
 
 
 def added(seeds: Sequence[Sequence[Band]]) -> tuple[Band, ...]:

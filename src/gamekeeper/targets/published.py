@@ -244,7 +244,7 @@ VICTIMS: Mapping[str, Network | Shipped | Table] = {
     "mnist-full-wide": Network("mnist", ("fashion", "letters"), LENET),
     "fashion-full": Network("fashion", ("mnist", "letters"), None),
     "cifar10": Network("cifar10", ("photographs",), Fit(epochs=10, rate=0.1, batch=128)),
-    "mnist-maps": Shipped(Choice("mnist", pool="fashion-train", explain="grad_cam", auxiliary="letters"), 1_000),
+    "mnist-maps": Shipped(Choice("mnist", pool="fashion-train", explain="grad_cam", auxiliary="letters"), 500),
     "iris": Table("iris", "logistic", (90, 50)),
     "wine-lr": Table("wine", "logistic", (100, 78)),
     "digits-lr": Table("digits", "logistic", (1_000, 797)),
