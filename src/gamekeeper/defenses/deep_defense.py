@@ -14,7 +14,7 @@ Deviations  the paper leaves a, l1, l2, rate, steps and the score open, and as p
             the map's own spread, mean over pixels (after it the zero map meets every order); the best iterate with the
             order kept, a living gradient and a map that is not flat, and where there is none the answer as it came. The
             bias of the last layer is left out of g (its cosine is at least 1/2 whatever is done). S_l is taken of the
-            victim's own top class on the owner's first inputs, on uniform inputs if there are none
+            victim's own top class on the owner's first inputs
 Keeps       argmax, and the order of the top k; in the literal form neither. steps = 0 changes nothing
 
 Queries are computed in groups of `group`, a smaller group padded: rounding then never depends on what else was asked.
@@ -32,7 +32,7 @@ from gamekeeper.defenses.deep_descent import Best, Descent, Form, Scene, descend
 from gamekeeper.defenses.deep_layers import FURTHER, Mode, Moved, Weighted, chosen, movable, moving, parts, sensitivity
 from gamekeeper.defenses.deep_losses import Logits, order_kept, ranks
 from gamekeeper.defenses.keyed import secret, uniforms
-from gamekeeper.defenses.stateless import classes_of
+from gamekeeper.defenses.stateless import classes_of, needs_inputs
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import Explainer, grad_cam, relevance_cam
 from gamekeeper.explain.grad_cam import signed_grad_cam
@@ -94,17 +94,18 @@ class DeepDefense:
         return self.form == "working"
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Misdirector":
-        """Raises Unsuited unless the victim is a network with a linear layer or a convolution."""
+        """Raises Unsuited unless the victim is a network with a linear layer or a convolution, and the owner holds inputs."""
         classes_of(victim, "DeepDefense")
         if not isinstance(victim, TorchModel):
             raise Unsuited(
                 f"DeepDefense bends the victim's own network and needs its gradients; got a {type(victim).__name__}."
             )
+        needs_inputs(owner, "DeepDefense measures the sensitivity of its layers on")
         victim.net.eval()
         candidates = movable([victim.net])[-self.last :]
         if not candidates:
             raise Unsuited("DeepDefense moves linear layers and convolutions; this network has none.")
-        x = victim.own_dtype(owner.x[:SAMPLE] if len(owner.x) else owner.box.uniform(SAMPLE, seed))
+        x = victim.own_dtype(owner.x[:SAMPLE])
         s = sensitivity(victim.net, scores_of(victim), x, candidates)
         layers = tuple(candidates[number] for number in chosen(s, self.sensitive))
         return Misdirector(self, victim, layers, picture_at(victim.net, x[:1]), secret("deep defense", seed))
