@@ -542,7 +542,7 @@ def poisoning() -> str:
     found = [thefts(name) for name in names]
 
     def at(defense: str, attack: str = "knockoff") -> str:
-        return ", ".join(percent(one[defense, attack, 500]) for one in found)
+        return " / ".join(percent(one[defense, attack, 500]) for one in found)
 
     def row(figure: str, claim: str, *ours: tuple[str, str]) -> list[str]:
         return [figure, claim, "; ".join(f"{what} {numbers}" for what, numbers in ours)]
@@ -562,7 +562,7 @@ def poisoning() -> str:
             ("labels", at("mad:eps=0.95", "knockoff+labels")), ("not in the paper: a fitted linear map undone", at("mad:eps=0.95", "knockoff+unmixed")),
             ("the known defense undone", at("mad:eps=0.95", "knockoff+partial_bayes"))),
     ]  # fmt: skip
-    below = f"Soft thief's clone at 500 queries unless said; {', '.join(n.removeprefix('strengths-') for n in names)}. {stamp(names[0])}"
+    below = f"Soft thief's clone at 500 queries unless said; {' / '.join(n.removeprefix('strengths-') for n in names)}. {stamp(names[0])}"
     return table(["figure", "paper", "ours"], rows, below.split(". `gamekeeper")[0] + ".")
 
 
