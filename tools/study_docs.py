@@ -42,7 +42,7 @@ def maps() -> Table:
             "top 15 % shared", "flat maps, before"]  # fmt: skip
     rows = [
         [row["victim"], f"`{row['explainer']}`", *(drop(row["drops"][who]) for who in ("victim", "bent", "random")),
-         *PAPER_DROPS[row["victim"], row["explainer"]], f"{row['p']:.2f}", f"{row['rank correlation']:.2f}",
+         *PAPER_DROPS[row["victim"], row["explainer"]], "< 0.01" if row["p"] < 0.005 else f"{row['p']:.2f}", f"{row['rank correlation']:.2f}",
          f"{row['overlap']:.2f}", f"{per_cent(row['degenerate'])}, {per_cent(row['degenerate before'])}"]
         for row in studies()["maps"]
     ]  # fmt: skip
