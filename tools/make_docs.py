@@ -491,11 +491,12 @@ def attacks() -> str:
 
 
 def attack_row(name: str) -> list[str]:
-    """The first figure that was measured with this attack, else the first ordering."""
+    """The first figure of a clone by this attack that was measured, else the first ordering."""
     for each in REPRODUCTIONS.values():
         rows = reproduced(each.name)
         for one in lines(each, rows):
-            if method(one.figure.theft.attack) == name and one.seeds:
+            of_the_clone = any(measure != "victim" for measure, _ in one.figure.said)
+            if method(one.figure.theft.attack) == name and one.seeds and of_the_clone:
                 where = f"{one.figure.what} ({one.figure.place}), `{each.name}`"
                 return [f"`{name}`", where, beside_paper(one), beside_ours(one)]
         for claim in verdicts(each, rows):
