@@ -527,6 +527,10 @@ def method(attack: str) -> str:
     return attack.split("+")[0].split(":")[0]
 
 
+KEYED = ("keyed-mnist", "keyed-mnist-other", "keyed-fashion", "keyed-fashion-other")
+"""Runs of `keyed_misinformation`: letters for a pool, and images of the other kind."""
+
+
 def study(name: str) -> str:
     """A table of results/studies.json."""
     if not study_docs.FILE.exists() or name not in study_docs.studies():
@@ -574,8 +578,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "mnist-headline": lambda: f"> {headline(summary('mnist'))}\n",
     "mnist-defenses": lambda: defenses("mnist"),
     "ensemble": ensemble,
-    **{name: partial(defenses, name) for name in ("keyed-mnist", "keyed-fashion")},
-    **{f"{name}-thieves": partial(thieves, name) for name in ("keyed-mnist", "keyed-fashion")},
+    **{name: partial(defenses, name) for name in KEYED},
+    **{f"{name}-thieves": partial(thieves, name) for name in KEYED},
     "worst-mnist": lambda: defenses("worst-mnist"),
     "worst-mnist-2000": lambda: defenses("worst-mnist-2000"),
     "worst-mnist-thieves": lambda: thieves("worst-mnist"),
