@@ -10,7 +10,17 @@ from torch import Tensor, nn
 from gamekeeper.architectures import Classifier, fresh
 from gamekeeper.defenses.deep_defense import DeepDefense, Misdirector
 from gamekeeper.defenses.deep_layers import chosen, movable, sensitivity
-from gamekeeper.defenses.deep_losses import cosine, map_disorder, margin, order_kept, out_of_order, ranks, seen
+from gamekeeper.defenses.deep_losses import (
+    Seen,
+    cosine,
+    entering,
+    leaving,
+    map_disorder,
+    margin,
+    order_kept,
+    out_of_order,
+    ranks,
+)
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.explain_metrics import degenerate, rank_correlation
@@ -95,7 +105,12 @@ def test_inner_products_are_those_of_the_explicit_gradients():
             entered.append(left[-1])
         goal = left[-1][:, 0].square() + left[-1][:, 1]
         deltas = torch.autograd.grad(goal.sum(), [left[i] for i in (0, 1, 3)], retain_graph=True)
-        sides.append([seen(made[i], entered[i], d, bias=True) for i, d in zip((0, 1, 3), deltas, strict=True)])
+        sides.append(
+            [
+                Seen(entering(made[i], entered[i], bias=True), leaving(made[i], d))
+                for i, d in zip((0, 1, 3), deltas, strict=True)
+            ]
+        )
         rows = [torch.autograd.grad(g, list(made.parameters()), retain_graph=True) for g in goal]
         grads.append(torch.stack([torch.cat([g.flatten() for g in row]) for row in rows]))
     expected = nn.functional.cosine_similarity(*grads).abs()

@@ -15,12 +15,12 @@ from gamekeeper.defenses.deep_losses import (
     Logits,
     Seen,
     cosine,
+    leaving,
     map_disorder,
     margin,
     order_kept,
     out_of_order,
     ranks,
-    seen,
 )
 from gamekeeper.explain import Explainer, Maps
 from gamekeeper.types import Batch, Posterior
@@ -92,12 +92,11 @@ def look(scene: Scene, h: Batch, top: Int[Tensor, " n"], literal: bool) -> Look:
         p = torch.softmax(z, 1)
         score = p.gather(1, top[:, None])[:, 0] if literal else margin(z, top)
         outs = [each.s for each in scene.moved]
-        inward = [each.a for each in scene.moved]
         deltas = torch.autograd.grad(score.sum(), outs, create_graph=True)  # pyright: ignore
         last = len(outs) - 1
         found = [
-            seen(each.layer, a, delta, bias=not (scene.head and number == last))  # pyright: ignore
-            for number, (each, a, delta) in enumerate(zip(scene.moved, inward, deltas, strict=True))
+            Seen(each.rows(bias=not (scene.head and number == last)), leaving(each.layer, delta))
+            for number, (each, delta) in enumerate(zip(scene.moved, deltas, strict=True))
         ]
         if scene.explain is None:
             return Look(p, found, None)

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gamekeeper.defenses.deep_losses import margin
+from gamekeeper.defenses.deep_losses import entering, margin
 from gamekeeper.errors import Unsuited
 from gamekeeper.explain.maps import layers
 from gamekeeper.explain.relevance_cam import without_bias
@@ -92,6 +92,14 @@ class Moved:
     leaves: list[Tensor] = field(default_factory=list[Tensor])
     a: Tensor | None = None
     s: Tensor | None = None
+    kept: tuple[Tensor, Tensor] | None = None
+
+    def rows(self, bias: bool) -> Tensor:
+        """What entered, row by row (`entering`); kept for as long as the same tensor enters, as it does in the first layer."""
+        assert self.a is not None
+        if self.kept is None or self.kept[0] is not self.a:
+            self.kept = self.a, entering(self.layer, self.a, bias)
+        return self.kept[1]
 
     def sizes(self) -> list[int]:
         """How many numbers of its own a query has, leaf by leaf."""

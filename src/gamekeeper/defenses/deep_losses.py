@@ -4,9 +4,10 @@ margin       z_c - logsumexp of the other logits: its gradient has the direction
 out_of_order, order_kept
              the order of the k most likely classes: sum of the hinges, and whether a released posterior has it
 map_disorder the order of a map's pixels: mean Huber_0.3 of the hinges between neighbours in rank, over the map's own spread
-Inner        <U, U'> of two weight gradients from what enters a layer and what flows back to it; U itself is never kept
+Inner        <U, U'> of two weight gradients from what enters a layer and what flows back to it; U itself is held where it is the smaller
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,15 +68,28 @@ class Seen:
     a: Float[Tensor, "n t d"]
     delta: Float[Tensor, "n t c"]
 
+    @functools.cached_property
+    def whole(self) -> Float[Tensor, "n c d"]:
+        """The weight gradient U itself."""
+        return self.delta.transpose(1, 2) @ self.a
 
-def seen(layer: nn.Module, a: Tensor, delta: Tensor, bias: bool) -> Seen:
-    """Of a linear layer or a convolution; `bias`: its bias counts as a weight of a constant input."""
+    @functools.cached_property
+    def square(self) -> Each:
+        return inner(self, self)
+
+
+def entering(layer: nn.Module, a: Tensor, bias: bool) -> Float[Tensor, "n t d"]:
+    """What enters a linear layer or a convolution, as rows or patches; `bias`: its bias counts as a weight of a constant input."""
     if isinstance(layer, nn.Conv2d):
         a = F.unfold(a, layer.kernel_size, layer.dilation, layer.padding, layer.stride).transpose(1, 2)  # pyright: ignore
-        delta = delta.flatten(2).transpose(1, 2)
     else:
-        a, delta = a[:, None], delta[:, None]
-    return Seen(aligned(torch.cat([a, torch.ones_like(a[..., :1])], 2) if bias else a), aligned(delta))
+        a = a[:, None]
+    return aligned(torch.cat([a, torch.ones_like(a[..., :1])], 2) if bias else a)
+
+
+def leaving(layer: nn.Module, delta: Tensor) -> Float[Tensor, "n t c"]:
+    """What flows back to its output, likewise."""
+    return aligned(delta.flatten(2).transpose(1, 2) if isinstance(layer, nn.Conv2d) else delta[:, None])
 
 
 def aligned(rows: Float[Tensor, "n t d"]) -> Float[Tensor, "n t d2"]:
@@ -90,7 +104,7 @@ def inner(one: Seen, other: Seen) -> Each:
     if t * (c + d) < c * d:
         by_input, by_output = (x @ y.transpose(1, 2) for x, y in ((one.a, other.a), (one.delta, other.delta)))
         return (by_input * by_output).sum((1, 2))
-    return ((one.delta.transpose(1, 2) @ one.a) * (other.delta.transpose(1, 2) @ other.a)).sum((1, 2))
+    return (one.whole * other.whole).sum((1, 2))
 
 
 def cosine(clean: Sequence[Seen], moved: Sequence[Seen], n: int) -> tuple[Each, Bool[Tensor, " n"]]:
@@ -99,6 +113,5 @@ def cosine(clean: Sequence[Seen], moved: Sequence[Seen], n: int) -> tuple[Each, 
         return torch.zeros(n), torch.ones(n, dtype=torch.bool)
     pairs = list(zip(clean, moved, strict=True))
     dot = torch.stack([inner(a, b) for a, b in pairs]).sum(0)
-    mine = torch.stack([inner(a, a) for a, _ in pairs]).sum(0)
-    theirs = torch.stack([inner(b, b) for _, b in pairs]).sum(0)
+    mine, theirs = (torch.stack([one.square for one in side]).sum(0) for side in (clean, moved))
     return dot.abs() / (mine * theirs + TINY).sqrt(), theirs >= 1e-6 * mine
