@@ -600,6 +600,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "all-mnist": lambda: lined_up("all-mnist"),
     "strengths-mnist": lambda: strengths("strengths-mnist"),
     "strengths-fashion": lambda: strengths("strengths-fashion"),
+    "strengths-gates": lambda: strengths("strengths-gates"),
     "mnist-curve": lambda: curve("mnist"),
     "fashion-curve": lambda: curve("fashion"),
     "flags": flags,
@@ -623,7 +624,7 @@ TABLES: dict[str, Callable[[], str]] = {
 def figures() -> dict[Path, str]:
     found = {"mnist-price-to-steal": price_curve(summary("mnist")), "mnist-utility": utility_plot(summary("mnist"))}
     found["fashion-price-to-steal"] = price_curve(summary("fashion"))
-    for name in ("strengths-mnist", "strengths-fashion"):
+    for name in ("strengths-mnist", "strengths-fashion", "strengths-gates"):
         if (RESULTS / name / "run.json").exists():
             found[name] = trade_curves(summary(name))
     if study_docs.FILE.exists():
