@@ -44,9 +44,13 @@ def summary(name: str) -> Summary:
 
 
 def stamp(name: str) -> str:
+    return f"{origin(name)} `{Results(RESULTS / name).header().command}`"
+
+
+def origin(name: str) -> str:
     run = Results(RESULTS / name).header()
     seeds = f"seeds {', '.join(map(str, run.seeds))}" if len(run.seeds) > 1 else f"seed {run.seeds[0]}"
-    return f"`results/{name}`, gamekeeper {run.version}, {seeds}, {run.started[:10]}. `{run.command}`"
+    return f"`results/{name}`, gamekeeper {run.version}, {seeds}, {run.started[:10]}."
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], below: str = "") -> str:
@@ -537,6 +541,8 @@ def method(attack: str) -> str:
     return attack.split("+")[0].split(":")[0]
 
 
+STRENGTHS = ("strengths-mnist", "strengths-fashion", "strengths-gates")
+"""Runs of several defenses at several strengths each; the first two of the same ones."""
 KEYED = ("keyed-mnist", "keyed-mnist-other", "keyed-fashion", "keyed-fashion-other")
 """Runs of `keyed_misinformation`: letters for a pool, and images of the other kind."""
 
@@ -551,7 +557,7 @@ def study(name: str) -> str:
 
 def poisoning() -> str:
     """What the figures of Prediction Poisoning claim, and the strengths measured here. A claim, the paper's words, ours."""
-    names = [name for name in ("strengths-mnist", "strengths-fashion") if (RESULTS / name / "run.json").exists()]
+    names = [name for name in STRENGTHS[:2] if (RESULTS / name / "run.json").exists()]
     if not names:
         return "Not run yet: `results/strengths-mnist`.\n"
     found = [thefts(name) for name in names]
@@ -577,8 +583,8 @@ def poisoning() -> str:
             ("labels", at("mad:eps=0.95", "knockoff+labels")), ("not in the paper: a fitted linear map undone", at("mad:eps=0.95", "knockoff+unmixed")),
             ("the known defense undone", at("mad:eps=0.95", "knockoff+partial_bayes"))),
     ]  # fmt: skip
-    below = f"Soft thief's clone at 500 queries unless said; {' / '.join(n.removeprefix('strengths-') for n in names)}. {stamp(names[0])}"
-    return table(["figure", "paper", "ours"], rows, below.split(". `gamekeeper")[0] + ".")
+    below = f"Soft thief's clone at 500 queries unless said; {' / '.join(n.removeprefix('strengths-') for n in names)}. {origin(names[0])}"
+    return table(["figure", "paper", "ours"], rows, below)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -598,9 +604,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "worst-findings": findings,
     **{f"auxiliary-{regime}": partial(regime_of, regime) for regime in ("related", "unrelated")},
     "all-mnist": lambda: lined_up("all-mnist"),
-    "strengths-mnist": lambda: strengths("strengths-mnist"),
-    "strengths-fashion": lambda: strengths("strengths-fashion"),
-    "strengths-gates": lambda: strengths("strengths-gates"),
+    **{name: partial(strengths, name) for name in STRENGTHS},
     "mnist-curve": lambda: curve("mnist"),
     "fashion-curve": lambda: curve("fashion"),
     "flags": flags,
@@ -624,7 +628,7 @@ TABLES: dict[str, Callable[[], str]] = {
 def figures() -> dict[Path, str]:
     found = {"mnist-price-to-steal": price_curve(summary("mnist")), "mnist-utility": utility_plot(summary("mnist"))}
     found["fashion-price-to-steal"] = price_curve(summary("fashion"))
-    for name in ("strengths-mnist", "strengths-fashion", "strengths-gates"):
+    for name in STRENGTHS:
         if (RESULTS / name / "run.json").exists():
             found[name] = trade_curves(summary(name))
     if study_docs.FILE.exists():

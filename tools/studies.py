@@ -24,21 +24,21 @@ import torch
 from scipy.stats import ttest_rel  # pyright: ignore[reportMissingTypeStubs]
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from gamekeeper import explain_metrics as maps_of
 from gamekeeper.architectures import fresh
 from gamekeeper.data import batteries
 from gamekeeper.defenses.adaptive_misinformation import AdaptiveMisinformation
 from gamekeeper.defenses.deep_defense import DeepDefense, Misdirector
-from gamekeeper.defenses.deep_descent import Best
 from gamekeeper.defenses.edm import EDM
 from gamekeeper.defenses.mad import MAD
 from gamekeeper.defenses.mad_live import learn_online, white_box
 from gamekeeper.defenses.ood_gate import SCORERS
 from gamekeeper.defenses.ood_scores import calibrated
+from gamekeeper.engine.judge import maps_kept
 from gamekeeper.explain import ExplainerName
+from gamekeeper.explain_metrics import confidence
 from gamekeeper.targets.builtin import shipped
 from gamekeeper.targets.choice import Choice, explaining
-from gamekeeper.types import Batch, Defense, Reply
+from gamekeeper.types import Batch, Defense
 from gamekeeper.version import __version__
 
 FILE = Path(__file__).parent.parent / "results/studies.json"
@@ -47,7 +47,6 @@ WEIGHTS, TAUS = (0.25, 0.5, 1.0), (0.3, 0.5, 0.7, 0.9)
 STEPS = (0, 1, 2, 5, 10, 20, 40, 60)
 SHARES = (0.9, 0.7, 0.5)
 PAPER_MAPS: Sequence[ExplainerName] = ("grad_cam", "relevance_cam", "gradient_x_input")
-GROUP = 16
 
 Found = list[dict[str, Any]]
 
@@ -82,23 +81,22 @@ def maps(n: int = 96) -> Found:
     found: Found = []
     for name in ("mnist", "fashion"):
         for explain in PAPER_MAPS:
-            live, test = armed(name, DeepDefense(group=GROUP), explain)
+            live, test = armed(name, DeepDefense(), explain)
             x, victim = test[:n], live.network
             clean = victim(x)
             bent = live.respond(x, clean, None)
-            assert clean.why is not None and bent.why is not None
+            kept = maps_kept(x, clean, bent, None)
+            assert clean.why is not None and bent.why is not None and kept is not None
             random = torch.rand(clean.why.shape, generator=torch.Generator().manual_seed(0))
             drops = {
-                who: maps_of.confidence(victim, x, why, clean.y.argmax(1)).drops()
+                who: confidence(victim, x, why, clean.y.argmax(1)).drops()
                 for who, why in (("victim", clean.why), ("bent", bent.why), ("random", random))
             }
             found.append({
                 "victim": name, "explainer": explain, "n": n,
                 "drops": {who: [float(drop.mean()), float(drop.std())] for who, drop in drops.items()},
                 "p": float(ttest_rel(drops["victim"], drops["bent"]).pvalue),
-                "rank correlation": float(maps_of.rank_correlation(clean.why, bent.why).nanmean()),
-                "overlap": float(maps_of.overlap(clean.why, bent.why).nanmean()),
-                "degenerate": maps_of.degenerate_share(bent.why).value, "degenerate before": maps_of.degenerate_share(clean.why).value,
+                "rank correlation": kept.rank, "overlap": kept.overlap, "degenerate": kept.flat, "degenerate before": kept.flat_clean,
             })  # fmt: skip
     return found
 
@@ -108,20 +106,12 @@ def clothes(n: int) -> Batch:
     return batteries.load("fashion-train").x[:n]
 
 
-def bent(live: Misdirector, x: Batch) -> tuple[Best, Reply]:
-    """All queries, group by group."""
-    reply = live.network(x)
-    groups = [live.bend(*some) for some in zip(x.split(GROUP), reply.y.split(GROUP), strict=True)]
-    p, cosines, found = (torch.cat([getattr(one, part) for one in groups]) for part in ("p", "cosines", "found"))
-    return Best(found, torch.cat([one.objective for one in groups]), p, None, cosines), reply
-
-
 def layers(n: int = 64) -> Found:
     found: Found = []
     for share in SHARES:
-        live, _ = armed("mnist", DeepDefense(sensitive=share, group=GROUP), "grad_cam")
-        start = process_time()
-        best, _ = bent(live, clothes(n))
+        live, _ = armed("mnist", DeepDefense(sensitive=share), "grad_cam")
+        x, start = clothes(n), process_time()
+        best = live.bend_all(x, live.network(x).y)
         spent, cosines = process_time() - start, best.cosines[best.found]
         found.append({
             "share": share, "layers": len(live.layers), "n": n, "below": float(cosines[:, 0].mean()),
@@ -132,17 +122,18 @@ def layers(n: int = 64) -> Found:
 
 def stall(n: int = 32) -> Found:
     """The literal form shows its last iterate, the working one its best."""
-    literal = DeepDefense(form="literal", mode="full", rate=0.01, group=GROUP)
+    literal = DeepDefense(form="literal", mode="full", rate=0.01)
     found: Found = []
-    for form, recipe in (("literal", literal), ("working", DeepDefense(group=GROUP))):
+    for form, recipe in (("literal", literal), ("working", DeepDefense())):
         for steps in STEPS:
             live, _ = armed("mnist", replace(recipe, steps=steps))
-            best, reply = bent(live, clothes(n))
+            y = live.network(clothes(n)).y
+            best = live.bend_all(clothes(n), y)
             top = best.cosines[:, 1]
             found.append({
                 "form": form, "steps": steps, "n": n, "below": float(best.cosines[:, 0].mean()), "above": float(top.mean()),
                 "unmoved": float((top > 0.99).double().mean()), "dead": float((top < 1e-6).double().mean()),
-                "top-1 kept": float((best.p.argmax(1) == reply.y.argmax(1)).double().mean()),
+                "top-1 kept": float((best.p.argmax(1) == y.argmax(1)).double().mean()),
             })  # fmt: skip
     return found
 

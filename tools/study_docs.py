@@ -10,13 +10,12 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from gamekeeper.surfaces.figures import COLOURS, FAINT, INK, STYLE
+from gamekeeper.surfaces.words import percent
 
 FILE = Path(__file__).parent.parent / "results/studies.json"
 WIDTH = 6.8
 FORMS = {"literal": "as printed", "working": "the form that works"}
-Found = Sequence[Mapping[str, Any]]
-Rows = list[list[str]]
-Table = tuple[list[str], Rows, str]
+Table = tuple[list[str], list[list[str]], str]
 """Head, rows, and a sentence below."""
 
 
@@ -33,17 +32,13 @@ def stamp(name: str) -> str:
     )
 
 
-def per_cent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
 def maps() -> Table:
     head = ["victim", "explainer", "Average Drop, victim", "bent", "random map", "paper", "paper, bent", "p", "rank correlation",
             "top 15 % shared", "flat maps, before"]  # fmt: skip
     rows = [
         [row["victim"], f"`{row['explainer']}`", *(drop(row["drops"][who]) for who in ("victim", "bent", "random")),
          *PAPER_DROPS[row["victim"], row["explainer"]], "< 0.01" if row["p"] < 0.005 else f"{row['p']:.2f}", f"{row['rank correlation']:.2f}",
-         f"{row['overlap']:.2f}", f"{per_cent(row['degenerate'])}, {per_cent(row['degenerate before'])}"]
+         f"{row['overlap']:.2f}", f"{percent(row['degenerate'])}, {percent(row['degenerate before'])}"]
         for row in studies()["maps"]
     ]  # fmt: skip
     n = studies()["maps"][0]["n"]
@@ -69,7 +64,7 @@ PAPER_DROPS = {
 def layers() -> Table:
     head = ["share of the sensitivity", "layers that move", "cosine below the map", "above", "order kept", "a query"]
     rows = [
-        [per_cent(row["share"]), str(row["layers"]), f"{row['below']:.2f}", f"{row['above']:.2f}", per_cent(row["feasible"]),
+        [percent(row["share"]), str(row["layers"]), f"{row['below']:.2f}", f"{row['above']:.2f}", percent(row["feasible"]),
          f"{row['seconds']:.2f} s"]
         for row in studies()["layers"]
     ]  # fmt: skip
@@ -84,7 +79,7 @@ def layers() -> Table:
 def angles() -> Table:
     head = ["eps", "mean angle", "largest", "beyond 90 degrees", "test loss at the start", "at the end"]
     rows = [
-        [f"{row['eps']:g}", *(f"{row[what]:.0f}°" for what in ("mean", "most")), per_cent(row["beyond 90"]),
+        [f"{row['eps']:g}", *(f"{row[what]:.0f}°" for what in ("mean", "most")), percent(row["beyond 90"]),
          *(f"{losses[place]:.3f}" for place in (0, -1))]
         for row in studies()["angles"]
         for losses in [list(row["losses"].values())]
@@ -110,7 +105,7 @@ def gates() -> Table:
     ]
     rows = [
         [row["victim"], f"`{row['score']}`", row["strange"], *(f"{row[what]:.3f}" for what in ("auroc", "aupr", "fpr at 95")),
-         per_cent(row["caught"]), f"{100 * row['flagged']:.1f} %"]
+         percent(row["caught"]), f"{100 * row['flagged']:.1f} %"]
         for row in studies()["gates"]
     ]  # fmt: skip
     below = (
@@ -124,7 +119,7 @@ def settings() -> Table:
     head = ["victim", "defense", "held-out accuracy", "undefended", "top class kept on strange inputs"]
     rows = [
         [row["victim"], f"`{row['method']}:{row['parameter']}={row['setting']:g}`", f"{row['accuracy']:.3f}",
-         f"{row['undefended']:.3f}", per_cent(row["top-1 kept on strange"])]
+         f"{row['undefended']:.3f}", percent(row["top-1 kept on strange"])]
         for row in studies()["settings"]
     ]  # fmt: skip
     below = (

@@ -298,7 +298,7 @@ class Recorded:
             raise
         good = torch.isfinite(reply.y).all(1)
         kept = [key for key, fine in zip(keys, good.tolist(), strict=True) if fine]
-        self.ledger.store(scope, batch, kept, Reply(reply.y[good], None if reply.why is None else reply.why[good]))
+        self.ledger.store(scope, batch, kept, reply.take(good))
         self.charged += len(kept)
         if len(kept) < len(keys):
             raise Malformed(

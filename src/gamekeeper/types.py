@@ -37,6 +37,10 @@ class Reply:
     def __len__(self) -> int:
         return len(self.y)
 
+    def take(self, rows: Tensor | slice) -> "Reply":
+        """The given rows, in the given order."""
+        return Reply(self.y[rows], None if self.why is None else self.why[rows])
+
 
 @runtime_checkable
 class Oracle(Protocol):

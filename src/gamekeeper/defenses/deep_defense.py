@@ -129,22 +129,28 @@ class Misdirector:
         """The order that is kept is that of `reply`, whatever changed it before; x is answered anew."""
         if self.recipe.steps == 0:
             return reply
-        parts = [
-            self.bend(*some) for some in zip(x.split(self.recipe.group), reply.y.split(self.recipe.group), strict=True)
-        ]
-        p, found = (torch.cat([getattr(one, name) for one in parts]) for name in ("p", "found"))
-        y = p.to(reply.y.dtype)
+        best = self.bend_all(x, reply.y)
+        y, found = best.p.to(reply.y.dtype), best.found
         if self.recipe.form == "working":
             found = found & order_kept(y, ranks(reply.y), self.recipe.k)
             y = torch.where(found[:, None], y, reply.y)
         if self.recipe.release == "map":
             y = reply.y
-        if reply.why is None or parts[0].why is None or self.recipe.release == "answer":
+        if reply.why is None or best.why is None or self.recipe.release == "answer":
             return Reply(y, reply.why)
-        why = torch.cat([one.why for one in parts if one.why is not None]).to(reply.why.dtype)
+        why = best.why.to(reply.why.dtype)
         if self.recipe.form == "working":
             why = torch.where(found[:, None, None], why, reply.why)
         return Reply(y, why)
+
+    def bend_all(self, x: Batch, y: Posterior) -> Best:
+        """Any number of queries, group by group."""
+        groups = [self.bend(*some) for some in zip(x.split(self.recipe.group), y.split(self.recipe.group), strict=True)]
+        found, objective, p, cosines = (
+            torch.cat([getattr(one, part) for one in groups]) for part in ("found", "objective", "p", "cosines")
+        )
+        maps = [one.why for one in groups if one.why is not None]
+        return Best(found, objective, p, torch.cat(maps) if maps else None, cosines)
 
     def bend(self, x: Batch, y: Posterior) -> Best:
         """One group, padded to its size by its first query."""

@@ -139,7 +139,7 @@ class Honest:
     def seconds_per_query(self) -> float:
         """Median of five batches of 64, defenses only."""
         x = self.bench.target.test.x[:TIMED]
-        clean = first(self.bench.clean_reply, TIMED)
+        clean = self.bench.clean_reply.take(slice(TIMED))
         times: list[float] = []
         for _ in range(5):
             start = time.perf_counter()
@@ -171,8 +171,8 @@ class Honest:
             broken=broken(self.promised, clean, self.defended),
             maps=maps_kept(
                 self.bench.target.test.x[:MAPPED],
-                first(self.bench.clean_reply, MAPPED),
-                first(self.reply, MAPPED),
+                self.bench.clean_reply.take(slice(MAPPED)),
+                self.reply.take(slice(MAPPED)),
                 None if self.bench.target.remote else self.bench.session(),
             ),
         )
@@ -210,10 +210,6 @@ def maps_kept(x: Batch, clean: Reply, given: Reply, model: Model | None) -> Maps
         for why in (given.why, clean.why)
     )
     return replace(kept, drop=drop, drop_clean=drop_clean)
-
-
-def first(reply: Reply, n: int) -> Reply:
-    return Reply(reply.y[:n], None if reply.why is None else reply.why[:n])
 
 
 def by_confidence(clean: Posterior, defended: Posterior, task: Task, truth: Tensor) -> list[Band]:

@@ -42,7 +42,7 @@ from gamekeeper.student import ClonesOnDisk
 from gamekeeper.targets.choice import Source, shares_architecture
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit
-from gamekeeper.types import Architecture, Armed, Defense, Doubted, Knowledge, Learner, Model, Reply, Transfer
+from gamekeeper.types import Architecture, Armed, Defense, Doubted, Knowledge, Learner, Model, Transfer
 
 LEDGER, CLONES = "ledger.sqlite", "clones"
 HELD_OUT = 10
@@ -270,8 +270,7 @@ def rehearse(learner: Learner, transfer: Transfer, knows: Knowledge, seed: int) 
 
 
 def part(transfer: Transfer, rows: Tensor) -> Transfer:
-    why = transfer.reply.why
-    return Transfer(transfer.x[rows], Reply(transfer.reply.y[rows], None if why is None else why[rows]), transfer.cost)
+    return Transfer(transfer.x[rows], transfer.reply.take(rows), transfer.cost)
 
 
 def shortened(learner: Learner) -> Learner:

@@ -364,11 +364,11 @@ def kept(rows: Sequence[Row]) -> Kept | None:
         kl=known_mean(u.kl for u in utilities),
         bands=added([u.bands for u in utilities if u.bands]),
         promised=next((u.promised for u in utilities if u.promised), None),
-        maps=maps_kept([u.maps for u in utilities if u.maps]),
+        maps=mean_maps([u.maps for u in utilities if u.maps]),
     )
 
 
-def maps_kept(seeds: Sequence[MapsKept]) -> MapsKept | None:
+def mean_maps(seeds: Sequence[MapsKept]) -> MapsKept | None:
     """Means over seeds."""
     if not seeds:
         return None

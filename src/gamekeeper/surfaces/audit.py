@@ -20,7 +20,7 @@ from gamekeeper.engine.ensemble import thieves
 from gamekeeper.engine.grid import Audit, Cell, expand, judged, queries, weight
 from gamekeeper.engine.lineup import LineUp, as_before, line_up, question
 from gamekeeper.engine.lock import claimed
-from gamekeeper.engine.results import HEADER, SCHEMA, Results, Row, Run
+from gamekeeper.engine.results import SCHEMA, Results, Row, Run
 from gamekeeper.engine.run import LEDGER, blank, books, check_defenses, default_jobs, out_of_hand, prepared
 from gamekeeper.engine.run import run as run_cells
 from gamekeeper.engine.summary import summarise
@@ -150,10 +150,9 @@ def compare(audit: Audit, target: Target, folder: Path, console: Console) -> Lin
 
     Choosing strengths takes a while where a defense trains networks, and so is told.
     """
-    if (folder / HEADER).exists():
-        with suppress(BadConfig):  # a header cut short is written anew
-            if before := as_before(Results(folder).header().chosen, audit.defenses, target, audit.seeds[0]):
-                return before
+    with suppress(BadConfig):  # no header, or one cut short: it is written anew
+        if before := as_before(Results(folder).header().chosen, audit.defenses, target, audit.seeds[0]):
+            return before
     with console.status("reading the defenses") as status:
         return line_up(audit.defenses, target, audit.seeds[0], lambda doing: status.update(f"{doing} …"))
 

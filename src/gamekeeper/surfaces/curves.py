@@ -17,9 +17,8 @@ from matplotlib.ticker import MaxNLocator
 
 from gamekeeper.engine.checks import grouped
 from gamekeeper.engine.summary import Line, Stolen, Summary
-from gamekeeper.surfaces.figures import COLOURS, FAINT, INK, MARKERS, STYLE, Dashes, Look, safe
+from gamekeeper.surfaces.figures import FAINT, INK, STYLE, Look, nth_look, safe
 
-DASHES: tuple[Dashes, ...] = ("-", "--", ":")
 LEAST = 3
 """Strengths that make a curve."""
 WIDTH, HEIGHT, LEGEND = 6.8, 6.2, 0.2
@@ -100,15 +99,7 @@ def trade_curves(summary: Summary) -> Figure | None:
 
 
 def family_looks(curves: Sequence[Family]) -> dict[str, Look]:
-    return {
-        family.name: Look(
-            COLOURS[i % len(COLOURS)],
-            MARKERS[(i + i // len(COLOURS)) % len(MARKERS)],
-            1.4,
-            DASHES[i // len(COLOURS) % len(DASHES)],
-        )
-        for i, family in enumerate(curves)
-    }
+    return {family.name: nth_look(i) for i, family in enumerate(curves)}
 
 
 def draw(

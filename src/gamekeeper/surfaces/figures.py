@@ -55,6 +55,7 @@ STYLE: dict[Any, Any] = {
 
 
 Dashes = Literal["-", "--", ":"]
+DASHES: tuple[Dashes, ...] = ("-", "--", ":")
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,14 @@ def looks(summary: Summary) -> dict[str, Look]:
     """Undefended black and bold; defenses in the order of the table."""
     found = {UNDEFENDED: Look(INK, "o", 2.4)}
     for i, line in enumerate(summary.defended):
-        found[line.defense] = Look(COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)], 1.4)
+        found[line.defense] = nth_look(i)
     return found
+
+
+def nth_look(i: int) -> Look:
+    """Colours come round first; then markers and dashes tell them apart."""
+    turn, place = divmod(i, len(COLOURS))
+    return Look(COLOURS[place], MARKERS[(i + turn) % len(MARKERS)], 1.4, DASHES[turn % len(DASHES)])
 
 
 def price_curve(summary: Summary) -> Figure | None:
