@@ -36,7 +36,7 @@ def owner_and_victim(n: int, classes: int = 4) -> tuple[Owner, TorchModel]:
 
 
 @pytest.mark.parametrize(("k", "n"), [(2, 4), (3, 6), (10, 6), (50, 2)])
-@pytest.mark.parametrize("sharpness", [0.3, 2.0, 8.0])
+@pytest.mark.parametrize("sharpness", [0.3, 2.0, 8.0, 40.0])
 @pytest.mark.parametrize("eps", [0.05, 0.2, 0.7, 1.0, 1.5, 2.0])
 def test_w_is_the_linear_programs_optimum(k: int, n: int, sharpness: float, eps: float):
     y = peaked(n, k, sharpness, seed=k)

@@ -5,7 +5,7 @@ Source      Tang, Dai, DiValentin, Ding, Hass, Gong, Chen, Li, "ModelGuard: info
 Equations   W: min sum_k log(y_k + 1e-6) y~_k over the simplex with |y~ - y|_1 <= eps and y~_c >= y~_j + 1e-4, c the top
             class; exact for a whole batch. S: per top class, the nearest of its centroids within eps
 Assumes     W: a posterior. S: inputs like benign users' (the owner's), answered by the victim when it is armed
-Deviations  W: the linear program is solved in closed form for a fixed y~_c, and over y~_c by golden section: to 1e-7 of
+Deviations  W: the linear program is solved in closed form for a fixed y~_c, and over y~_c by cutting planes: to 1e-7 of
             an LP solver's optimum. Rows with no feasible answer (a lead below 1e-4 that eps cannot mend) do not move.
             S: the authors' centroids grow with what users ask, and hand one user's answer to another; here they are
             fitted once (farthest point first, until every benign posterior is within eps/2 of one) and frozen. An answer
@@ -16,8 +16,8 @@ The owner's inputs are training inputs, on which a victim is surer than on a use
 """
 
 import functools
-import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -30,11 +30,12 @@ from gamekeeper.simplex import LEAD, distance, step_towards
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 SMALL, MARGIN = 1e-6, 1e-4
-SECTIONS = 40
-"""Golden sections of the interval of y~_c, at most 1 wide: down to 5e-9."""
+STEP, GAP = 1e-8, 1e-9
+"""Of y~_c, over which a slope is measured; and of the objective, short of which a row is solved."""
+CUTS = 90
+"""At most: every third halves an interval at most 1 wide."""
 CELLS = 12_800
 """Probabilities solved at once: their dozen of temporary arrays stay in cache."""
-GOLDEN = (math.sqrt(5) - 1) / 2
 
 Column = Float[Tensor, "n 1"]
 Centroids = Tensor
@@ -80,31 +81,48 @@ class Program:
         return torch.maximum(filled.gather(1, above - 1), (total + (k - 1) * MARGIN) / k)
 
     def best(self) -> tuple[Column, Bool[Tensor, "n 1"]]:
-        """The t of least objective, which is convex in t, by golden section; and whether there is any feasible t."""
+        """The t of least objective, which is convex and piecewise linear in t; and whether there is any feasible t.
+
+        By cutting planes: the next t is where the line through the left end meets the one through the right end, and a
+        row is solved once its best value lies within GAP of there. Every third t halves the interval instead.
+        """
         low = self.least()
         high = torch.minimum(self.others.sum(1, keepdim=True) + self.top, self.top + self.eps / 2)
         feasible = low <= high
-        a, b = low, torch.maximum(low, high)
-        t, u = b - GOLDEN * (b - a), a + GOLDEN * (b - a)
-        at_t, at_u = self.objective(t), self.objective(u)
-        for _ in range(SECTIONS):
-            left = at_t < at_u
-            a, b = torch.where(left, a, t), torch.where(left, u, b)
-            new = torch.where(left, b - GOLDEN * (b - a), a + GOLDEN * (b - a))
-            at_new = self.objective(new)
-            t, u = torch.where(left, new, u), torch.where(left, t, new)
-            at_t, at_u = torch.where(left, at_new, at_u), torch.where(left, at_t, at_new)
-        ends = torch.cat([t, low, torch.maximum(low, high), self.top.clamp(low, torch.maximum(low, high))], 1)
-        values = torch.cat([at_t, *(self.objective(each) for each in ends[:, 1:].split(1, 1))], 1)
-        return ends.gather(1, values.argmin(1, keepdim=True)), feasible
+        high = torch.maximum(low, high)
+        left, right = self.cut(low), self.cut(torch.maximum(low, high - STEP))
+        best = left.where(left.value <= right.value, right)
+        for number in range(1, CUTS):
+            t, floor = left.meets(right)
+            settled = (left.slope >= 0) | (right.slope <= 0) | (best.value - floor < GAP)
+            settled |= right.t - left.t <= 2 * STEP
+            if settled.all():
+                break
+            t = (left.t + right.t) / 2 if number % 3 == 0 else t
+            new = self.cut(torch.where(settled, best.t, torch.minimum(t, right.t)))
+            best = new.where((new.value < best.value) & ~settled, best)
+            left = new.where((new.slope < 0) & ~settled, left)
+            right = new.where((new.slope >= 0) & ~settled, right)
+        return best.t, feasible
 
-    def objective(self, t: Column) -> Column:
-        z = self.others_at(t)
-        return (self.weights * z).sum(1, keepdim=True) + (self.top + SMALL).log() * t
+    def cut(self, t: Column) -> "Cut":
+        """The slope is that of the difference of two answers, which loses less in rounding than that of two objectives."""
+        z, ahead = self.others_at(t), t + STEP
+        step = ahead - t
+        rise = self.objective(self.others_at(ahead) - z, step)
+        return Cut(t, self.objective(z, t), rise / step)
+
+    def objective(self, z: Float[Tensor, "n m"], t: Column) -> Column:
+        return (self.weights * z).sum(1, keepdim=True) + ((self.top + SMALL).log() - self.smallest) * t
 
     @functools.cached_property
     def weights(self) -> Float[Tensor, "n m"]:
-        return (self.others + SMALL).log()
+        """Above that of the least likely class, which takes nothing from an objective over the simplex but its rounding."""
+        return (self.others + SMALL).log() - self.smallest
+
+    @functools.cached_property
+    def smallest(self) -> Column:
+        return (self.others[:, :1] + SMALL).log()
 
     def others_at(self, t: Column) -> Float[Tensor, "n m"]:
         """The best answer for the other classes when the top class is given t: as much as eps allows moves downward.
@@ -123,6 +141,24 @@ class Program:
         gain = torch.minimum((moved - given - (rooms - room)).clamp(min=0), room)
         loss = torch.minimum((moved - taken - after).clamp(min=0), kept)
         return kept + gain - loss
+
+
+class Cut(NamedTuple):
+    """A t of each row, the objective there and its slope just above: a line that lies nowhere above the objective."""
+
+    t: Column
+    value: Column
+    slope: Column
+
+    def meets(self, right: "Cut") -> tuple[Column, Column]:
+        """Where this line, falling, meets the other, rising: the t, and the height. Only there does it mean anything."""
+        fall = self.slope - right.slope
+        t = (right.value - self.value + self.slope * self.t - right.slope * right.t) / fall
+        t = torch.maximum(t.nan_to_num(0.0), self.t)
+        return t, self.value + self.slope * (t - self.t)
+
+    def where(self, here: Bool[Tensor, "n 1"], other: "Cut") -> "Cut":
+        return Cut(*(torch.where(here, mine, its) for mine, its in zip(self, other, strict=True)))
 
 
 def spread(y: Posterior, radius: float) -> Float[Tensor, "m k"]:
