@@ -189,10 +189,11 @@ class Misdirector:
         net, moved = moving(whole[start:], self.layers, self.recipe.mode)
         below = set(movable(whole[: self.cam])) if explain is None or inside else set[Weighted]()
         bottom = sum(layer in below for layer in self.layers)
-        head = self.layers[-1] is whole[-1]
+        # of the layer that makes the logits, no query can turn the bias's gradient away
+        moved[-1].constant = self.layers[-1] is not whole[-1]
         shown: Explainer | None = signed_grad_cam if explain is grad_cam else explain
         finish = torch.relu if explain is grad_cam else as_it_is
-        return Scene(net, moved, bottom, head, scores_of(self.network), shown, finish), whole[:start]
+        return Scene(net, moved, bottom, scores_of(self.network), shown, finish), whole[:start]
 
 
 def scores_of(victim: TorchModel) -> Callable[[Tensor], Logits]:

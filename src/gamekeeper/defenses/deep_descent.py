@@ -52,14 +52,12 @@ class Scene:
 
     net       from the first layer that moves (or is explained) to the logits; its moved layers
     bottom    how many of `moved` lie at or below the explained activation
-    head      whether the last of `moved` makes the logits, whose bias no query can turn away from
     explain   the map before its ReLU, on which the order loss acts; released maps are `finish`ed
     """
 
     net: nn.Module
     moved: list[Moved]
     bottom: int
-    head: bool
     logits: Callable[[Tensor], Logits]
     explain: Explainer | None
     finish: Callable[[Maps], Maps]
@@ -93,10 +91,9 @@ def look(scene: Scene, h: Batch, top: Int[Tensor, " n"], literal: bool) -> Look:
         score = p.gather(1, top[:, None])[:, 0] if literal else margin(z, top)
         outs = [each.s for each in scene.moved]
         deltas = torch.autograd.grad(score.sum(), outs, create_graph=True)  # pyright: ignore
-        last = len(outs) - 1
         found = [
-            Seen(each.rows(bias=not (scene.head and number == last)), leaving(each.layer, delta))
-            for number, (each, delta) in enumerate(zip(scene.moved, deltas, strict=True))
+            Seen(each.rows, leaving(each.layer, delta))  # pyright: ignore
+            for each, delta in zip(scene.moved, deltas, strict=True)
         ]
         if scene.explain is None:
             return Look(p, found, None)
@@ -177,11 +174,20 @@ def move(moved: Sequence[Moved], loss: Each, speed: list[Tensor], how: Descent) 
     leaves = [leaf for each in moved for leaf in each.leaves]
     grads = torch.autograd.grad(loss.sum(), leaves, allow_unused=True)
     found = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, grads, strict=True)]  # pyright: ignore
+    share = torch.ones_like(loss)
     if how.form == "working":
-        found = [g.nan_to_num(0.0, 0.0, 0.0) for g in found]
-        norm = torch.stack([g.flatten(1).square().sum(1) for g in found]).sum(0).sqrt()
+        norm = lengths(found)
+        if not norm.isfinite().all():
+            found = [g.nan_to_num(0.0, 0.0, 0.0) for g in found]
+            norm = lengths(found)
         share = (how.clip / (norm + TINY)).clamp(max=1)
-        found = [g * share.view(-1, *[1] * (g.ndim - 1)) for g in found]
-    with torch.no_grad():
+    with torch.no_grad():  # in place: full weights are large, and each copy of them is a trip through memory
         for leaf, g, v in zip(leaves, found, speed, strict=True):
-            leaf -= how.rate * v.mul_(how.momentum).add_(g)
+            v.mul_(how.momentum).addcmul_(g, share.view(-1, *[1] * (g.ndim - 1)))
+            leaf.add_(v, alpha=-how.rate)
+
+
+def lengths(parts: Sequence[Tensor]) -> Each:
+    """Of every query, the norm of all its parts together."""
+    norms = [torch.linalg.vector_norm(g, dim=tuple(range(1, g.ndim))) for g in parts]
+    return torch.linalg.vector_norm(torch.stack(norms), dim=0)

@@ -84,22 +84,29 @@ def chosen(s: Sequence[float], share: float) -> list[int]:
 
 @dataclass(eq=False)
 class Moved:
-    """One layer of a copy, with what its queries have of their own in `leaves`; remembers its last pass in a and s."""
+    """One layer of a copy, with what its queries have of their own in `leaves`; remembers its last pass.
+
+    constant  whether its bias counts among the weights, as that of a constant input
+    a, rows   what entered, and row by row (`entering`); clean: W a
+    s         what it put out
+    """
 
     layer: Weighted
     mode: Mode
     weight: Tensor
+    constant: bool = True
     leaves: list[Tensor] = field(default_factory=list[Tensor])
     a: Tensor | None = None
+    rows: Tensor | None = None
+    clean: Tensor | None = None
     s: Tensor | None = None
-    kept: tuple[Tensor, Tensor] | None = None
 
-    def rows(self, bias: bool) -> Tensor:
-        """What entered, row by row (`entering`); kept for as long as the same tensor enters, as it does in the first layer."""
-        assert self.a is not None
-        if self.kept is None or self.kept[0] is not self.a:
-            self.kept = self.a, entering(self.layer, self.a, bias)
-        return self.kept[1]
+    def enter(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """rows and clean of x; not worked out again for the same tensor, which is what the first layer meets at every step."""
+        if self.rows is None or x is not self.a or x.requires_grad:
+            self.a, self.rows = x, entering(self.layer, x, self.constant)
+            self.clean = None if self.mode == "full" else without_bias(self.layer, self.weight, x)
+        return self.rows, self.clean
 
     def sizes(self) -> list[int]:
         """How many numbers of its own a query has, leaf by leaf."""
@@ -145,14 +152,12 @@ class Moved:
         self.kick(0.0, zero, torch.zeros(n, *self.weight.shape[1:]))
 
     def forward(self, x: Tensor) -> Tensor:
-        self.a = x
-        out = without_bias(self.layer, self.leaves[0] if self.mode == "full" else self.weight, x)
+        rows, out = self.enter(x)
+        if out is None:
+            out = without_bias(self.layer, self.leaves[0], x)
         if self.mode == "low_rank":
             p, q = self.leaves[:2]
-            inward = without_bias(self.layer, q.unflatten(2, self.weight.shape[1:]), x)
-            out = out + (p @ inward.flatten(2) if inward.ndim > 2 else p @ inward[:, :, None]).reshape(
-                *p.shape[:2], *inward.shape[2:]
-            )
+            out = out + (p @ (q @ rows[..., : q.shape[2]].transpose(1, 2))).reshape(out.shape)
         offset = self.leaves[-1] if self.layer.bias is None else self.leaves[-1] + self.layer.bias
         self.s = out + (offset[:, :, None, None] if isinstance(self.layer, nn.Conv2d) else offset)
         return self.s

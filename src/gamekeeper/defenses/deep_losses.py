@@ -101,6 +101,8 @@ def aligned(rows: Float[Tensor, "n t d"]) -> Float[Tensor, "n t d2"]:
 def inner(one: Seen, other: Seen) -> Each:
     """<U, U'>, U = delta^T a: through two t x t products where these are smaller than U."""
     t, d, c = one.a.shape[1], one.a.shape[2], one.delta.shape[2]
+    if t == 1:
+        return (one.a * other.a).sum((1, 2)) * (one.delta * other.delta).sum((1, 2))
     if t * (c + d) < c * d:
         by_input, by_output = (x @ y.transpose(1, 2) for x, y in ((one.a, other.a), (one.delta, other.delta)))
         return (by_input * by_output).sum((1, 2))
