@@ -178,7 +178,7 @@ def jacobian_memory() -> dict[str, object]:
 def measure() -> dict[str, object]:
     torch.set_num_threads(1)
     loops = loop_rows(LeNet((1, 28, 28), 10), (1, 28, 28), 64, 4) + loop_rows(
-        Vgg16((3, 32, 32), 100), (3, 32, 32), 16, 1
+        Vgg16((3, 32, 32), 100), (3, 32, 32), 64, 1
     )
     return {
         "programs": [row for k in PROGRAM_AIMS for row in program_rows(k)],
