@@ -4,7 +4,8 @@
     fashion-full                   the shipped LeNet, trained on all 60,000 clothes, judged on the official 10,000;
                                    pool: digits and letters
     cifar10                        ResNet-8 trained on the images in the folder; pool: photographs
-    mnist-maps                     the shipped LeNet for digits, which sells Grad-CAM maps; pool: clothes
+    mnist-maps, fashion-maps       the shipped LeNets, which sell Grad-CAM maps; pool: clothes and digits
+    cifar10-maps                   cifar10, which sells Grad-CAM maps
     iris, wine-lr, digits-lr, ...     scikit-learn models of Tramèr et al.'s kind, features scaled to [-1, 1], uniform pool
     adult-tree, adult-tree-large   decision trees on UCI Adult; `-incomplete`: the API accepts missing features
 
@@ -38,7 +39,7 @@ from gamekeeper.data.readers import NUMBER, read, table
 from gamekeeper.data.splits import split
 from gamekeeper.models import SklearnModel
 from gamekeeper.targets.builtin import SEED, SEEDS, made
-from gamekeeper.targets.choice import Choice
+from gamekeeper.targets.choice import Choice, explaining
 from gamekeeper.targets.local import load_torch
 from gamekeeper.targets.smoothed_tree import SmoothedTree
 from gamekeeper.targets.target import Target, file_hash
@@ -142,6 +143,18 @@ class Shipped:
         return replace(target, test=target.test.take(torch.arange(self.test)), price=0.0)
 
 
+@dataclass(frozen=True)
+class WithMaps:
+    """A network that sells Grad-CAM maps, judged on the first `test` inputs."""
+
+    network: Network
+    test: int
+
+    def target(self, name: str, data: Path, victims: Path) -> Target:
+        target = explaining(self.network.target(name, data, victims), "grad_cam")
+        return replace(target, test=target.test.take(torch.arange(self.test)))
+
+
 # tables
 
 
@@ -239,12 +252,15 @@ def ordinal(path: Path, label: str) -> Dataset:
 
 ADULT = (20_000, 10_000)
 LENET = Fit(epochs=6, rate=0.05, batch=128)
-VICTIMS: Mapping[str, Network | Shipped | Table] = {
+CIFAR10 = Network("cifar10", ("photographs",), Fit(epochs=10, rate=0.1, batch=128))
+VICTIMS: Mapping[str, Network | Shipped | WithMaps | Table] = {
     "mnist-full": Network("mnist", ("letters",), LENET),
     "mnist-full-wide": Network("mnist", ("fashion", "letters"), LENET),
     "fashion-full": Network("fashion", ("mnist", "letters"), None),
-    "cifar10": Network("cifar10", ("photographs",), Fit(epochs=10, rate=0.1, batch=128)),
+    "cifar10": CIFAR10,
+    "cifar10-maps": WithMaps(CIFAR10, 250),
     "mnist-maps": Shipped(Choice("mnist", pool="fashion-train", explain="grad_cam", auxiliary="letters"), 500),
+    "fashion-maps": Shipped(Choice("fashion", pool="mnist-train", explain="grad_cam", auxiliary="letters"), 500),
     "iris": Table("iris", "logistic", (90, 50)),
     "wine-lr": Table("wine", "logistic", (100, 78)),
     "digits-lr": Table("digits", "logistic", (1_000, 797)),
