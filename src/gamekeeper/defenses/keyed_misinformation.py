@@ -33,17 +33,18 @@ from gamekeeper.defenses.ood_scores import (
     Knn,
     Mahalanobis,
     Score,
-    Scorer,
     Scores,
+    Seen,
     Tap,
     calibrated,
     tap,
+    tapped,
 )
 from gamekeeper.defenses.stateless import classes_of
 from gamekeeper.errors import BadConfig
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
-SCORES: tuple[Scorer, ...] = (Energy(), Mahalanobis("conv"), Mahalanobis("flat"), Knn(layer="flat", scaled=False))
+SCORES = (Energy(), Mahalanobis("conv"), Mahalanobis("flat"), Knn(layer="flat", scaled=False))
 """What is strange under one is often ordinary under the others, and which one sees it differs between victims."""
 
 
@@ -56,13 +57,16 @@ def least(p: Float[Tensor, "n j"]) -> Scores:
 class Union:
     """As strange as the strangest of several scores finds it: each counted as its rank among benign inputs."""
 
-    scores: tuple[Scorer, ...] = SCORES
+    scores: tuple[Energy | Mahalanobis | Knn, ...] = SCORES
 
     def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
         parts = [calibrated(each, victim, owner, seed) for each in self.scores]
+        seen = [part.score for part in parts if isinstance(part.score, Seen)]
+        taps = [each.tap for each in seen]
 
         def score(x: Batch, reply: Reply) -> Scores:
-            return least(torch.stack([part.p_values(part.score(x, reply)) for part in parts], 1))
+            found = [each.score(f) for each, f in zip(seen, tapped(taps, x), strict=True)]
+            return least(torch.stack([part.p_values(s) for part, s in zip(parts, found, strict=True)], 1))
 
         return score
 

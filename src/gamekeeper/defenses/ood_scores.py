@@ -27,7 +27,7 @@ and 0 (the same unscaled); on fashion 13 and 7, 14 and 10, 56 and 75, 64 and 99,
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
@@ -35,6 +35,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from gamekeeper.architectures import fresh
 from gamekeeper.defenses.stateless import needs_inputs
@@ -49,8 +50,9 @@ Score = Callable[[Batch, Reply], Scores]
 """Of inputs and the victim's clean answers to them; larger is more benign."""
 Logits = Float[Tensor, "n k"]
 Features = Float[Tensor, "n d"]
-Layer = Literal["conv", "flat", "penultimate"]
-"""The last convolution's output, its mean over places; what enters the first linear layer; what enters the last one."""
+Layer = Literal["conv", "flat", "penultimate", "logits"]
+"""The last convolution's output, its mean over places; what enters the first linear layer; what enters the last one; and
+what the network puts out."""
 
 RIDGE = 1e-3
 HELD_OUT, MOST_HELD_OUT = 4, 2_000
@@ -186,24 +188,12 @@ class Tap:
     layer: Layer
 
     def __call__(self, x: Batch) -> Features:
-        net = self.victim.net.eval()
-        place, entering = self.place()
-        seen: list[Tensor] = []
-
-        def note(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-            seen.append(flat(inputs[0] if entering else out))
-
-        hook = place.register_forward_hook(note)
-        try:
-            with torch.no_grad():
-                for part in self.victim.own_dtype(x).split(CHUNK):
-                    net(image_memory(part))
-        finally:
-            hook.remove()
-        return torch.cat(seen)
+        return tapped([self], x)[0]
 
     def place(self) -> tuple[nn.Module, bool]:
         """The module, and whether its input is meant. Raises Unsuited if there is none of its kind."""
+        if self.layer == "logits":
+            return self.victim.net, False
         kind = nn.Conv2d if self.layer == "conv" else nn.Linear
         places = [module for module in self.victim.net.modules() if isinstance(module, kind)]
         if not places:
@@ -211,11 +201,45 @@ class Tap:
         return places[0 if self.layer == "flat" else -1], self.layer != "conv"
 
 
+def tapped(taps: Sequence[Tap], x: Batch) -> list[Features]:
+    """What each of these taps of one network sees, in one pass."""
+    victim = taps[0].victim
+    seen: list[list[Tensor]] = [[] for _ in taps]
+    hooks = [note(tap, parts) for tap, parts in zip(taps, seen, strict=True)]
+    try:
+        victim.logits(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [torch.cat(parts) for parts in seen]
+
+
+def note(tap: Tap, seen: list[Tensor]) -> RemovableHandle:
+    """Adds to `seen` what passes the tap, until it is removed."""
+    place, entering = tap.place()
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        seen.append(flat(inputs[0] if entering else out))
+
+    return place.register_forward_hook(hook)
+
+
 def tap(victim: Model, method: str, layer: Layer) -> Tap:
     """A network without convolutions has one kind of features for all, the penultimate."""
     net = opened(victim, method)
     convolves = any(isinstance(module, nn.Conv2d) for module in net.net.modules())
     return Tap(net, layer if convolves else "penultimate")
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A score of what one tap sees."""
+
+    tap: Tap
+    score: Callable[[Features], Scores]
+
+    def __call__(self, x: Batch, reply: Reply) -> Scores:
+        return self.score(self.tap(x))
 
 
 @dataclass(frozen=True)
@@ -258,11 +282,11 @@ class Energy:
         if self.temperature <= 0:
             raise BadConfig(f"The temperature of Energy must be above 0. Got {self.temperature}.")
 
-    def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Seen:
         net = opened(victim, "Energy")
         if net.answers != "logits":
             raise Unsuited(f"Energy needs the victim's logits; its network ends in {net.answers}. Take msp.")
-        return lambda x, reply: energy(net.logits(x), self.temperature)
+        return Seen(Tap(net, "logits"), functools.partial(energy, temperature=self.temperature))
 
 
 @dataclass(frozen=True)
@@ -271,11 +295,10 @@ class Mahalanobis:
 
     layer: Layer = "conv"
 
-    def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Seen:
         features = tap(victim, "Mahalanobis", self.layer)
         needs_inputs(owner, "Mahalanobis is fitted on")
-        gaussians = Gaussians.of(features(owner.x), owner.truth)
-        return lambda x, reply: gaussians.score(features(x))
+        return Seen(features, Gaussians.of(features(owner.x), owner.truth).score)
 
 
 @dataclass(frozen=True)
@@ -295,11 +318,11 @@ class Knn:
         if self.k < 1 or self.bank < self.k:
             raise BadConfig(f"Knn needs a k of at least 1 and a bank of at least k inputs. Got {self}.")
 
-    def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Seen:
         features = tap(victim, "Knn", self.layer)
         needs_inputs(owner, "Knn is fitted on")
         bank = self.lengthened(features(owner.x[: self.bank]))
-        return lambda x, reply: nearest(self.lengthened(features(x)), bank, self.k)
+        return Seen(features, lambda f: nearest(self.lengthened(f), bank, self.k))
 
     def lengthened(self, f: Features) -> Features:
         return F.normalize(f.double(), dim=1) if self.scaled else f
