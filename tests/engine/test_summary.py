@@ -129,6 +129,13 @@ def test_failed_cells_are_handed_on_and_named_as_missing():
     assert found.lines[1].missing == ("knockoff+labels",)
 
 
+def test_who_takes_no_part_is_not_missing_once_the_run_is_done():
+    rows = [row(), row(attack="knockoff+partial_bayes"), row("gate")]
+    assert summary(rows).lines[1].missing == ()
+    unfinished = summary(rows, [*(r.cell for r in rows), "one more"])
+    assert unfinished.lines[1].missing == ("knockoff+partial_bayes",)
+
+
 def test_cells_without_a_row_are_counted():
     found = summary([row()], cells=["none knockoff 1000 0", "b", "c"])
     assert (found.done, found.cells) == (1, 3)

@@ -92,7 +92,8 @@ class Kept:
 class Line:
     """One defense, at the summary's budget.
 
-    thieves    measured thieves, strongest first; missing names those without a measurement at this budget
+    thieves    measured thieves, strongest first; missing names those without a measurement at this budget. Who is in neither
+               takes no part against this defense: in a finished run he has no cell
     soft       the thief who asks plainly and learns from the whole answer
     blind      the thief who chooses among the learners by what a rehearsal foretold, without the truth; None: no rehearsals
     worst      the strongest thief
@@ -174,10 +175,12 @@ def summarise(run: Run, rows: Sequence[Row]) -> Summary:
     against = baseline([row for row in measured if row.defense == UNDEFENDED], budget, draws)
     everywhere = tuple(name for name in unique_in(flags.values()) if all(name in names for names in flags.values()))
     lines: list[Line] = []
+    met = {(row.defense, row.attack) for row in thieves} if len(rows) >= len(run.cells) else None
     for defense in unique(row.defense for row in thieves):
+        part = tuple(attack for attack in attacks if met is None or (defense, attack) in met)
         own = [row for row in measured if row.defense == defense]
         special = tuple(name for name in unique_in(flags[row.cell] for row in own) if name not in everywhere)
-        lines.append(line(defense, own, budget, attacks, victims[0] if victims else None, against, draws, special))
+        lines.append(line(defense, own, budget, part, victims[0] if victims else None, against, draws, special))
     controls = [s for s in stolen([row for row in everybody if control(row)], draws) if s.budget == budget]
     return Summary(
         victim=victims[0] if victims else None,

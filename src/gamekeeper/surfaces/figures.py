@@ -30,8 +30,9 @@ APART = 0.006
 """Accuracy; how far a point may be drawn from its height so that its neighbours stay visible."""
 WIDTH = 6.8
 """Inches; drawn at 700 px or more, a point of text is about 1.35 px."""
-MOST = 24
-"""Defenses that one figure can tell apart; more are in the table, and sweeps in `curves.py`."""
+CROWD, MOST = 13, 24
+"""Lines that a plot of points can name; and that curves and panels can. More have rows in `ranking.py`, sweeps are in
+`curves.py`."""
 NAME_WIDTH = 20
 LINE_HEIGHT = 11.5
 """Points between two lines of a label."""
@@ -95,7 +96,8 @@ def nth_look(i: int) -> Look:
 def price_curve(summary: Summary) -> Figure | None:
     """Clone accuracy of the strongest thief at each budget against queries, and money. None before a measurement."""
     lines = [line for line in summary.lines if line.curve]
-    if not 0 < len(lines) <= MOST or summary.victim is None:
+    crowded = len(lines) > (MOST if any(len(line.curve) > 1 for line in lines) else CROWD)
+    if not lines or crowded or summary.victim is None:
         return None
     with mpl.rc_context(STYLE):
         figure, axes = canvas(4.3, labels=sum(len(named(line)) for line in lines), top=0.52 if summary.price else 0.2)
@@ -183,7 +185,7 @@ def times(factor: float) -> Callable[[Any], Any]:
 def utility_plot(summary: Summary) -> Figure | None:
     """Defended accuracy against clone accuracy, at the summary's budget. None before a measurement."""
     lines = [line for line in summary.lines if line.worst and line.kept]
-    if not 0 < len(lines) <= MOST or summary.victim is None:
+    if not 0 < len(lines) <= CROWD or summary.victim is None:
         return None
     with mpl.rc_context(STYLE):
         figure, axes = canvas(4.6, labels=sum(len(named(line)) for line in lines), top=0.2, bottom=0.68)

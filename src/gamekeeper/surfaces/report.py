@@ -18,6 +18,7 @@ from gamekeeper.engine.worth import Worth, worths
 from gamekeeper.surfaces import figures, words
 from gamekeeper.surfaces.album import Album, album
 from gamekeeper.surfaces.curves import trade_curves
+from gamekeeper.surfaces.ranking import ranking
 from gamekeeper.surfaces.standards import ENTRIES, VERSIONS
 
 REPORT = "report.html"
@@ -25,6 +26,7 @@ TEMPLATE = "report.html.j2"
 FIGURES = {
     "price-to-steal": figures.price_curve,
     "utility": figures.utility_plot,
+    "ranking": ranking,
     "strengths": trade_curves,
     "perturbation": figures.perturbations,
 }
