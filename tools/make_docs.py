@@ -27,6 +27,7 @@ from gamekeeper.engine.summary import Line, Stolen, Summary, summarise
 from gamekeeper.methods import ALIASES, KINDS, describe
 from gamekeeper.surfaces.curves import families, trade_curves
 from gamekeeper.surfaces.figures import price_curve, svg, utility_plot
+from gamekeeper.surfaces.ranking import ranking
 from gamekeeper.surfaces.reproduce import beside_ours, beside_paper, difference
 from gamekeeper.surfaces.words import count, efficiency, headline, percent, promises, rated, reached, seconds, value
 
@@ -541,7 +542,11 @@ def method(attack: str) -> str:
     return attack.split("+")[0].split(":")[0]
 
 
-STRENGTHS = ("strengths-mnist", "strengths-fashion", "strengths-gates")
+ALL = ("all-mnist", "all-fashion")
+"""Runs of `--defense all`."""
+FEW = ("few-inside-mnist", "few-inside-fashion")
+"""Runs of a thief with a handful of inputs of the model's kind."""
+STRENGTHS = ("strengths-mnist", "strengths-fashion", "strengths-gates", "strengths-others")
 """Runs of several defenses at several strengths each; the first two of the same ones."""
 KEYED = ("keyed-mnist", "keyed-mnist-other", "keyed-fashion", "keyed-fashion-other")
 """Runs of `keyed_misinformation`: letters for a pool, and images of the other kind."""
@@ -603,7 +608,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "worst-fashion-thieves": lambda: thieves("worst-fashion"),
     "worst-findings": findings,
     **{f"auxiliary-{regime}": partial(regime_of, regime) for regime in ("related", "unrelated")},
-    "all-mnist": lambda: lined_up("all-mnist"),
+    **{name: partial(lined_up, name) for name in ALL},
+    **{name: partial(curve, name) for name in FEW},
     **{name: partial(strengths, name) for name in STRENGTHS},
     "mnist-curve": lambda: curve("mnist"),
     "fashion-curve": lambda: curve("fashion"),
@@ -631,6 +637,7 @@ def figures() -> dict[Path, str]:
     for name in STRENGTHS:
         if (RESULTS / name / "run.json").exists():
             found[name] = trade_curves(summary(name))
+    found |= {name: ranking(summary(name)) for name in ALL}
     if study_docs.FILE.exists():
         found |= {name: draw() for name, draw in study_docs.FIGURES.items()}
     return {ROOT / "docs/figures" / f"{name}.svg": svg(figure, name) for name, figure in found.items() if figure}
