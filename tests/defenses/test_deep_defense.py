@@ -241,6 +241,8 @@ def test_half_of_it_is_the_whole_defense_beside_the_victims_own_other_half():
         assert torch.equal(half.why, whole.why if release == "map" else reply.why)  # pyright: ignore
     assert not torch.equal(whole.y, reply.y)
     assert not torch.equal(whole.why, reply.why)  # pyright: ignore
+    bare = Reply(reply.y)
+    assert armed(DeepDefense(steps=5, release="map"), "grad_cam").respond(x, bare, None) is bare  # no map to bend
 
 
 def test_no_steps_are_the_clean_answer_and_the_network_is_never_touched():

@@ -26,6 +26,7 @@ from gamekeeper.defenses.ood_scores import (
     msp,
     nearest,
     odin,
+    tapped,
 )  # fmt: skip
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models import TorchModel
@@ -137,6 +138,19 @@ def test_the_layers_features_are_those_of_the_network():
     torch.testing.assert_close(Tap(victim, "penultimate")(x), body(x))
     torch.testing.assert_close(Tap(victim, "flat")(x), body[:7](x))  # pyright: ignore
     torch.testing.assert_close(Tap(victim, "conv")(x), body[:4](x).mean((2, 3)))  # pyright: ignore
+    assert torch.equal(Tap(victim, "logits")(x), victim.logits(x))
+
+
+def test_several_taps_are_one_pass_and_leave_no_hook():
+    net, x = fresh(LeNet((1, 20, 20), 4), 0).eval(), draw(3, 1, 20, 20)
+    taps = [Tap(TorchModel(net, Classify(4)), layer) for layer in ("conv", "flat", "flat", "logits")]
+    alone, passes = [tap(x) for tap in taps], []
+    counter = net.register_forward_hook(lambda *_: passes.append(1))
+    together = tapped(taps, x)
+    counter.remove()
+    assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
+    assert len(passes) == 1
+    assert not any(module._forward_hooks for module in net.modules())
 
 
 def test_a_threshold_flags_at_most_the_share_it_states():
