@@ -44,6 +44,12 @@ def summary(name: str) -> Summary:
     return summarise(results.header(), results.read())
 
 
+def without(name: str, defense: str) -> Summary:
+    """The summary as if that defense had not taken part."""
+    results = Results(RESULTS / name)
+    return summarise(results.header(), [row for row in results.read() if not row.defense.startswith(defense)])
+
+
 def stamp(name: str) -> str:
     return f"{origin(name)} `{Results(RESULTS / name).header().command}`"
 
@@ -636,7 +642,7 @@ def figures() -> dict[Path, str]:
     found["fashion-price-to-steal"] = price_curve(summary("fashion"))
     for name in STRENGTHS:
         if (RESULTS / name / "run.json").exists():
-            found[name] = trade_curves(summary(name))
+            found[name] = trade_curves(summary(name) if name != "strengths-others" else without(name, "dp_sgd"))
     found |= {name: ranking(summary(name)) for name in ALL}
     if study_docs.FILE.exists():
         found |= {name: draw() for name, draw in study_docs.FIGURES.items()}

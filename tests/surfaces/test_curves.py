@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from gamekeeper.engine.results import Row
 from gamekeeper.engine.summary import Summary, summarise
+from gamekeeper.metrics import wilson
 from gamekeeper.surfaces.curves import COSTS, LEAST, blanked, families, trade_curves
 from gamekeeper.surfaces.figures import COLOURS, svg
 from tests.surfaces import example
@@ -43,6 +44,16 @@ def test_defenses_that_differ_in_one_number_are_one_curve_by_growing_strength():
     (family,) = families(summary())
     assert family.name == "mad:eps=*"
     assert [line.defense for line in family.lines] == ["mad:eps=0.25", "mad:eps=0.5", "mad:eps=1", "mad:eps=10"]
+
+
+def test_where_the_smallest_number_is_the_strongest_the_curve_starts_with_the_largest():
+    found = rows()
+    for i, row in enumerate(found):
+        if row.defense.startswith("mad:eps=") and row.clone:
+            eps = float(row.defense.removeprefix("mad:eps="))
+            found[i] = replace(row, clone=replace(row.clone, accuracy=wilson(round(900 + 50 * eps), 2000)))
+    (family,) = families(summarise(example.run(), found))
+    assert [line.defense for line in family.lines] == ["mad:eps=10", "mad:eps=1", "mad:eps=0.5", "mad:eps=0.25"]
 
 
 def test_fewer_strengths_make_no_curve_and_no_figure():

@@ -36,7 +36,7 @@ COSTS: Mapping[str, Callable[[Line], float]] = {
 
 @dataclass(frozen=True)
 class Family:
-    """One defense at several strengths: its name with `*` for the number, and its lines by growing strength."""
+    """One defense at several strengths: its name with `*` for the number, and its lines from the weakest on."""
 
     name: str
     lines: tuple[Line, ...]
@@ -55,9 +55,16 @@ def families(summary: Summary) -> tuple[Family, ...]:
         own = [(number, line) for number, line in group if line.defense not in taken]
         if len(own) >= LEAST:
             taken |= {line.defense for _, line in own}
-            found.append(Family(name, tuple(line for _, line in sorted(own, key=lambda pair: pair[0]))))
+            found.append(Family(name, from_weakest([line for _, line in sorted(own, key=lambda pair: pair[0])])))
     order = [line.defense for line in measured]
     return tuple(sorted(found, key=lambda family: min(order.index(line.defense) for line in family.lines)))
+
+
+def from_weakest(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """Lines by a growing number, turned round where the largest clearly leaves the soft thief more (`round:decimals`)."""
+    first, last = lines[0].soft, lines[-1].soft
+    turned = first is not None and last is not None and first.accuracy.high < last.accuracy.low
+    return tuple(reversed(lines)) if turned else tuple(lines)
 
 
 def blanked(defense: str) -> list[tuple[str, float]]:
