@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gamekeeper.defenses.ood_gate import SCORERS
 from gamekeeper.engine import lineup
 from gamekeeper.engine.lineup import (
     ALL,
@@ -44,6 +45,7 @@ def quiet(doing: str) -> None:
 
 def test_every_defense_there_is_takes_part():
     assert {entry.text.partition(":")[0] for entry in LINE_UP} == set(DEFENSES)
+    assert {f"ood_gate:score={score},fpr={{}}" for score in SCORERS} <= {entry.text for entry in LINE_UP}
 
 
 def test_strengths_grow_and_each_is_one_the_defense_accepts():
