@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.explain_metrics import (
@@ -85,13 +84,11 @@ def test_an_impossible_share_is_refused(share):
 
 
 def test_a_monotone_change_keeps_order_and_top():
-    """Frobenius distance sees a difference, the two measures of order do not."""
     changed = MAPS.exp() * 7 - 3
     assert torch.allclose(rank_correlation(MAPS, changed), torch.ones(6, dtype=torch.float64))
     assert torch.allclose(rank_correlation(MAPS, -changed), -torch.ones(6, dtype=torch.float64))
     assert (overlap(MAPS, changed) == 1).all()
     assert (overlap(MAPS, -MAPS) == 0).all()
-    assert F.mse_loss(MAPS, changed) > 0
 
 
 def test_rank_correlation_by_hand():

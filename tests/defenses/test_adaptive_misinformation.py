@@ -49,6 +49,15 @@ def test_far_from_tau_one_network_answers_alone():
     torch.testing.assert_close(misinform(y, wrong, 0.75, 1000.0), torch.stack([y[0], wrong[1]]))
 
 
+def test_permuting_classes_permutes_the_answer_and_leaves_the_losses():
+    y, wrong = torch.softmax(torch.randn(2, 20, 5, generator=torch.Generator().manual_seed(3)).double(), 2)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    assert torch.equal(misinform(y[:, order], wrong[:, order], 0.5, 9.0), misinform(y, wrong, 0.5, 9.0)[:, order])
+    z, classes = y.log(), torch.arange(20) % 5
+    torch.testing.assert_close(away(z[:, order], order.argsort()[classes]), away(z, classes))
+    torch.testing.assert_close(to_uniform(z[:, order]), to_uniform(z))
+
+
 def test_the_losses_are_those_of_the_paper():
     z = torch.randn(20, 5, generator=torch.Generator().manual_seed(0)).double()
     y = torch.arange(20) % 5

@@ -43,6 +43,12 @@ def test_the_loss_of_members_that_are_alike_and_of_members_that_are_orthogonal()
     torch.testing.assert_close(coherence([*torch.eye(10)[:4, None], torch.eye(10)[:1]]), torch.tensor([1.0]))
 
 
+def test_permuting_classes_leaves_the_loss():
+    y = list(torch.softmax(torch.randn(3, 20, 5, generator=torch.Generator().manual_seed(3)).double(), 2))
+    order = torch.tensor([3, 0, 4, 1, 2])
+    torch.testing.assert_close(diversity([each[:, order] for each in y]), diversity(y))
+
+
 def test_underflowing_posteriors_have_a_finite_loss():
     y = [torch.zeros(1, 3), torch.eye(3)[:1]]
     assert torch.isfinite(diversity(y)).all()

@@ -1,6 +1,7 @@
 """MAD-argmax and the eps-aware rule against exhaustive search; all weights against explicit Jacobians."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -46,6 +47,21 @@ def owner_and_victim(classes: int, n: int = 0) -> tuple[Owner, TorchModel]:
     return Owner(x, torch.arange(n) % classes, Box((4,)), architecture), TorchModel(
         fresh(architecture, 0), Classify(classes)
     )
+
+
+@pytest.mark.parametrize("k", [3, 10, 30])
+@pytest.mark.parametrize("with_gram", [False, True])
+@pytest.mark.parametrize("eps_aware", [False, True])
+@pytest.mark.parametrize("how", [mad, mad_argmax])
+def test_permuting_classes_permutes_the_answer(how: Any, k: int, with_gram: bool, eps_aware: bool):
+    y, p, order = (
+        peaked(8, k, 1.0),
+        peaked(8, k, 0.5, seed=1),
+        torch.randperm(k, generator=torch.Generator().manual_seed(2)),
+    )
+    one, other = (grams(8, k), grams(8, k)[:, order][:, :, order]) if with_gram else (None, None)
+    turned = how(y[:, order], p[:, order], EPS, gram=other, eps_aware=eps_aware)
+    torch.testing.assert_close(turned, how(y, p, EPS, gram=one, eps_aware=eps_aware)[:, order], atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("with_gram", [False, True])

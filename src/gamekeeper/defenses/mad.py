@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from gamekeeper.defenses.keyed import secret, uniforms
 from gamekeeper.defenses.mad_ball import mad_ball
 from gamekeeper.defenses.mad_jacobian import Gram, gram
-from gamekeeper.defenses.mad_subsets import best_class, best_set, times, turn
+from gamekeeper.defenses.mad_subsets import ENUMERATED, best_class, best_set, times, turn
 from gamekeeper.defenses.promise import ANY
 from gamekeeper.defenses.stateless import Stateless, classes_of
 from gamekeeper.defenses.surrogate import stand_in
@@ -201,8 +201,10 @@ class Poisoner:
         return None
 
     def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
-        # the answers of `ball` depend on p to the last bit, and p on which inputs go through a network together
-        parts = x.split(1) if self.recipe.rule == "ball" else (x,)
+        # the answers of `ball`, and sets grown class by class, depend on p to the last bit, and p on which inputs go through
+        # a network together
+        grown = self.recipe.keep_top1 and reply.y.shape[1] > ENUMERATED
+        parts = x.split(1) if self.recipe.rule == "ball" or grown else (x,)
         p = torch.cat([torch.softmax(self.surrogate.logits(some), dim=1, dtype=torch.float64) for some in parts])
         q = gram(self.surrogate.net, x) if self.recipe.jacobian == "all" else None
         return Reply(self.recipe.poison(reply.y, p, q), reply.why)

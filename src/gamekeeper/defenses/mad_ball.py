@@ -29,6 +29,9 @@ def mad_ball(y: Posterior, p: Posterior, eps: float) -> Posterior:
     if eps <= 0:
         return y
     exact, p = y.double(), p.double()
+    p = p * (
+        exact.sum(1, keepdim=True) / p.sum(1, keepdim=True)
+    )  # what float32 sums to; `behind` would multiply the rest
     opposite, linear = behind(exact, p, eps), grad2(exact, p - exact, eps)
     over = (cosine(exact, p, linear) < 0) & (cosine(exact, p, opposite) > -1 + EQUAL)
     if over.any():
