@@ -22,8 +22,9 @@ All are batched and in evaluation mode: a row's score depends on its own input a
 rounding. Scores are float64. msp and odin do not change if a constant is added to the logits; energy does.
 
 No single score serves: of letters and of the other image battery they flag, at 1 % of the owner's held-out inputs, on
-mnist 71 and 90 % (msp), 65 and 92 (energy), 56 and 96 (mahalanobis, conv), 18 and 2 (flat), 58 and 94 (knn, flat), 14
-and 0 (the same unscaled); on fashion 13 and 7, 14 and 10, 56 and 75, 64 and 99, 29 and 19, 58 and 97.
+mnist 71 and 90 % (msp), 65 and 92 (energy), 56 and 95 (mahalanobis, conv), 58 and 94 (knn, flat); on fashion 13 and 9,
+14 and 11, 56 and 74, 29 and 20 (results/studies.json). The other two of keyed_misinformation.py, on a first look: 18
+and 2 (mahalanobis, flat), 14 and 0 (knn, flat, unscaled); 64 and 99, 58 and 97.
 """
 
 import functools

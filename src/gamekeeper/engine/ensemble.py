@@ -6,7 +6,7 @@ Assumes     one budget, one pool. Members that look at the same questions learn 
 Deviations  a member that the target has no use for (no images, no inputs of its own kind) is left out, and the report
             names it
 
-`worst` is the quick ensemble: six rows, one network. `worst:full` has nine rows, each with two networks. A control
+`worst` is the quick ensemble: seven rows, one network. `worst:full` has thirteen rows, each with two networks. A control
 belongs to both: a clone of shuffled answers, which must be no better than chance.
 """
 
