@@ -35,7 +35,7 @@ from gamekeeper.defenses.ood_gate import SCORERS
 from gamekeeper.defenses.ood_scores import calibrated
 from gamekeeper.engine.judge import maps_kept
 from gamekeeper.explain import ExplainerName
-from gamekeeper.explain_metrics import confidence
+from gamekeeper.explain_metrics import confidence, rank_correlation
 from gamekeeper.targets.builtin import shipped
 from gamekeeper.targets.choice import Choice, explaining
 from gamekeeper.types import Batch, Defense
@@ -120,6 +120,23 @@ def layers(n: int = 64) -> Found:
     return found
 
 
+def orders(n: int = 32) -> Found:
+    """How far the gradients turn, the more of the answer's order must stay and with each kind of map."""
+    found: Found = []
+    for k, explain in ((1, None), (3, None), (5, None), *((1, explain) for explain in PAPER_MAPS)):
+        live, _ = armed("mnist", DeepDefense(k=k), explain)
+        clean = live.network(clothes(n))
+        best = live.bend_all(clothes(n), clean.y)
+        cosines = best.cosines[best.found]
+        kept = None if clean.why is None or best.why is None else float(rank_correlation(clean.why, best.why).nanmean())
+        found.append({
+            "k": k, "explainer": explain, "n": n, "feasible": float(best.found.double().mean()),
+            "below": float(cosines[:, 0].mean()), "above": float(cosines[:, 1].mean()),
+            "upright": float((cosines < 0.1).all(1).double().mean()), "rank correlation": kept,
+        })  # fmt: skip
+    return found
+
+
 def stall(n: int = 32) -> Found:
     """The literal form shows its last iterate, the working one its best."""
     literal = DeepDefense(form="literal", mode="full", rate=0.01)
@@ -189,7 +206,7 @@ def settings() -> Found:
     return found
 
 
-STUDIES = {study.__name__: study for study in (stall, layers, gates, angles, settings, maps)}
+STUDIES = {study.__name__: study for study in (stall, layers, orders, gates, angles, settings, maps)}
 
 
 def main() -> None:
