@@ -45,6 +45,15 @@ def test_grad_cam_by_hand(inplace):
     assert net(X)[0, 0].item() == pytest.approx(signed_grad_cam(net, X, torch.tensor([0])).sum().item() + 0.5)
 
 
+def test_without_a_channel_the_map_lacks_its_share():
+    """On a network that is linear behind the activation, taking out channel k takes a_k A_k from the map, a_k as it was."""
+    net = two_lines()
+    whole = signed_grad_cam(net, X, torch.tensor([0]))
+    with torch.no_grad():
+        net[0].weight[0] = 0.0
+    assert close(whole - signed_grad_cam(net, X, torch.tensor([0])), [[0.25 * 2, 0.25 * 4], [0.0, 0.0]])
+
+
 @pytest.mark.parametrize("inplace", [False, True])
 def test_relevance_cam_by_hand(inplace):
     """R = (1, -1/2) at the logits, Z = (1.5, 5.5), so 13/22 and -2/22 at the means, a quarter of them at each channel."""

@@ -22,6 +22,17 @@ def test_a_linear_victims_gradient_is_its_weights():
     assert torch.allclose(gradient_x_input(net, x, top).sum((1, 2)), (x * W[top]).sum(1))
 
 
+def test_a_networks_gradient_is_what_a_small_step_changes():
+    net = fresh(Mlp((12,), 3, (8,)), 0).double().eval()
+    x, top, h = BOX.uniform(3, 1).double(), torch.tensor([2, 0, 1]), 1e-6
+
+    def score(x: torch.Tensor) -> torch.Tensor:
+        return net(x).gather(1, top[:, None])[:, 0].detach()
+
+    steps = [(score(x + h * e) - score(x - h * e)) / (2 * h) for e in torch.eye(12, dtype=torch.float64)]
+    torch.testing.assert_close(gradient(net, x, top)[:, 0], torch.stack(steps, 1), atol=1e-7, rtol=0)
+
+
 def test_the_class_named_is_explained_and_not_the_networks_own():
     net = nn.Linear(12, 3, bias=False)
     net.weight.data = W
