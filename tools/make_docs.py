@@ -645,6 +645,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"auxiliary-{regime}": partial(regime_of, regime) for regime in ("related", "unrelated")},
     **{name: partial(lined_up, name) for name in ALL},
     **{name: partial(curve, name) for name in FEW},
+    "mad-variants": lambda: curve("mad-variants"),
     **{name: partial(strengths, name) for name in STRENGTHS},
     "mnist-curve": lambda: curve("mnist"),
     "fashion-curve": lambda: curve("fashion"),
