@@ -37,7 +37,7 @@ results: .venv/demo-ready
 	$(RUN)/gamekeeper audit fashion --budget 250 --budget 1000 --budget 2500 --budget 10000 \
 	    --defense none --attack knockoff --attack knockoff+labels --out results/fashion
 
-# published experiments again: about three hours and a half; data that are not shipped from the folder GAMEKEEPER_DATA
+# published experiments again: about four hours; data that are not shipped from the folder GAMEKEEPER_DATA
 reproduce: .venv/demo-ready
 	for name in tramer prediction-poisoning-fashion prediction-poisoning-mnist orderings prediction-poisoning-cifar10 \
 	    other-thieves deep-defense deep-defense-fashion deep-defense-cifar10; do \
