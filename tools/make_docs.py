@@ -40,15 +40,11 @@ MARK = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DO
 
 
 @cache
-def summary(name: str) -> Summary:
+def summary(name: str, without: str | None = None) -> Summary:
+    """Of a run; or as if one defense had not taken part."""
     results = Results(RESULTS / name)
-    return summarise(results.header(), results.read())
-
-
-def without(name: str, defense: str) -> Summary:
-    """The summary as if that defense had not taken part."""
-    results = Results(RESULTS / name)
-    return summarise(results.header(), [row for row in results.read() if not row.defense.startswith(defense)])
+    rows = [row for row in results.read() if without is None or not row.defense.startswith(without)]
+    return summarise(results.header(), rows)
 
 
 def stamp(name: str) -> str:
@@ -557,6 +553,8 @@ FEW = ("few-inside-mnist", "few-inside-fashion")
 """Runs of a thief with a handful of inputs of the model's kind."""
 STRENGTHS = ("strengths-mnist", "strengths-fashion", "strengths-gates", "strengths-others")
 """Runs of several defenses at several strengths each; the first two of the same ones."""
+OFF_THE_SCALE = {"strengths-others": "dp_sgd"}
+"""What a run's figure leaves to its table."""
 KEYED = ("keyed-mnist", "keyed-mnist-other", "keyed-fashion", "keyed-fashion-other")
 """Runs of `keyed_misinformation`: letters for a pool, and images of the other kind."""
 
@@ -672,7 +670,7 @@ def figures() -> dict[Path, str]:
     found["fashion-price-to-steal"] = price_curve(summary("fashion"))
     for name in STRENGTHS:
         if (RESULTS / name / "run.json").exists():
-            found[name] = trade_curves(summary(name) if name != "strengths-others" else without(name, "dp_sgd"))
+            found[name] = trade_curves(summary(name, OFF_THE_SCALE.get(name)))
     found |= {name: ranking(summary(name)) for name in ALL}
     if study_docs.FILE.exists():
         found |= {name: draw() for name, draw in study_docs.FIGURES.items()}

@@ -91,10 +91,7 @@ def look(scene: Scene, h: Batch, top: Int[Tensor, " n"], literal: bool) -> Look:
         score = p.gather(1, top[:, None])[:, 0] if literal else margin(z, top)
         outs = [each.s for each in scene.moved]
         deltas = torch.autograd.grad(score.sum(), outs, create_graph=True)  # pyright: ignore
-        found = [
-            Seen(each.rows, leaving(each.layer, delta))  # pyright: ignore
-            for each, delta in zip(scene.moved, deltas, strict=True)
-        ]
+        found = [Seen(each.rows, leaving(each.layer, delta)) for each, delta in zip(scene.moved, deltas, strict=True)]
         if scene.explain is None:
             return Look(p, found, None)
         for each in scene.moved:

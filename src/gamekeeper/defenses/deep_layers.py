@@ -87,7 +87,7 @@ class Moved:
     """One layer of a copy, with what its queries have of their own in `leaves`; remembers its last pass.
 
     constant  whether its bias counts among the weights, as that of a constant input
-    a, rows   what entered, and row by row (`entering`); clean: W a
+    a, clean  what entered, and W a; by_row: what entered, row by row, once `rows` was asked for
     s         what it put out
     """
 
@@ -97,16 +97,23 @@ class Moved:
     constant: bool = True
     leaves: list[Tensor] = field(default_factory=list[Tensor])
     a: Tensor | None = None
-    rows: Tensor | None = None
+    by_row: Tensor | None = None
     clean: Tensor | None = None
     s: Tensor | None = None
 
-    def enter(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """rows and clean of x; not worked out again for the same tensor, which is what the first layer meets at every step."""
-        if self.rows is None or x is not self.a or x.requires_grad:
-            self.a, self.rows = x, entering(self.layer, x, self.constant)
+    def enter(self, x: Tensor) -> None:
+        """Nothing is worked out again for the same tensor, which is what the first layer meets at every step."""
+        if x is not self.a or x.requires_grad:
+            self.a, self.by_row = x, None
             self.clean = None if self.mode == "full" else without_bias(self.layer, self.weight, x)
-        return self.rows, self.clean
+
+    @property
+    def rows(self) -> Tensor:
+        """What entered, row by row (`entering`): a pass that only answers has no need of it where weights are not low-rank."""
+        assert self.a is not None
+        if self.by_row is None:
+            self.by_row = entering(self.layer, self.a, self.constant)
+        return self.by_row
 
     def sizes(self) -> list[int]:
         """How many numbers of its own a query has, leaf by leaf."""
@@ -152,12 +159,11 @@ class Moved:
         self.kick(0.0, zero, torch.zeros(n, *self.weight.shape[1:]))
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, out = self.enter(x)
-        if out is None:
-            out = without_bias(self.layer, self.leaves[0], x)
+        self.enter(x)
+        out = without_bias(self.layer, self.leaves[0], x) if self.clean is None else self.clean
         if self.mode == "low_rank":
             p, q = self.leaves[:2]
-            out = out + (p @ (q @ rows[..., : q.shape[2]].transpose(1, 2))).reshape(out.shape)
+            out = out + (p @ (q @ self.rows[..., : q.shape[2]].transpose(1, 2))).reshape(out.shape)
         offset = self.leaves[-1] if self.layer.bias is None else self.leaves[-1] + self.layer.bias
         self.s = out + (offset[:, :, None, None] if isinstance(self.layer, nn.Conv2d) else offset)
         return self.s
