@@ -1,7 +1,7 @@
 """The grid: what an audit asks for, as a list of cells.
 
 A cell is one theft: a target behind its defenses, a thief, a budget, a seed. Its id is the hash of its recipes, the
-package version and the target's digest, so a result can never be mistaken for that of another question.
+target's digest and the format of results, so a result can never be mistaken for that of another question.
 """
 
 import hashlib
@@ -23,10 +23,12 @@ from gamekeeper.methods import World, parse_defense, parse_thief
 from gamekeeper.targets.choice import Source
 from gamekeeper.targets.target import Target
 from gamekeeper.types import Architecture, Attack, Defense
-from gamekeeper.version import __version__
 
 POOLED = (Knockoff, KnockoffAdaptive, ActiveThief, Smoothing, SwiftThief)
 """Who asks about inputs of the pool only, each once: his budget ends with the pool."""
+FORMAT = "0.1.0"
+"""What a cell's id is a hash of besides the question. Only a change that makes finished cells worthless changes it: the
+package's version does not, or every release would throw paid answers away. Named after the version that began it."""
 REPEATED = 64
 """Test inputs the judge asks twice."""
 UNIFORM, UNIFORM_IMAGES = 10_000, 2_000
@@ -76,7 +78,7 @@ class Cell:
         recipe = (self.digest, self.defenses, self.thief, self.student, self.budget, self.seed, self.uniform)
         recipe += ("rehearsed",) if self.rehearsed else ()
         recipe += ("follow-on",) * self.follow_on  # without it, the id is that of every earlier run
-        return hashlib.sha256(repr((__version__, recipe)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((FORMAT, recipe)).encode()).hexdigest()[:16]
 
     @property
     def client(self) -> str:

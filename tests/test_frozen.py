@@ -1,0 +1,89 @@
+"""Committed results keep their ids, their numbers and their tables, whatever is renamed or moved.
+
+`tests/data/frozen` holds runs as they were; `tools/freeze_results.py` wrote them, and says when to write them anew.
+"""
+
+import gzip
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import freeze_results
+import orjson
+import pytest
+
+from gamekeeper.engine.grid import Audit, Cell, expand
+from gamekeeper.engine.reproduction import cells as cells_of
+from gamekeeper.engine.reproductions import REPRODUCTIONS
+from gamekeeper.engine.results import HEADER, RESULTS, from_json, to_line
+from gamekeeper.surfaces.cli import ATTACKS, DEFENSES
+from gamekeeper.targets.choice import Choice
+
+FROZEN = Path(__file__).parent / "data/frozen"
+NAMES = [path.name.removesuffix(".json.gz") for path in sorted(FROZEN.glob("*.json.gz"))]
+AUDITS = [name for name in NAMES if not name.startswith("reproduce")]
+
+
+@cache
+def frozen(name: str) -> dict[str, Any]:
+    return orjson.loads(gzip.decompress((FROZEN / f"{name}.json.gz").read_bytes()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_read_and_written_again_has_the_same_numbers(name: str):
+    for row in frozen(name)["rows"]:
+        assert holds(orjson.loads(to_line(from_json(row))), row)
+
+
+def holds(ours: Any, theirs: Any) -> bool:
+    """Whether all that a row of an older version says stands in ours, at every depth."""
+    if isinstance(theirs, dict):
+        return all(key in ours and holds(ours[key], value) for key, value in theirs.items())
+    return ours == theirs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_tables_made_of_the_rows_are_the_same(name: str, tmp_path: Path):
+    held = frozen(name)
+    (tmp_path / HEADER).write_bytes(orjson.dumps(held["header"]))
+    (tmp_path / RESULTS).write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in held["rows"]))
+    assert alike(orjson.loads(orjson.dumps(freeze_results.tables(tmp_path))), held["tables"]) == []
+
+
+def alike(ours: Any, theirs: Any, at: str = "") -> list[str]:
+    """Where two tables differ; numbers may by what another processor's sum of float32 terms brings."""
+    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
+        return [place for key in ours for place in alike(ours[key], theirs[key], f"{at}/{key}")]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        return [place for i, pair in enumerate(zip(ours, theirs, strict=True)) for place in alike(*pair, f"{at}/{i}")]
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return [] if ours == pytest.approx(theirs, rel=1e-4, abs=1e-5) else [f"{at}: {ours} was {theirs}"]
+    return [] if ours == theirs else [f"{at}: {ours!r} was {theirs!r}"]
+
+
+@pytest.mark.parametrize("name", AUDITS)
+def test_the_same_question_has_the_same_cells(name: str):
+    assert [cell.id for cell in cells(name)] == frozen(name)["header"]["cells"]
+
+
+def test_the_same_reproduction_has_the_same_cells():
+    wanted = cells_of(REPRODUCTIONS["orderings"], Choice, lambda target, source: None)
+    assert [cell.id for cell in wanted] == frozen("reproduce-orderings")["header"]["cells"]
+
+
+@cache
+def cells(name: str) -> list[Cell]:
+    """The run's cells, expanded from its command; those of a thief whom a defense does not suit are left out as then."""
+    header = frozen(name)["header"]
+    _, _, target, *words = shlex.split(header["command"])
+    given: dict[str, list[str]] = {}
+    flags = [word for word in words if word != "--yes"]
+    for key, value in zip(flags[::2], flags[1::2], strict=True):
+        given.setdefault(key, []).append(value)
+    source = Choice(target, auxiliary=given.get("--auxiliary", [None])[0])
+    defenses = header.get("chosen", {}).get("defenses") or given.get("--defense", DEFENSES)
+    uniform = int(given["--uniform"][0]) if "--uniform" in given else None
+    audit = Audit(source, given.get("--attack", ATTACKS), defenses, header["budgets"], header["seeds"], uniform)
+    taking_part = {tuple(pair) for pair in header["names"].values()}
+    return [cell for cell in expand(audit, source.load()) if (cell.defense, cell.attack) in taking_part]
