@@ -25,7 +25,8 @@ from gamekeeper.engine.reproduction import lines, verdicts
 from gamekeeper.engine.reproductions import REPRODUCTIONS
 from gamekeeper.engine.results import Results, Row
 from gamekeeper.engine.summary import Line, Stolen, Summary, summarise
-from gamekeeper.methods import ALIASES, KINDS, describe
+from gamekeeper.method_text import ALIASES
+from gamekeeper.methods import KINDS, describe
 from gamekeeper.surfaces.curves import families, trade_curves
 from gamekeeper.surfaces.figures import price_curve, svg, utility_plot
 from gamekeeper.surfaces.ranking import ranking

@@ -61,6 +61,7 @@ from gamekeeper.learners.linear_map import Tempered, Unmixed
 from gamekeeper.learners.partial_bayes import PartialBayes
 from gamekeeper.learners.robust import Gce, SmallLoss, Smoothed
 from gamekeeper.learners.semi_supervised import S4L, FixMatch
+from gamekeeper.method_text import MethodText, Part, part, taken_apart
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Architecture, Attack, Defense, Learner, Querying, Transfer
 
@@ -119,7 +120,6 @@ DEFENSES: Mapping[str, type] = {
     "dp_sgd": DPSGD,
     "mad": MAD,
     "grad2": GRAD2,
-    "deep_defense": DeepDefense,
     "modelguard_w": ModelGuardW,
     "modelguard_s": ModelGuardS,
     "keyed_misinformation": KeyedMisinformation,
@@ -129,6 +129,7 @@ DEFENSES: Mapping[str, type] = {
     "ood_gate": OodGate,
     "adaptive_misinformation": AdaptiveMisinformation,
     "edm": EDM,
+    "deep_defense": DeepDefense,
 }
 ARCHITECTURES: Mapping[str, type] = {
     "mlp": Mlp,
@@ -138,8 +139,6 @@ ARCHITECTURES: Mapping[str, type] = {
     "wrn": Wrn,
     "vgg16": Vgg16,
 }
-ALIASES: Mapping[str, str] = {"copycat": "knockoff+labels", "mlp_fitting": "equation_fitting:hidden=20"}
-"""Names the field knows for what is the same algorithm here."""
 
 KINDS: Mapping[str, Mapping[str, type]] = {
     "attack": {**QUERYINGS, **EXACT},
@@ -160,21 +159,25 @@ class World:
 
 def parse_thief(text: str, world: World) -> tuple[Attack, Architecture | None]:
     """`knockoff+labels@resnet:depth=8` -> the attack, and the network the thief trains (None: the target's student)."""
-    attack, at, network = text.partition("@")
-    student = cast(Architecture, build(network, ARCHITECTURES, "architecture", world)) if at else None
-    return parse_attack(attack, world), student
+    thief = taken_apart(text)
+    student = None if thief.network is None else build(thief.network, ARCHITECTURES, "architecture", world)
+    return attack_of(thief, text, world), cast(Architecture | None, student)
 
 
 def parse_attack(text: str, world: World) -> Attack:
-    """`knockoff+averaged:n=3+labels` -> Theft; `equation_solving` -> an exact attack, which stands alone.
+    """`knockoff+averaged:n=3+labels` -> Theft; `equation_solving` -> an exact attack, which stands alone."""
+    return attack_of(taken_apart(text), text, world)
 
-    Parts after the querying may come in any order; the learner defaults to soft.
-    """
-    name, *rest = (part.strip() for part in ALIASES.get(text.strip(), text).split("+"))
-    first = build(name, {**QUERYINGS, **EXACT}, "attack", world)
+
+def attack_of(thief: MethodText, text: str, world: World) -> Attack:
+    """Parts after the querying may come in any order; the learner defaults to soft."""
+    first = build(thief.first, {**QUERYINGS, **EXACT}, "attack", world)
+    rest = thief.parts[1:]
     if not asks(first):
         if rest:
-            raise BadConfig(f"{name} is an attack of its own and takes no learner or wrapper; got '{text}'.")
+            raise BadConfig(
+                f"{thief.first.name} is an attack of its own and takes no learner or wrapper; got '{text}'."
+            )
         return cast(Attack, first)
     parts = [build(part, {**WRAPPERS, **LEARNERS}, "learner or wrapper", world) for part in rest]
     wrappers = tuple(part for part in parts if isinstance(part, Wrapper))
@@ -193,18 +196,21 @@ def parse_defense(text: str, world: World) -> tuple[Defense, ...]:
     """`none` -> (); `mad:eps=0.5+round` -> two recipes, in the order in which they change the answer."""
     if text.strip() == "none":
         return ()
-    return tuple(cast(Defense, build(part, DEFENSES, "defense", world)) for part in text.split("+"))
+    chain = taken_apart(text)
+    if chain.network is not None:
+        raise BadConfig(f"a defense trains no network of a thief's, so nothing stands behind @. Got '{text}'.")
+    return tuple(cast(Defense, build(part, DEFENSES, "defense", world)) for part in chain.parts)
 
 
 def parse_architecture(text: str, shape: Shape, classes: int) -> Architecture:
     """`resnet:depth=14,width=16` -> recipe of a network for this shape and number of classes."""
-    return cast(Architecture, build(text, ARCHITECTURES, "architecture", World(shape, classes)))
+    return cast(Architecture, build(part(text), ARCHITECTURES, "architecture", World(shape, classes)))
 
 
-def build(text: str, names: Mapping[str, type], kind: str, world: World) -> object:
+def build(written: Part, names: Mapping[str, type], kind: str, world: World) -> object:
     """One recipe from its name and parameters. Raises BadConfig naming what is allowed."""
-    name, _, rest = text.strip().partition(":")
-    if name not in names and "." not in name:
+    name = written.name
+    if name not in names and not written.is_import_path:
         near = get_close_matches(name, names, 1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise BadConfig(f"there is no {kind} '{name}'.{hint} Known: {', '.join(sorted(names))}.")
@@ -212,15 +218,14 @@ def build(text: str, names: Mapping[str, type], kind: str, world: World) -> obje
     own, training = settable(recipe), schooling(recipe)
     allowed = {**own, **training}
     values: dict[str, Any] = {}
-    for pair in filter(None, (p.strip() for p in rest.split(","))):
-        key, equals, value = pair.partition("=")
-        if not equals or key not in allowed:
+    for key, value in written.pairs:
+        if value is None or key not in allowed:
             raise BadConfig(f"{name} has no parameter '{key}'. It takes: {', '.join(allowed) or 'none'}.")
         values[key] = convert(f"{name}:{key}", value, allowed[key].hint, world)
     chosen = {key: value for key, value in values.items() if key in own}
     if len(chosen) < len(values):
         given = {key: value for key, value in values.items() if key in training}
-        chosen["fit"] = replace(fit_of(recipe), **given)
+        chosen["fit"] = replace(cast(Fit, fit_of(recipe)), **given)
     if kind == "architecture":
         chosen |= {"shape": world.shape, "classes": world.classes}
     return recipe(**chosen)
@@ -246,7 +251,7 @@ def imported(name: str) -> type:
 
 def foreign(text: str) -> bool:
     """Whether a method's text names somebody's own class, whose import runs code."""
-    return any("." in part.strip().partition(":")[0] for part in re.split(r"[+@]", text))
+    return any(part.is_import_path for part in taken_apart(text).all_parts)
 
 
 @dataclass(frozen=True)
@@ -266,22 +271,27 @@ def settable(recipe: type) -> dict[str, Parameter]:
 
 def schooling(recipe: type) -> dict[str, Parameter]:
     """The fields of a learner's training, with this learner's defaults; none for other methods."""
-    if recipe not in LEARNERS.values():
+    usual = fit_of(recipe) if learns(recipe) else None
+    if usual is None:
         return {}
-    usual = fit_of(recipe)
     return {name: Parameter(each.hint, getattr(usual, name)) for name, each in settable(Fit).items()}
 
 
-def fit_of(learner: type) -> Fit:
-    """The training a learner has by default."""
-    return next(cast(Fit, f.default) for f in fields(learner) if f.name == "fit")
+def learns(recipe: type) -> bool:
+    """Whether it is a learner: it is called with a Transfer."""
+    return get_type_hints(recipe.__call__).get("transfer") is Transfer
+
+
+def fit_of(learner: type) -> Fit | None:
+    """The training a learner has by default; None where it does not say."""
+    return next((f.default for f in fields(learner) if f.name == "fit" and isinstance(f.default, Fit)), None)
 
 
 def convert(where: str, text: str, hint: Any, world: World) -> Any:
     """`text` as a value of the field's type. Raises BadConfig naming the type."""
     options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     for option in options:
-        if option is Architecture and text.partition(":")[0] in ARCHITECTURES:
+        if option is Architecture and part(text).name in ARCHITECTURES:
             return parse_architecture(text, world.shape, world.classes)
         if get_origin(option) is Literal and text in get_args(option):
             return text

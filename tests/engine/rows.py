@@ -1,6 +1,6 @@
 """Rows for tests, with the numbers that matter as arguments."""
 
-from gamekeeper.engine.results import Clone, Row, Seconds, Utility, Victim
+from gamekeeper.engine.results import Clone, Row, Seconds, Utility, Victim, older
 from gamekeeper.metrics import wilson
 
 
@@ -32,6 +32,7 @@ def row(
         "budget": budget,
         "seed": seed,
     }
+    names |= older(names | {"error": error})
     if error:
         return Row(**names, error=error)
 

@@ -9,11 +9,11 @@ from gamekeeper.defenses.ood_gate import SCORERS
 from gamekeeper.engine import lineup
 from gamekeeper.engine.lineup import (
     ALL,
-    LINE_UP,
     Entry,
     LineUp,
     Utility,
     as_before,
+    entries,
     line_up,
     parse_utility,
     question,
@@ -22,6 +22,7 @@ from gamekeeper.engine.lineup import (
     swept,
 )
 from gamekeeper.errors import BadConfig
+from gamekeeper.method_text import taken_apart
 from gamekeeper.methods import DEFENSES, World, parse_defense
 from gamekeeper.surfaces import audit
 from gamekeeper.surfaces.cli import guarded
@@ -44,13 +45,13 @@ def quiet(doing: str) -> None:
 
 
 def test_every_defense_there_is_takes_part():
-    assert {entry.text.partition(":")[0] for entry in LINE_UP} == set(DEFENSES)
-    assert {f"ood_gate:score={score},fpr={{}}" for score in SCORERS} <= {entry.text for entry in LINE_UP}
+    assert {taken_apart(entry.text).first.name for entry in entries()} == set(DEFENSES)
+    assert {f"ood_gate:score={score},fpr={{}}" for score in SCORERS} <= {entry.text for entry in entries()}
 
 
 def test_strengths_grow_and_each_is_one_the_defense_accepts():
     world = World((1, 8, 8), 10)
-    for entry in LINE_UP:
+    for entry in entries():
         assert ("{}" in entry.text) == bool(entry.strengths)
         numbers = [float(strength) for strength in entry.strengths]
         assert sorted(set(numbers), reverse=numbers[:1] > numbers[-1:]) == numbers
@@ -83,7 +84,7 @@ def test_a_utility_is_read_or_refused():
 
 @pytest.mark.parametrize("utility", [Utility("l1", 0.35), Utility("loss", 0.02)])
 @pytest.mark.parametrize(
-    "entry", [e for e in LINE_UP if e.text.startswith(("mad:eps={}", "flatten", "reverse", "round"))]
+    "entry", [e for e in entries() if e.text.startswith(("mad:eps={}", "flatten", "reverse", "round"))]
 )
 def test_the_strongest_setting_keeps_to_the_utility_and_the_next_one_does_not(entry: Entry, utility: Utility, target):
     """By brute force over every strength."""
@@ -111,7 +112,7 @@ def test_all_names_every_defense_once_and_says_who_is_left_out(target):
 def test_strengths_are_chosen_without_the_test_set(target):
     """Another test set, the same line-up."""
     other = replace(target, test=replace(target.test, x=torch.rand_like(target.test.x)))
-    some = [entry for entry in LINE_UP if entry.text.startswith(("mad", "random_noise"))]
+    some = [entry for entry in entries() if entry.text.startswith(("mad", "random_noise"))]
     assert [strongest(e, Utility(), target, 0) for e in some] == [strongest(e, Utility(), other, 0) for e in some]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from gamekeeper.architectures import Mlp
 from gamekeeper.defenses.stateless import Stateless
-from gamekeeper.engine.checks import RECOVERING
+from gamekeeper.facts import facts
 from gamekeeper.learners import inverse
 from gamekeeper.methods import LEARNERS, World, parse_attack
 from gamekeeper.tasks import Classify
@@ -40,4 +40,4 @@ def test_a_learner_looks_at_the_defense_if_and_only_if_it_is_named_as_one_that_d
     knows = Knowledge(X, BOX, Classify(3), Mlp(BOX.shape, 3, (4,)), defenses=(spied,))
     clone = learner(Transfer(X[:30], Reply(Y, torch.ones(30, 4, 4)), 30), knows, 0)
     assert torch.isfinite(clone(X).y).all()
-    assert bool(spied.armed) == (type(learner).__name__.lower() in RECOVERING)
+    assert bool(spied.armed) == facts(learner).uses_defense

@@ -59,6 +59,14 @@ class ActiveThief:
     def prefix(self) -> bool:
         return self.strategy == "random"
 
+    @property
+    def cost(self) -> float:
+        return 3.0
+
+    @property
+    def draws_from_pool(self) -> int:
+        return 1
+
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         generator = torch.Generator().manual_seed(seed)
         # random choices look at no clone: one round is enough

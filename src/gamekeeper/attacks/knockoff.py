@@ -23,6 +23,10 @@ class Knockoff:
     def prefix(self) -> bool:
         return True
 
+    @property
+    def draws_from_pool(self) -> int:
+        return 1
+
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(knows.pool), generator=generator)[: oracle.left]

@@ -46,6 +46,10 @@ class KnockoffAdaptive:
     def prefix(self) -> bool:
         return True
 
+    @property
+    def draws_from_pool(self) -> int:
+        return 1
+
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         groups = knows.groups
         if groups is None or len(groups) != len(knows.pool):

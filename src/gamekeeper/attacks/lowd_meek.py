@@ -24,6 +24,7 @@ from torch import Tensor
 from gamekeeper.attacks.rows import Rows, flat
 from gamekeeper.attacks.surrogates import Linear
 from gamekeeper.errors import BadConfig, BudgetExceeded, Unsuited
+from gamekeeper.facts import Reads
 from gamekeeper.types import Knowledge, Meter, Model
 
 HALVINGS = 6
@@ -41,6 +42,10 @@ class LowdMeek:
     def __post_init__(self) -> None:
         if not 1e-12 <= self.eps <= 0.1:
             raise BadConfig(f"The eps of LowdMeek must be from 1e-12 to 0.1. Got {self.eps}.")
+
+    @property
+    def reads(self) -> Reads:
+        return "label"
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
         """Raises Unsuited for any number of classes but two."""

@@ -26,6 +26,7 @@ from torch import Tensor
 from gamekeeper.attacks.kinks import NEAR, Search, chord, line
 from gamekeeper.attacks.rows import Rows, flat
 from gamekeeper.errors import BadConfig, BudgetExceeded, Unsuited
+from gamekeeper.facts import Reads
 from gamekeeper.types import Batch, Knowledge, Meter, Model, Reply, Task
 
 
@@ -48,6 +49,10 @@ class ReluReconstruction:
                 "ReluReconstruction needs width from 1e-14 to 1e-3, checks and lines of at least 1."
                 f" Got {self.width}, {self.checks} and {self.lines}."
             )
+
+    @property
+    def reads(self) -> Reads:
+        return "map"
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
         """Raises Unsuited where explanations are missing or are no gradients of such a network."""

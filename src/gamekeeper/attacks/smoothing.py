@@ -54,6 +54,10 @@ class Smoothing:
     def prefix(self) -> bool:
         return True
 
+    @property
+    def draws_from_pool(self) -> int:
+        return self.n
+
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         need_images(knows.box, "smoothing")
         shift = min(self.shift, max(1, min(knows.box.shape[1:]) // PART))

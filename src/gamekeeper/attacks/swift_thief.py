@@ -60,6 +60,10 @@ class SwiftThief:
         if self.width < 4 or self.batch < 4:
             raise BadConfig(f"SwiftThief needs width and batch of at least 4. Got {self.width} and {self.batch}.")
 
+    @property
+    def draws_from_pool(self) -> int:
+        return 1
+
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> TorchModel:
         return self.steal(oracle, knows, seed)[1]
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-from gamekeeper.types import Knowledge, Learner, Meter, Model, Querying, Transfer
+from gamekeeper.facts import Facts, facts, together
+from gamekeeper.types import Attack, Knowledge, Learner, Meter, Model, Querying, Transfer
 
 
 @runtime_checkable
@@ -32,3 +33,9 @@ class Theft:
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
         return self.learner(self.ask(oracle, knows, seed), knows, seed)
+
+
+def thief_facts(thief: Attack) -> Facts:
+    """What a thief's parts say of themselves, together; a whole attack's own word."""
+    parts = (thief.querying, *thief.wrappers, thief.learner) if isinstance(thief, Theft) else (thief,)
+    return together([facts(part) for part in parts])

@@ -26,6 +26,10 @@ class Twice:
     def prefix(self) -> bool:
         return True
 
+    @property
+    def draws_from_pool(self) -> int:
+        return 2
+
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         need_images(knows.box, "twice")
         generator = torch.Generator().manual_seed(seed)

@@ -10,6 +10,7 @@ A wrapper stands round the meter, so every repeated question is counted.
 from dataclasses import dataclass
 
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import Reads
 from gamekeeper.simplex import label
 from gamekeeper.types import Batch, Meter, Reply
 
@@ -17,6 +18,10 @@ from gamekeeper.types import Batch, Meter, Reply
 @dataclass(frozen=True)
 class LabelsOnly:
     """Look at the top-1 class only and forget the probabilities."""
+
+    @property
+    def reads(self) -> Reads:
+        return "label"
 
     def wrap(self, oracle: Meter) -> Meter:
         return _Labels(oracle)
@@ -31,6 +36,10 @@ class Averaged:
     def __post_init__(self) -> None:
         if self.n < 1:
             raise BadConfig(f"The n of Averaged must be at least 1. Got {self.n}.")
+
+    @property
+    def repeats(self) -> int:
+        return self.n
 
     def wrap(self, oracle: Meter) -> Meter:
         return _Averaged(oracle, self.n)

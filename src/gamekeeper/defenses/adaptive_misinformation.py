@@ -26,6 +26,7 @@ from gamekeeper.defenses.outliers import beside, check_data, starting
 from gamekeeper.defenses.stateless import Stateless
 from gamekeeper.defenses.surrogate import surrogate_seed
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import TENTHS, Strengths
 from gamekeeper.models import alone
 from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
 from gamekeeper.types import Armed, Batch, Model, Owner, Posterior, Reply
@@ -118,6 +119,10 @@ class AdaptiveMisinformation:
     @property
     def keeps_top1(self) -> bool:
         return False
+
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("tau={}", TENTHS),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> Armed:
         """Trains both networks. Raises Unsuited without inputs of the owner's and auxiliary ones."""

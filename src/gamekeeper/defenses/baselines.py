@@ -16,6 +16,7 @@ import torch
 
 from gamekeeper.defenses.stateless import Stateless, check_l1, classes_of
 from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.facts import L1, Strengths
 from gamekeeper.simplex import label, one_hot, step_towards
 from gamekeeper.types import Model, Owner, Posterior
 
@@ -57,6 +58,10 @@ class Flatten:
     def keeps_top1(self) -> bool:
         return True
 
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("eps={}", L1),)
+
     def arm(self, victim: Model, owner: Owner, seed: int) -> Stateless:
         classes_of(victim, "Flatten")
         return Stateless(partial(flatten, eps=self.eps))
@@ -79,6 +84,10 @@ class LeastLikely:
     @property
     def keeps_top1(self) -> bool:
         return self.keep_top1
+
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("eps={}", L1),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> Stateless:
         classes_of(victim, "LeastLikely")
@@ -105,6 +114,10 @@ class ConstantTarget:
     @property
     def keeps_top1(self) -> bool:
         return self.keep_top1
+
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("eps={}", L1),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> Stateless:
         """Raises Unsuited if the victim has no such class."""

@@ -25,6 +25,7 @@ from gamekeeper.defenses.dp_accounting import epsilon, noise_for
 from gamekeeper.defenses.stateless import needs_inputs
 from gamekeeper.defenses.surrogate import check, surrogate_seed
 from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.facts import Strengths
 from gamekeeper.models import TorchModel, alone
 from gamekeeper.types import Batch, Model, Owner, Reply, Task
 
@@ -79,6 +80,10 @@ class DPSGD:
     @property
     def keeps_top1(self) -> bool:
         return False
+
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("epsilon={}", ("100", "30", "10", "3", "1")),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Private":
         """Trains. Raises Unsuited without labelled inputs, or for an architecture that mixes the examples of a batch."""

@@ -24,6 +24,7 @@ from gamekeeper.architectures import Classifier
 from gamekeeper.defenses.stateless import check_l1, classes_of
 from gamekeeper.defenses.surrogate import stand_in, surrogate_seed
 from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.facts import L1, Strengths
 from gamekeeper.models import CHUNK, TorchModel
 from gamekeeper.types import Architecture, Batch, Model, Owner, Posterior, Reply
 
@@ -128,6 +129,10 @@ class GRAD2:
     @property
     def keeps_top1(self) -> bool:
         return False
+
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("eps={}", L1),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Steerer":
         """Raises Unsuited for a victim of fewer than two classes, a surrogate that does not fit it, or lacking data."""

@@ -42,6 +42,7 @@ from gamekeeper.defenses.ood_scores import (
 )
 from gamekeeper.defenses.stateless import classes_of
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import Strengths
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 SCORES = (Energy(), Mahalanobis("conv"), Mahalanobis("flat"), Knn(layer="flat", scaled=False))
@@ -140,6 +141,10 @@ class KeyedMisinformation:
     @property
     def keeps_confidence(self) -> bool:
         return True
+
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("share={}", ("0.002", "0.005", "0.01", "0.02")),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> Gate:
         """Raises Unsuited for a victim without features or logits, or an owner without inputs."""

@@ -36,6 +36,7 @@ from gamekeeper.defenses.promise import ANY
 from gamekeeper.defenses.stateless import Stateless, classes_of
 from gamekeeper.defenses.surrogate import stand_in
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import L1, Strengths
 from gamekeeper.models import TorchModel
 from gamekeeper.simplex import Norm, distance, one_hot, step_towards
 from gamekeeper.types import Architecture, Armed, Batch, Model, Owner, Posterior, Reply
@@ -169,6 +170,13 @@ class MAD:
             return mad_ball(y, p, self.eps)
         change = mad_argmax if self.keep_top1 else mad
         return change(y, p, self.eps, self.norm, gram, self.rule == "eps_aware")
+
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (
+            Strengths("eps={}", L1),
+            Strengths("eps={},keep_top1=true", L1),
+        )
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> Armed:
         """Raises Unsuited for a victim with fewer than two classes, a surrogate that does not fit it, or lacking data."""

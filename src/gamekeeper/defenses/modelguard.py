@@ -26,6 +26,7 @@ from torch import Tensor
 from gamekeeper.defenses.grad2 import grad2
 from gamekeeper.defenses.stateless import Stateless, check_l1, classes_of, needs_inputs
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import L1, Strengths
 from gamekeeper.simplex import LEAD, distance, step_towards
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
@@ -209,6 +210,10 @@ class ModelGuardW:
     def keeps_top1(self) -> bool:
         return self.keep_top1
 
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("eps={}", L1),)
+
     def arm(self, victim: Model, owner: Owner, seed: int) -> Stateless:
         classes_of(victim, "ModelGuardW")
         return Stateless(functools.partial(modelguard_w, eps=self.eps, keep_top1=self.keep_top1))
@@ -236,6 +241,10 @@ class ModelGuardS:
     @property
     def keeps_top1(self) -> bool:
         return True
+
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("eps={}", L1),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Quantiser":
         """Raises Unsuited if the owner has no inputs to fit centroids to."""

@@ -22,6 +22,7 @@ from torch import Tensor
 from gamekeeper.defenses.keyed import secret, uniforms
 from gamekeeper.defenses.stateless import classes_of
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import Strengths
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 Ball = Literal["l1", "l2"]
@@ -81,6 +82,10 @@ class RandomNoise:
     @property
     def keeps_top1(self) -> bool:
         return False
+
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("eps={}", ("1", "2", "5", "10", "20", "40")),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Noisy":
         classes_of(victim, "RandomNoise")

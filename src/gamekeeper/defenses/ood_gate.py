@@ -36,6 +36,7 @@ from gamekeeper.defenses.ood_scores import (
 )  # fmt: skip
 from gamekeeper.defenses.stateless import classes_of
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import SHARES, Strengths
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 ScoreName = Literal["msp", "odin", "energy", "mahalanobis", "knn", "detector"]
@@ -86,6 +87,13 @@ class OodGate:
     @property
     def keeps_top1(self) -> bool:
         return False
+
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return tuple(
+            Strengths(f"score={score},fpr={{}}", SHARES)
+            for score in ("msp", "energy", "mahalanobis", "odin", "knn", "detector")
+        )
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Gate":
         """Raises Unsuited if the victim or the owner lacks what the score needs."""

@@ -18,6 +18,7 @@ import torch
 
 from gamekeeper.defenses.stateless import Stateless, classes_of
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import TENTHS, Strengths
 from gamekeeper.simplex import restore_top1
 from gamekeeper.types import Model, Owner, Posterior
 
@@ -57,6 +58,10 @@ class ReverseSigmoid:
     @property
     def keeps_top1(self) -> bool:
         return self.preserve_top1
+
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("beta={}", TENTHS),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> Stateless:
         classes_of(victim, "ReverseSigmoid")

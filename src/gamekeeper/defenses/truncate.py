@@ -18,6 +18,7 @@ import torch
 
 from gamekeeper.defenses.stateless import Stateless
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import Strengths
 from gamekeeper.simplex import label, restore_top1
 from gamekeeper.types import Model, Owner, Posterior
 
@@ -60,6 +61,10 @@ class Round:
     def keeps_top1(self) -> bool:
         return True
 
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("decimals={}", ("4", "3", "2", "1", "0")),)
+
     def arm(self, victim: Model, owner: Owner, seed: int) -> Stateless:
         return Stateless(partial(round_off, decimals=self.decimals))
 
@@ -81,6 +86,10 @@ class TopK:
     @property
     def keeps_top1(self) -> bool:
         return True
+
+    @property
+    def strengths(self) -> tuple[Strengths, ...]:
+        return (Strengths("k={}", ("5", "4", "3", "2", "1")),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> Stateless:
         return Stateless(partial(top_k, k=self.k))

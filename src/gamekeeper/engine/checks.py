@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from gamekeeper.engine.bootstrap import Replicates, Values, verdict
 from gamekeeper.engine.results import Row
+from gamekeeper.method_text import taken_apart
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -143,14 +144,6 @@ FLAGS: dict[str, Flag] = {
         ),
     )
 }
-RECOVERING = frozenset({"partialbayes", "inverse"})
-"""Learners that are told the defense and undo it, as `Row.learner` names them."""
-
-
-LABEL_READERS = frozenset({"labels", "gce", "smallloss", "smoothed", "fixmatch", "s4l"})
-"""Learners that look at the top class only; the last two unless told `answers=soft`."""
-CONTROLS = frozenset({"shuffled"})
-"""Learners that must fail."""
 
 
 def raised(rows: Iterable[Row]) -> dict[str, list[str]]:
@@ -173,28 +166,25 @@ def raised(rows: Iterable[Row]) -> dict[str, list[str]]:
 
 def soft_thief(row: Row) -> bool:
     """The thief who asks plainly, learns from the whole answer and trains the target's own student: `knockoff`."""
-    return row.learner == "soft" and parts(row.attack) - {"soft"} == {"knockoff"} and "@" not in row.attack
+    thief = taken_apart(row.attack)
+    return set(thief.names) - {"soft"} == {"knockoff"} and thief.network is None
 
 
 def label_thief(row: Row) -> bool:
-    """His twin who looks at the top class only."""
-    plain = row.learner == "labels" or "labels_only" in parts(row.attack)
-    return plain and row.querying == "knockoff" and "@" not in row.attack
+    """Their twin who looks at the top class only."""
+    thief = taken_apart(row.attack)
+    plain = thief.first.name == "knockoff" and thief.network is None
+    return plain and not {"labels", "labels_only"}.isdisjoint(thief.names)
 
 
 def reads_labels_only(row: Row) -> bool:
-    """A thief who uses the top class alone, by his learner or by a wrapper round the meter."""
-    told = row.learner in LABEL_READERS and "answers=soft" not in row.attack
-    return told or "labels_only" in parts(row.attack)
+    """A thief who uses the top class alone."""
+    return row.reads == "label"
 
 
 def control(row: Row) -> bool:
-    return row.learner in CONTROLS
-
-
-def parts(attack: str) -> set[str]:
-    """`knockoff+averaged:n=3+labels@resnet` -> {"knockoff", "averaged", "labels"}."""
-    return {part.partition(":")[0].strip() for part in attack.partition("@")[0].split("+")}
+    """No thief: what it is given has nothing to do with the inputs, so it must fail."""
+    return row.reads == "nothing"
 
 
 def single(row: Row) -> set[str]:
@@ -289,7 +279,7 @@ def flat(rows: list[Row]) -> bool:
 def adaptive(rows: list[Row]) -> bool:
     if labels_kept(rows):
         return any(map(reads_labels_only, rows))
-    return any(row.learner in RECOVERING for row in rows)
+    return any(row.uses_defense for row in rows)
 
 
 def weak(undefended: list[Row]) -> bool:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from gamekeeper.architectures import LeNet, Mlp
 from gamekeeper.errors import BadConfig
+from gamekeeper.method_text import taken_apart
 from gamekeeper.targets.target import Target
 from gamekeeper.types import Architecture
 
@@ -80,7 +81,7 @@ def thieves(asked: Sequence[str], target: Target) -> Thieves:
     attacks: list[str] = []
     left_out: list[str] = []
     for text in asked:
-        if text.partition(":")[0] != QUICK_NAME:
+        if taken_apart(text).first.name != QUICK_NAME:
             attacks.append(text)
             continue
         members = ENSEMBLES.get(text.strip())
@@ -95,7 +96,7 @@ def thieves(asked: Sequence[str], target: Target) -> Thieves:
         attacks += fitting
         if text.strip() == FULL_NAME:
             attacks += [f"{attack}@{another(target.student)}" for attack in fitting]
-    ensemble = any(text.partition(":")[0] == QUICK_NAME for text in asked)
+    ensemble = any(taken_apart(text).first.name == QUICK_NAME for text in asked)
     return Thieves(
         tuple(dict.fromkeys(attacks)), ensemble, (CONTROL,) if ensemble else (), tuple(dict.fromkeys(left_out))
     )

@@ -5,17 +5,10 @@ target's digest and the format of results, so a result can never be mistaken for
 """
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gamekeeper.attacks.active_thief import ActiveThief
-from gamekeeper.attacks.knockoff import Knockoff
-from gamekeeper.attacks.knockoff_adaptive import KnockoffAdaptive
-from gamekeeper.attacks.smoothing import Smoothing
-from gamekeeper.attacks.swift_thief import SwiftThief
-from gamekeeper.attacks.theft import Theft
-from gamekeeper.attacks.wrappers import Averaged
+from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.data.splits import overlap
 from gamekeeper.engine.ensemble import thieves
 from gamekeeper.errors import BadConfig
@@ -24,8 +17,6 @@ from gamekeeper.targets.choice import Source
 from gamekeeper.targets.target import Target
 from gamekeeper.types import Architecture, Attack, Defense
 
-POOLED = (Knockoff, KnockoffAdaptive, ActiveThief, Smoothing, SwiftThief)
-"""Who asks about inputs of the pool only, each once: his budget ends with the pool."""
 FORMAT = "0.1.0"
 """What a cell's id is a hash of besides the question. Only a change that makes finished cells worthless changes it: the
 package's version does not, or every release would throw paid answers away. Named after the version that began it."""
@@ -33,16 +24,8 @@ REPEATED = 64
 """Test inputs the judge asks twice."""
 UNIFORM, UNIFORM_IMAGES = 10_000, 2_000
 """How many uniform inputs a copy is judged on by default: Tramer's number, and fewer where a network sees images."""
-EFFORT = {
-    "FixMatch": 6.0,
-    "S4L": 5.0,
-    "SmallLoss": 2.3,
-    "Tempered": 2.3,
-    "PartialBayes": 1.3,
-    "Inverse": 1.3,
-    "ActiveThief": 3.0,
-}
-"""What a learner or a way of asking costs, roughly, in trainings of a soft thief: for the estimate of time only."""
+WHOLE = 640.0
+"""Least cost of a cell, in answers learnt from: that of training on few, or of an attack that trains nothing."""
 RUN_UP = 1 / 3
 """A rehearsal's share of a whole training."""
 EVADED, INVERTED, KNOWN = 500, 20, 2_000
@@ -163,35 +146,26 @@ def check_auxiliary(target: Target) -> None:
 
 def check_budgets(text: str, thief: Attack, budgets: Sequence[int], target: Target) -> None:
     """Raises BadConfig for a budget that cannot pay for one input, or that a pool drawn without repetition cannot fill."""
-    times = repeats(thief)
-    if min(budgets) < times:
+    found = thief_facts(thief)
+    if min(budgets) < found.repeats:
         raise BadConfig(
-            f"'{text}' asks every input {times} times: a budget of {min(budgets):,} queries does not pay for one."
+            f"'{text}' asks every input {found.repeats} times: a budget of {min(budgets):,} queries does not pay for one."
             " Raise --budget, or lower n."
         )
-    asks = thief.querying if isinstance(thief, Theft) else thief
-    if not isinstance(asks, POOLED):
-        return
-    most = len(target.pool) * times * (asks.n if isinstance(asks, Smoothing) else 1)
-    if max(budgets) > most:
+    most = len(target.pool) * found.draws_from_pool
+    if 0 < most < max(budgets):
         raise BadConfig(
             f"the pool of {target.name} has {len(target.pool):,} inputs, with which '{text}' cannot fill a budget of"
             f" {max(budgets):,} queries. Lower --budget or give a larger --pool."
         )
 
 
-def repeats(thief: Attack) -> int:
-    """How often a thief asks every input through his wrappers."""
-    wrappers = thief.wrappers if isinstance(thief, Theft) else ()
-    return math.prod(wrapper.n for wrapper in wrappers if isinstance(wrapper, Averaged))
-
-
 def weight(cell: Cell) -> float:
     """Rough cost of a cell in answers learnt from, for the progress bar's ETA; small budgets have a floor."""
     if not isinstance(cell.thief, Theft):
-        return 640.0
-    often = EFFORT.get(type(cell.thief.learner).__name__, 1.0) + EFFORT.get(type(cell.thief.querying).__name__, 0.0)
-    return max(cell.budget / repeats(cell.thief), 640.0) * often * (1 + RUN_UP if cell.rehearsed else 1.0)
+        return WHOLE
+    found = thief_facts(cell.thief)
+    return max(cell.budget / found.repeats, WHOLE) * (1 + found.cost) * (1 + RUN_UP if cell.rehearsed else 1.0)
 
 
 def queries(cells: Sequence[Cell], target: Target) -> int:

@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 from gamekeeper.engine.run import armed
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.methods import NUMBER, World, parse_defense
+from gamekeeper.facts import strengths
+from gamekeeper.method_text import taken_apart
+from gamekeeper.methods import DEFENSES, NUMBER, World, parse_defense
 from gamekeeper.simplex import distance
 from gamekeeper.targets.target import Target
 from gamekeeper.types import Armed, Reply
@@ -26,48 +28,24 @@ ALL = "all"
 SWEEP = re.compile(r"(?P<before>[^/]*=)(?P<values>[^/,+=]+(?:/[^/,+=]+)+)(?P<after>[^/]*)")
 SAMPLE = 1_000
 """Inputs of the owner's on which a strength is judged."""
-L1 = (
-    "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "1",
-    "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9", "2",
-)  # fmt: skip
-SHARES = ("0.002", "0.005", "0.01", "0.02", "0.05", "0.1")
-TENTHS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A defense of the line-up: its text with `{}` for the strength, and strengths from weak to strong; or as it is."""
+    """A defense of `all`: its text with `{}` for the strength, and strengths from weak to strong; or as it is."""
 
     text: str
     strengths: tuple[str, ...] = ()
 
 
-LINE_UP = (
-    Entry("label"),
-    Entry("round:decimals={}", ("4", "3", "2", "1", "0")),
-    Entry("topk:k={}", ("5", "4", "3", "2", "1")),
-    Entry("reverse_sigmoid:beta={}", TENTHS),
-    Entry("random_noise:eps={}", ("1", "2", "5", "10", "20", "40")),
-    Entry("dp_sgd:epsilon={}", ("100", "30", "10", "3", "1")),
-    Entry("mad:eps={}", L1),
-    Entry("mad:eps={},keep_top1=true", L1),
-    Entry("grad2:eps={}", L1),
-    Entry("modelguard_w:eps={}", L1),
-    Entry("modelguard_s:eps={}", L1),
-    Entry("keyed_misinformation:share={}", ("0.002", "0.005", "0.01", "0.02")),
-    Entry("flatten:eps={}", L1),
-    Entry("least_likely:eps={}", L1),
-    Entry("constant_target:eps={}", L1),
-    Entry("ood_gate:score=msp,fpr={}", SHARES),
-    Entry("ood_gate:score=energy,fpr={}", SHARES),
-    Entry("ood_gate:score=mahalanobis,fpr={}", SHARES),
-    Entry("ood_gate:score=odin,fpr={}", SHARES),
-    Entry("ood_gate:score=knn,fpr={}", SHARES),
-    Entry("ood_gate:score=detector,fpr={}", SHARES),
-    Entry("adaptive_misinformation:tau={}", TENTHS),
-    Entry("edm"),
-    Entry("deep_defense"),
-)
+def entries() -> list[Entry]:
+    """Every defense in each of the ways in which it says it can be turned up."""
+    return [entry for name, recipe in DEFENSES.items() for entry in ways(name, recipe())]
+
+
+def ways(name: str, recipe: object) -> list[Entry]:
+    found = [Entry(f"{name}:{each.parameters}", each.values) for each in strengths(recipe)]
+    return found or [Entry(name)]
 
 
 @dataclass(frozen=True)
@@ -94,7 +72,7 @@ def line_up(asked: Sequence[str], target: Target, seed: int, say: Callable[[str]
     defenses: list[str] = []
     left_out: list[str] = []
     for text in asked:
-        if text.partition(":")[0].strip() != ALL:
+        if taken_apart(text).first.name != ALL:
             defenses += swept(text)
             continue
         found = everything(parse_utility(text), target, seed, say)
@@ -127,11 +105,11 @@ def swept(text: str) -> list[str]:
 
 def parse_utility(text: str) -> Utility:
     """`all:loss=0.02` -> what honest users may lose. Raises BadConfig."""
-    _, _, said = text.partition(":")
-    if not said:
+    pairs = taken_apart(text).first.pairs
+    if not pairs:
         return Utility()
-    measure, _, most = (part.strip() for part in said.partition("="))
-    if measure not in ("loss", "l1") or not NUMBER.fullmatch(most) or not 0 <= float(most) <= 2:
+    measure, most = pairs[0][0], (pairs[0][1] or "").strip()
+    if len(pairs) > 1 or measure not in ("loss", "l1") or not NUMBER.fullmatch(most) or not 0 <= float(most) <= 2:
         raise BadConfig(f"a utility is stated as all:loss=0.01 or all:l1=0.5, from 0 to 2. Got '{text}'.")
     return Utility(measure, float(most))
 
@@ -146,12 +124,12 @@ def everything(utility: Utility, target: Target, seed: int, say: Callable[[str],
         )
     defenses: list[str] = ["none"]
     left_out: list[str] = []
-    for entry in LINE_UP:
-        say(f"choosing the strength of {entry.text.partition(':')[0]}")
+    for entry in entries():
+        say(f"choosing the strength of {taken_apart(entry.text).first.name}")
         try:
             chosen = strongest(entry, utility, target, seed)
         except Unsuited as error:
-            left_out.append(f"{entry.text.partition(':')[0]} is not among the defenses: {error}")
+            left_out.append(f"{taken_apart(entry.text).first.name} is not among the defenses: {error}")
             continue
         if chosen is None:
             left_out.append(f"No strength of {entry.text} keeps to {utility.measure} {utility.most:g}.")

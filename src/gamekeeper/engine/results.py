@@ -14,6 +14,8 @@ import orjson
 
 from gamekeeper.defenses.promise import Promise
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import Reads
+from gamekeeper.method_text import taken_apart
 from gamekeeper.metrics import Rate
 
 SCHEMA = 1
@@ -199,6 +201,7 @@ class Row:
     attack is the full thief (`knockoff+labels`), querying and learner its parts; queries is what the thief spent
     under his budget, paid the inputs that were newly charged (the rest came from the ledger); price is in money;
     chance is the share of the test set's most frequent class; paper a published figure to set beside, where one is named.
+    reads, uses_defense: what the thief says of themselves (`facts.py`); error_kind: the class of the error, such as Unsuited.
     held_out: how often a rehearsal on 90 % of the answers foretold the top class of the others; what a thief chooses by
     who knows no truth. None where nothing was rehearsed.
     follow_on: what the copy is good for, with --follow-on and at the largest budget.
@@ -225,6 +228,9 @@ class Row:
     held_out: Rate | None = None
     error: str | None = None
     follow_on: FollowOn | None = None
+    reads: Reads = "posterior"
+    uses_defense: bool = False
+    error_kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -266,7 +272,25 @@ def from_json(data: dict[str, Any]) -> Row:
     """A row from its JSON object; keys this version does not know are ignored, at every depth."""
     nested = {"victim": _rates(Victim), "clone": _rates(Clone), "utility": _utility, "seconds": _known(Seconds)}
     nested |= {"held_out": _known(Rate), "follow_on": _follow_on}
-    return _known(Row)(_parts(data, nested))
+    return _known(Row)(older(data) | _parts(data, nested))
+
+
+OLDER_LABEL_READERS = frozenset({"labels", "gce", "smallloss", "smoothed", "fixmatch", "s4l"})
+OLDER_USERS_OF_THE_DEFENSE = frozenset({"partialbayes", "inverse"})
+OLDER_CONTROLS = frozenset({"shuffled"})
+"""Learners of rows that were written before rows said themselves what a thief reads. Closed lists: later rows say it."""
+
+
+def older(data: dict[str, Any]) -> dict[str, Any]:
+    """What a row of an older version does not say of its thief and its error."""
+    learner, attack = data.get("learner", ""), taken_apart(data.get("attack", ""))
+    posteriors = any(("answers", "soft") in part.pairs for part in attack.parts)
+    labels = (learner in OLDER_LABEL_READERS and not posteriors) or "labels_only" in attack.names
+    return {
+        "reads": "nothing" if learner in OLDER_CONTROLS else "label" if labels else "posterior",
+        "uses_defense": learner in OLDER_USERS_OF_THE_DEFENSE,
+        "error_kind": (data.get("error") or "").partition(":")[0] or None,
+    }
 
 
 def _utility(data: dict[str, Any]) -> Utility:

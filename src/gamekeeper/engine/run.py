@@ -23,10 +23,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gamekeeper.attacks.theft import Theft
+from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.data.splits import overlap
 from gamekeeper.defenses.promise import promise
-from gamekeeper.engine.checks import RECOVERING
 from gamekeeper.engine.follow_on import Aftermath
 from gamekeeper.engine.grid import RUN_UP, Cell
 from gamekeeper.engine.judge import Bench, Honest
@@ -152,7 +151,7 @@ def out_of_hand(cells: Sequence[Cell], target: Target) -> set[tuple[str, str]]:
 
     He would have to arm it himself, without the owner's data, and it refuses that. Known before anything is spent.
     """
-    told = [cell for cell in cells if cell.defenses and blank(cell).learner in RECOVERING]
+    told = [cell for cell in cells if cell.defenses and thief_facts(cell.thief).uses_defense]
     refusing: set[tuple[tuple[Defense, ...], Architecture]] = set()
     for chain, student in dict.fromkeys((cell.defenses, cell.student) for cell in told):
         knows = Knowledge(target.pool.x[:0], target.box, target.victim.task, student, defenses=chain)
@@ -202,12 +201,13 @@ def run_cell(cell: Cell, folder: Path) -> Row:
     except Halt:
         raise
     except GamekeeperError as error:
-        said = f"{type(error).__name__}: {error}"
+        kind, said = type(error).__name__, f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others; its traceback is kept
         with (folder / "errors.log").open("a") as log:
             log.write(f"--- cell {cell.id}\n{traceback.format_exc()}\n")
-        said = f"{type(error).__name__}: {error} (traceback in errors.log)"
-    return session.billed(blank(cell, said)) if session else blank(cell, said)
+        kind, said = type(error).__name__, f"{type(error).__name__}: {error} (traceback in errors.log)"
+    row = blank(cell, said, kind)
+    return session.billed(row) if session else row
 
 
 def steal_and_judge(cell: Cell, here: Stage, session: Session) -> Row:
@@ -282,8 +282,9 @@ def shortened(learner: Learner) -> Learner:
     return replace(learner, fit=short)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-def blank(cell: Cell, error: str | None = None) -> Row:
-    """The row of a cell before anything is measured."""
+def blank(cell: Cell, error: str | None = None, kind: str | None = None) -> Row:
+    """The row of a cell before anything is measured, or of one that failed. kind: the class of the error."""
+    found = thief_facts(cell.thief)
     return Row(
         cell=cell.id,
         target=cell.target.name,
@@ -294,6 +295,9 @@ def blank(cell: Cell, error: str | None = None) -> Row:
         budget=cell.budget,
         seed=cell.seed,
         error=error,
+        reads=found.reads,
+        uses_defense=found.uses_defense,
+        error_kind=kind,
     )
 
 
@@ -351,7 +355,11 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int) -> Iterator[Row]:
                         yield row
             except BrokenProcessPool:
                 for cell in under_way.values():
-                    yield blank(cell, "WorkerDied: the worker process was killed (out of memory?). Run again to retry.")
+                    yield blank(
+                        cell,
+                        "WorkerDied: the worker process was killed (out of memory?). Run again to retry.",
+                        "WorkerDied",
+                    )
             except BaseException:
                 for process in list((pool._processes or {}).values()):
                     process.terminate()

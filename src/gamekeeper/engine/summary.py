@@ -18,6 +18,7 @@ from gamekeeper.defenses.promise import Promise
 from gamekeeper.engine.bootstrap import Replicates, Values, interval, verdict
 from gamekeeper.engine.checks import control, grouped, raised, reads_labels_only, soft_thief
 from gamekeeper.engine.results import Band, MapsKept, Row, Run
+from gamekeeper.method_text import taken_apart
 from gamekeeper.metrics import Crossing, Rate, Spread, crossing, over_seeds, spread
 
 LEVELS = (0.8, 0.9, 0.95)
@@ -284,7 +285,9 @@ def blind_choice(rows: Sequence[Row], draws: Replicates) -> Stolen | None:
 
     It is named after the thief chosen most often.
     """
-    rehearsed = [(row, row.held_out.value) for row in rows if row.held_out and row.querying == "knockoff"]
+    rehearsed = [
+        (row, row.held_out.value) for row in rows if row.held_out and taken_apart(row.attack).first.name == "knockoff"
+    ]
     if not rehearsed:
         return None
     seeds = grouped(rehearsed, lambda pair: pair[0].seed).values()

@@ -21,7 +21,7 @@ from statistics import mean
 from gamekeeper.engine.checks import control, grouped
 from gamekeeper.engine.grid import Cell
 from gamekeeper.engine.results import Row
-from gamekeeper.errors import BadConfig
+from gamekeeper.errors import BadConfig, Unsuited
 
 COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -119,7 +119,7 @@ def judge(threshold: Threshold, rows: Sequence[Row]) -> list[Verdict]:
 
 def unsuited(row: Row, rows: Sequence[Row]) -> bool:
     """Whether a thief refused what others took on: he says why in his row."""
-    return (row.error or "").startswith("Unsuited:") and any(r.clone and r.defense == row.defense for r in rows)
+    return row.error_kind == Unsuited.__name__ and any(r.clone and r.defense == row.defense for r in rows)
 
 
 def verdict(threshold: Threshold, defense: str, rows: Sequence[Row]) -> Verdict:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from gamekeeper.architectures import fresh
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import EXPLAINERS, ExplainerName, Maps
+from gamekeeper.facts import Reads
 from gamekeeper.learners.distil import normalised
 from gamekeeper.student import taught, train
 from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
@@ -60,6 +61,10 @@ class Attribution:
             raise BadConfig(
                 f"The explainer of Attribution must be one of {', '.join(get_args(ExplainerName))}. Got {self.explainer}."
             )
+
+    @property
+    def reads(self) -> Reads:
+        return "map"
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         x, y, why = transfer.x, normalised(transfer.reply.y), transfer.reply.why

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import Reads
 from gamekeeper.simplex import label
 from gamekeeper.student import train
 from gamekeeper.training.fit import Fit
@@ -34,6 +35,10 @@ class Labels:
     """Cross-entropy with the top-1 class only: untouched by any defense that keeps the top-1."""
 
     fit: Fit = Fit()
+
+    @property
+    def reads(self) -> Reads:
+        return "label"
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         return train(knows, transfer.x, label(transfer.reply.y), self.fit, seed)
@@ -59,6 +64,10 @@ class Shuffled:
     """A control, no thief: the answers dealt out to the wrong inputs. Its clone must be no better than chance."""
 
     fit: Fit = Fit()
+
+    @property
+    def reads(self) -> Reads:
+        return "nothing"
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         y = normalised(transfer.reply.y)

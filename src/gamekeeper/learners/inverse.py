@@ -65,6 +65,14 @@ class Inverse:
                 f"Inverse needs a size of at least 2, at least 1 guess and a positive concentration. Got {self}."
             )
 
+    @property
+    def uses_defense(self) -> bool:
+        return True
+
+    @property
+    def cost(self) -> float:
+        return 0.3
+
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         y = normalised(transfer.reply.y)
         if knows.defenses and len(transfer.x):

@@ -92,6 +92,10 @@ class Tempered:
         if not self.powers or min(self.powers) < 1:
             raise BadConfig(f"Tempered needs powers of 1 or more, at least one. Got {self.powers}.")
 
+    @property
+    def cost(self) -> float:
+        return 1.3
+
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         y = normalised(transfer.reply.y)
         return train(knows, transfer.x, powered(y, self.power(transfer, knows, seed)), self.fit, seed)

@@ -48,6 +48,14 @@ class PartialBayes:
                 f" Got {self}."
             )
 
+    @property
+    def uses_defense(self) -> bool:
+        return True
+
+    @property
+    def cost(self) -> float:
+        return 0.3
+
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         y = normalised(transfer.reply.y)
         if knows.defenses and len(transfer.x):

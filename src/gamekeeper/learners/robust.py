@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from gamekeeper.architectures import fresh
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import Reads
 from gamekeeper.simplex import label
 from gamekeeper.student import taught, train
 from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
@@ -55,6 +56,10 @@ class Gce:
         if not 0 < self.q <= 1:
             raise BadConfig(f"The q of Gce must be above 0 and at most 1. Got {self.q}.")
 
+    @property
+    def reads(self) -> Reads:
+        return "label"
+
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         x, y = image_memory(transfer.x), label(transfer.reply.y).float()
         robust, first = GeneralisedCrossEntropy(self.q), self.fit.steps(len(x)) * WARM_UP // ROUNDS
@@ -83,6 +88,10 @@ class Smoothed:
         if not 0 <= self.eps < 1:
             raise BadConfig(f"The eps of Smoothed must be at least 0 and below 1. Got {self.eps}.")
 
+    @property
+    def reads(self) -> Reads:
+        return "label"
+
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         y = label(transfer.reply.y)
         return train(knows, transfer.x, torch.lerp(y, torch.ones_like(y) / y.shape[1], self.eps), self.fit, seed)
@@ -98,6 +107,14 @@ class SmallLoss:
     def __post_init__(self) -> None:
         if not 0 <= self.flips < 1:
             raise BadConfig(f"The flips of SmallLoss must be at least 0 and below 1. Got {self.flips}.")
+
+    @property
+    def reads(self) -> Reads:
+        return "label"
+
+    @property
+    def cost(self) -> float:
+        return 1.3
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         x, y = transfer.x, label(transfer.reply.y).float()

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from gamekeeper.architectures import Classifier, fresh
 from gamekeeper.data.splits import row_keys
 from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.facts import Reads
 from gamekeeper.learners.distil import normalised
 from gamekeeper.learners.views import strong, weak
 from gamekeeper.simplex import label
@@ -59,6 +60,14 @@ class FixMatch:
             raise BadConfig(
                 f"FixMatch needs a threshold from 0 to 1, a ratio of at least 1 and a weight of at least 0. Got {self}."
             )
+
+    @property
+    def reads(self) -> Reads:
+        return "label" if self.answers == "labels" else "posterior"
+
+    @property
+    def cost(self) -> float:
+        return 5.0
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         x, y = transfer.x, targets(transfer, self.answers)
@@ -94,6 +103,14 @@ class S4L:
     def __post_init__(self) -> None:
         if self.weight < 0:
             raise BadConfig(f"The weight of S4L must be at least 0. Got {self.weight}.")
+
+    @property
+    def reads(self) -> Reads:
+        return "label" if self.answers == "labels" else "posterior"
+
+    @property
+    def cost(self) -> float:
+        return 4.0
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         shape = knows.box.shape

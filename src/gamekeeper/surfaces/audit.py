@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gamekeeper.architectures import fresh
-from gamekeeper.engine.checks import RECOVERING, raised
+from gamekeeper.attacks.theft import thief_facts
+from gamekeeper.engine.checks import raised
 from gamekeeper.engine.ensemble import thieves
 from gamekeeper.engine.grid import Audit, Cell, expand, judged, queries, weight
 from gamekeeper.engine.lineup import LineUp, as_before, line_up, question
 from gamekeeper.engine.lock import claimed
 from gamekeeper.engine.results import SCHEMA, Results, Row, Run
-from gamekeeper.engine.run import LEDGER, blank, books, check_defenses, default_jobs, out_of_hand, prepared
+from gamekeeper.engine.run import LEDGER, books, check_defenses, default_jobs, out_of_hand, prepared
 from gamekeeper.engine.run import run as run_cells
 from gamekeeper.engine.summary import summarise
 from gamekeeper.engine.thresholds import Threshold, Verdict, check_threshold, judge, parse_threshold, unsuited
@@ -299,7 +300,7 @@ def header(
 
 def told(cells: Sequence[Cell]) -> list[str]:
     """The thieves who are told which defense they meet, as the user wrote them."""
-    return list(dict.fromkeys(cell.attack for cell in cells if blank(cell).learner in RECOVERING))
+    return list(dict.fromkeys(cell.attack for cell in cells if thief_facts(cell.thief).uses_defense))
 
 
 def watch(

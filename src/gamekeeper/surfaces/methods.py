@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gamekeeper.errors import BadConfig
-from gamekeeper.methods import ALIASES, KINDS, Description, describe
+from gamekeeper.method_text import ALIASES
+from gamekeeper.methods import KINDS, Description, describe
 
 
 def show_methods(name: str | None, json: bool) -> None:
