@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gamekeeper.engine.run import workers
+from gamekeeper.engine.backends import workers
 from gamekeeper.errors import LedgerError, Malformed, Unreachable
 from gamekeeper.ledger import Ledger, Recorded
 from gamekeeper.types import Reply

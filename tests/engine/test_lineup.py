@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gamekeeper.defenses.ood_gate import SCORERS
-from gamekeeper.engine import lineup
+from gamekeeper.engine import lineup, plan
 from gamekeeper.engine.lineup import (
     ALL,
     Entry,
@@ -24,7 +24,6 @@ from gamekeeper.engine.lineup import (
 from gamekeeper.errors import BadConfig
 from gamekeeper.method_text import taken_apart
 from gamekeeper.methods import DEFENSES, World, parse_defense
-from gamekeeper.surfaces import audit
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.builtin import digits, wine
 from gamekeeper.targets.target import Target
@@ -152,5 +151,5 @@ def test_a_resumed_audit_does_not_choose_again(tmp_path, monkeypatch):
         "--out",
     ]
     assert guarded([*run, str(tmp_path)]) == 0
-    monkeypatch.setattr(audit, "line_up", None)
+    monkeypatch.setattr(plan, "line_up", None)
     assert guarded([*run, str(tmp_path)]) == 0

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from gamekeeper.defenses.mad import MAD
+from gamekeeper.engine.backends import backend
 from gamekeeper.engine.grid import Audit, expand, queries
+from gamekeeper.engine.plan import check_defenses
 from gamekeeper.engine.results import Results, Row
-from gamekeeper.engine.run import LEDGER, check_defenses, prepared, run, run_cell
+from gamekeeper.engine.run import LEDGER, prepared, run_cell, work
 from gamekeeper.errors import BadConfig, Malformed, Unsuited
 from gamekeeper.ledger import Ledger
 from gamekeeper.surfaces.cli import guarded
@@ -148,7 +150,7 @@ def test_a_chain_armed_for_the_check_is_the_one_that_the_cells_of_this_process_u
     grid = expand(Audit(DIGITS, ["knockoff"], ["mad"], [60, 70], [3, 4], uniform=0), target)
     check_defenses(grid, target)
     assert len(armings) == 1
-    assert [row.error for row in run(grid, tmp_path, jobs=1)] == [None] * 4
+    assert [row.error for row in backend(1).submit(work(tmp_path), grid)] == [None] * 4
     assert len(armings) == 2, "one a seed"
 
 
@@ -260,7 +262,7 @@ def test_two_kills_and_a_resume_give_the_table_of_an_uninterrupted_run(rows, tmp
 def test_a_worker_that_is_killed_costs_its_cell_only(tmp_path, monkeypatch):
     grid = cells(Audit(DIGITS, ["knockoff"], ["none", "label"], [60], [0], uniform=0))
     doomed = replace(grid[0], thief=replace(grid[0].thief, querying=Killer()))
-    found = list(run([doomed, grid[1], grid[1]], tmp_path, jobs=2))
+    found = list(backend(2).submit(work(tmp_path), [doomed, grid[1], grid[1]]))
     assert {row.cell for row in found if row.error is None} == {grid[1].id}
     assert "WorkerDied" in next(str(row.error) for row in found if row.cell == doomed.id)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from gamekeeper.engine.grid import Audit, expand
-from gamekeeper.surfaces.audit import header
+from gamekeeper.engine.plan import Question
 from gamekeeper.targets.choice import Choice
 
 WINE = Choice("wine")
@@ -16,7 +16,7 @@ def target():
 
 def said(attacks: list[str], target) -> str:
     audit = Audit(WINE, attacks, ["none", "round"], [20], [0])
-    return header(audit, target, expand(audit, target), [], ["audit", "wine"]).assumptions[-1]
+    return Question(audit, target, tuple(expand(audit, target)), {}, ()).header(["audit", "wine"]).assumptions[-1]
 
 
 def test_nobody_was_told_the_defense_unless_somebody_undid_it(target):

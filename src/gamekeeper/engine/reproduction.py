@@ -7,11 +7,15 @@ and flags are those of an audit; `lines` and `verdicts` read the rows that came 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Literal
 
 from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
+from gamekeeper.engine import run
+from gamekeeper.engine.backends import Work
 from gamekeeper.engine.checks import grouped, raised
 from gamekeeper.engine.grid import Audit, Cell, expand
 from gamekeeper.engine.results import Row
@@ -109,6 +113,15 @@ def with_paper(row: Row, reproduction: Reproduction) -> Row:
     """The row with the first number that the paper gives for its theft, if there is one."""
     said = [value for figure in reproduction.figures if belongs(row, figure.theft) for _, value in figure.said]
     return replace(row, paper=next((float(value) for value in said if not isinstance(value, str)), None))
+
+
+def work(reproduction: Reproduction, folder: Path) -> Work[Cell, Row]:
+    """How its thefts are done: as any, and the paper's number goes into the row."""
+    return replace(run.work(folder), measure=partial(measured_beside, reproduction=reproduction, folder=folder))
+
+
+def measured_beside(cell: Cell, reproduction: Reproduction, folder: Path) -> Row:
+    return with_paper(run.run_cell(cell, folder), reproduction)
 
 
 def belongs(row: Row, theft: Theft) -> bool:

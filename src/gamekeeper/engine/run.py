@@ -1,23 +1,16 @@
-"""Running a grid: `run_cell` is a pure function of the cell; `run` spreads cells over processes and resumes.
+"""One theft: `run_cell` is a pure function of its cell.
 
-Every worker has one torch thread, so that results do not depend on the number of workers. Targets, armed
-defenses and the judge's answers are kept per process by the hash of their recipe; clones on a shelf shared by all.
+Targets, armed defenses and the judge's answers are kept per process by the hash of their recipe; clones on a shelf shared by all.
 A cell that fails is a row with its error and with what it had spent. What stops the whole run is a Halt: a damaged ledger, an API that is gone.
 """
 
 import functools
-import os
-import signal
-import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_all_start_methods, get_context, parent_process
-from multiprocessing.context import BaseContext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,13 +19,14 @@ from torch import Tensor
 from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.data.splits import overlap
 from gamekeeper.defenses.promise import promise
+from gamekeeper.engine.backends import Work
 from gamekeeper.engine.follow_on import Aftermath
 from gamekeeper.engine.grid import RUN_UP, Cell
 from gamekeeper.engine.judge import Bench, Honest
 from gamekeeper.engine.pictures import keep
-from gamekeeper.engine.results import FollowOn, Row, Seconds
+from gamekeeper.engine.results import FollowOn, Results, Row, Seconds
+from gamekeeper.engine.session import Session, opened
 from gamekeeper.errors import GamekeeperError, Halt, Unsuited
-from gamekeeper.learners.table import arm
 from gamekeeper.ledger import Ledger, Recorded, RecordedModel
 from gamekeeper.metrics import Rate, wilson
 from gamekeeper.oracles import Metered, Witness
@@ -41,7 +35,7 @@ from gamekeeper.student import ClonesOnDisk
 from gamekeeper.targets.choice import Source, shares_architecture
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit
-from gamekeeper.types import Architecture, Armed, Defense, Doubted, Knowledge, Learner, Model, Transfer
+from gamekeeper.types import Armed, Defense, Doubted, Knowledge, Learner, Model, Transfer
 
 LEDGER, CLONES = "ledger.sqlite", "clones"
 HELD_OUT = 10
@@ -119,51 +113,7 @@ def prepared(choice: Source) -> Target:
 
 
 @dataclass(frozen=True)
-class Books:
-    """What a run folder's ledger says of somebody else's API: inputs answered, and sent without an answer."""
-
-    answered: int = 0
-    unanswered: int = 0
-
-
-def books(target: Target, folder: Path) -> Books:
-    """Nothing for a target of ours, which charges nobody."""
-    if not (target.remote and (folder / LEDGER).exists()):
-        return Books()
-    with closing(Ledger(folder / LEDGER)) as ledger:
-        return Books(ledger.answers(upstream(target)), ledger.unanswered(upstream(target)))
-
-
-def check_defenses(cells: Sequence[Cell], target: Target) -> None:
-    """Arms every chain once, before anything is spent. Raises Unsuited, naming the chain that cannot stand here.
-
-    Kept for the cells that run in this process; worker processes arm their own.
-    """
-    for cell in {cell.defenses: cell for cell in reversed(cells)}.values():
-        try:
-            armed(target, cell.defenses, cell.seed)
-        except Unsuited as error:
-            raise Unsuited(f"--defense {cell.defense}: {error}") from error
-
-
-def out_of_hand(cells: Sequence[Cell], target: Target) -> set[tuple[str, str]]:
-    """Defense and thief, as written, where the thief learns with a defense he cannot take into his own hands.
-
-    He would have to arm it himself, without the owner's data, and it refuses that. Known before anything is spent.
-    """
-    told = [cell for cell in cells if cell.defenses and thief_facts(cell.thief).uses_defense]
-    refusing: set[tuple[tuple[Defense, ...], Architecture]] = set()
-    for chain, student in dict.fromkeys((cell.defenses, cell.student) for cell in told):
-        knows = Knowledge(target.pool.x[:0], target.box, target.victim.task, student, defenses=chain)
-        try:
-            arm(knows, 0)
-        except Unsuited:
-            refusing.add((chain, student))
-    return {(cell.defense, cell.attack) for cell in told if (cell.defenses, cell.student) in refusing}
-
-
-@dataclass(frozen=True)
-class Session:
+class Connection:
     """One thief's way to the target, and what it has cost so far."""
 
     service: Service
@@ -182,22 +132,22 @@ class Session:
         return replace(row, queries=self.meter.spent, paid=recorded.charged, price=self.meter.spent * self.price)
 
 
-def connect(cell: Cell, here: Stage) -> Session:
+def connect(cell: Cell, here: Stage) -> Connection:
     target = here.target
     service = here.service(cell.defenses, cell.seed)
     scope = f"{target.digest} | {cell.defenses} seed {cell.seed} | {cell.client}"
     recorded = Recorded(service.open(cell.client), here.ledger, scope, target.batch)
     witness = Witness(recorded)
-    return Session(service, recorded, witness, Metered(witness, cell.budget, target.box), target.price)
+    return Connection(service, recorded, witness, Metered(witness, cell.budget, target.box), target.price)
 
 
 def run_cell(cell: Cell, folder: Path) -> Row:
     """One theft, judged. Raises Halt where going on is pointless; every other failure is a row with its error."""
-    session = None
+    connection = None
     try:
         here = stage(cell.target, folder, cell.uniform)
-        session = connect(cell, here)
-        return steal_and_judge(cell, here, session)
+        connection = connect(cell, here)
+        return steal_and_judge(cell, here, connection)
     except Halt:
         raise
     except GamekeeperError as error:
@@ -207,31 +157,31 @@ def run_cell(cell: Cell, folder: Path) -> Row:
             log.write(f"--- cell {cell.id}\n{traceback.format_exc()}\n")
         kind, said = type(error).__name__, f"{type(error).__name__}: {error} (traceback in errors.log)"
     row = blank(cell, said, kind)
-    return session.billed(row) if session else row
+    return connection.billed(row) if connection else row
 
 
-def steal_and_judge(cell: Cell, here: Stage, session: Session) -> Row:
+def steal_and_judge(cell: Cell, here: Stage, connection: Connection) -> Row:
     target = here.target
     shelf = ClonesOnDisk(here.folder / CLONES)
     knows = Knowledge(
         target.pool.x, target.box, target.victim.task, cell.student, target.seeds, target.pool.y, cell.defenses, shelf
     )
-    clone, held_out, seconds = steal(cell, session.meter, knows)
-    if session.meter.spent == 0:
+    clone, held_out, seconds = steal(cell, connection.meter, knows)
+    if connection.meter.spent == 0:
         raise Unsuited(f"{cell.attack} asked nothing: a budget of {cell.budget} is too small for it. Raise --budget.")
     honest = here.honest(cell.defenses, cell.seed)
     row = replace(
         blank(cell),
         clone=here.bench.clone(clone),
         victim=honest.victim,
-        utility=honest.utility(session.witness),
+        utility=honest.utility(connection.witness),
         seconds=Seconds(thief=seconds + shelf.seconds, defense_per_query=honest.seconds_per_query),
         flags=[*here.leaks, *(clone.doubts if isinstance(clone, Doubted) else ())],
         chance=here.bench.chance,
         held_out=held_out,
         follow_on=follow_on(cell, here, clone) if cell.follow_on else None,
     )
-    return session.billed(row)
+    return connection.billed(row)
 
 
 def follow_on(cell: Cell, here: Stage, clone: Model) -> FollowOn:
@@ -264,12 +214,12 @@ def rehearse(learner: Learner, transfer: Transfer, knows: Knowledge, seed: int) 
         return None
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     held, rest = order[: n // HELD_OUT], order[n // HELD_OUT :]
-    clone = shortened(learner)(part(transfer, rest), knows, seed)
+    clone = shortened(learner)(some_of(transfer, rest), knows, seed)
     right = clone(transfer.x[held]).y.argmax(1) == transfer.reply.y[held].argmax(1)
     return wilson(int(right.sum()), len(held))
 
 
-def part(transfer: Transfer, rows: Tensor) -> Transfer:
+def some_of(transfer: Transfer, rows: Tensor) -> Transfer:
     return Transfer(transfer.x[rows], transfer.reply.take(rows), transfer.cost)
 
 
@@ -301,70 +251,21 @@ def blank(cell: Cell, error: str | None = None, kind: str | None = None) -> Row:
     )
 
 
-def prepare_worker() -> None:
-    """One thread a process: processes do not fight for cores.
-
-    An interrupt is the parent's business, and a worker whose parent was killed ends at once instead of waiting for ever.
-    """
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+def work(folder: Path) -> Work[Cell, Row]:
+    """How thefts are done, for a backend."""
+    return Work(partial(run_cell, folder=folder), lost, __name__)
 
 
-def workers() -> BaseContext:
-    """Workers are forked from a server that has imported everything once, before any thread or model existed.
-
-    Where there is no such server, every worker imports for itself.
-    """
-    if "forkserver" not in get_all_start_methods():
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
+def lost(cell: Cell) -> Row:
+    """The row of a theft whose worker died."""
+    return blank(cell, "WorkerDied: the worker process was killed (out of memory?). Run again to retry.", "WorkerDied")
 
 
-def end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def run(cells: Sequence[Cell], folder: Path, jobs: int) -> Iterator[Row]:
-    """Rows as they are finished, over `jobs` processes (1: in this one). Cells go out in order.
-
-    A worker that dies (killed, out of memory) costs the cells that were under way: each becomes a row with that error.
-    """
-    if jobs == 1:
-        torch.set_num_threads(1)
-        yield from (run_cell(cell, folder) for cell in cells)
-        return
-    queue = list(cells)
-    while queue:
-        with ProcessPoolExecutor(jobs, workers(), prepare_worker) as pool:
-            under_way: dict[Future[Row], Cell] = {}
-            try:
-                while queue or under_way:
-                    while queue and len(under_way) < jobs:
-                        cell = queue.pop(0)
-                        under_way[pool.submit(run_cell, cell, folder)] = cell
-                    done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        row = future.result()
-                        del under_way[future]
-                        yield row
-            except BrokenProcessPool:
-                for cell in under_way.values():
-                    yield blank(
-                        cell,
-                        "WorkerDied: the worker process was killed (out of memory?). Run again to retry.",
-                        "WorkerDied",
-                    )
-            except BaseException:
-                for process in list((pool._processes or {}).values()):
-                    process.terminate()
-                raise
-
-
-def default_jobs() -> int:
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+@contextmanager
+def thefts(folder: Path, work: Work[Cell, Row], look_only: bool = False) -> Generator[Session[Cell, Row]]:
+    """A session of thefts in a folder whose ledger, if there is one, is whole. Raises LedgerError, or as `opened` does."""
+    with opened(folder, Results(folder), work, look_only) as session:
+        if (folder / LEDGER).exists():
+            with closing(Ledger(folder / LEDGER)) as ledger:
+                ledger.check()
+        yield session

@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from gamekeeper.data.folder import find
+from gamekeeper.engine.backends import backend, default_jobs
 from gamekeeper.engine.grid import Cell
-from gamekeeper.engine.lock import claimed
-from gamekeeper.engine.reproduction import Line, Measure, Reproduction, Verdict, cells, lines, verdicts, with_paper
+from gamekeeper.engine.reproduction import Line, Measure, Reproduction, Verdict, cells, lines, verdicts, work
 from gamekeeper.engine.reproductions import REPRODUCTIONS
 from gamekeeper.engine.results import SCHEMA, Results, Row, Run
-from gamekeeper.engine.run import default_jobs, run
+from gamekeeper.engine.run import thefts
+from gamekeeper.engine.session import Session
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import Rate
-from gamekeeper.surfaces.audit import FAILED, make_folder, open_run
+from gamekeeper.surfaces.audit import FAILED
 from gamekeeper.surfaces.terminal import cell_line
 from gamekeeper.surfaces.words import count, plain
 from gamekeeper.targets.builtin import BUILTIN
@@ -59,9 +60,8 @@ def run_reproduction(name: str, data: Path, folder: Path, jobs: int | None, json
     reproduction = named(name)
     for needed in reproduction.needs:
         find(data, needed)
-    make_folder(folder)
-    with claimed(folder):
-        rows = run_missing(reproduction, data, open_run(folder), jobs, Console(quiet=json, highlight=False))
+    with thefts(folder, work(reproduction, folder.absolute())) as session:
+        rows = run_missing(reproduction, data, session, folder, jobs, Console(quiet=json, highlight=False))
     if json:
         sys.stdout.write(machine(reproduction, rows))
     else:
@@ -70,22 +70,26 @@ def run_reproduction(name: str, data: Path, folder: Path, jobs: int | None, json
 
 
 def run_missing(
-    reproduction: Reproduction, data: Path, results: Results, jobs: int | None, console: Console
+    reproduction: Reproduction,
+    data: Path,
+    session: Session[Cell, Row],
+    folder: Path,
+    jobs: int | None,
+    console: Console,
 ) -> list[Row]:
     """All rows of a reproduction, after those that were missing have been measured."""
-    say, folder = console.print, results.folder
-    done = {row.cell for row in results.every() if row.error is None}
+    say = console.print
     say(
         f"gamekeeper {__version__}: {reproduction.name}, about {reproduction.minutes} minutes on one core; loading targets",
         soft_wrap=True,
     )
     wanted, header = planned(reproduction, data, folder)
-    missing = [cell for cell in wanted if cell.id not in done]
+    missing = session.missing(wanted)
     say(f"{len(wanted)} thefts, {len(wanted) - len(missing)} already done", soft_wrap=True)
+    results = Results(folder)
     if missing:
         results.write_header(header)
-    for row in run(missing, folder.absolute(), min(jobs or default_jobs(), max(1, len(missing)))):
-        results.append(with_paper(row, reproduction))
+    for row in session.run(missing, backend(min(jobs or default_jobs(), max(1, len(missing))))):
         say(f"{row.target} | {cell_line(row)}", soft_wrap=True, markup=False)
     return results.read()
 
