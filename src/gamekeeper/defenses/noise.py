@@ -82,9 +82,13 @@ class RandomNoise:
     def keeps_top1(self) -> bool:
         return False
 
+    @property
+    def keyed(self) -> bool:
+        return True
+
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Noisy":
         classes_of(victim, "RandomNoise")
-        return Noisy(self, secret("RandomNoise", seed))
+        return Noisy(self, secret("RandomNoise", seed, owner.secret))
 
 
 @dataclass(frozen=True)
