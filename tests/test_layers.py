@@ -9,7 +9,7 @@ import gamekeeper
 
 SOURCE = Path(gamekeeper.__file__).parent
 LAYERS = [
-    {"version", "errors", "types"},
+    {"version", "errors", "types", "keys", "facts", "method_text"},
     {
         "tasks",
         "simplex",
@@ -22,7 +22,7 @@ LAYERS = [
         "data",
         "views",
     },
-    {"models", "oracles", "service", "ledger", "student"},
+    {"models", "oracles", "service", "memory", "ledger", "student"},
     {"attacks", "learners", "defenses"},
     {"methods", "follow_on"},
     {"targets"},

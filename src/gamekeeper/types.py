@@ -10,17 +10,19 @@ Batches are tensors whose first dimension is n. A posterior has shape (n, k); it
 below it where an API truncates them. One input is one query.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from gamekeeper.errors import BadQuery
+from gamekeeper.errors import BadConfig, BadQuery
 
 Batch = Shaped[Tensor, "n ..."]
 Posterior = Float[Tensor, "n k"]
+SECRET = 32
+"""Bytes of an owner's secret."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class Owner:
     box           the public input domain
     architecture  the network an owner would take for a surrogate: his own, or a like one
     ood           auxiliary inputs of another kind, for the defenses that train on such; never the thief's pool
+    secret        32 bytes that keyed defenses draw from (`keys.read_key`); without them, as in an audit, from the seed
     """
 
     x: Batch
@@ -145,6 +148,11 @@ class Owner:
     box: Box
     architecture: Architecture
     ood: Shaped[Tensor, "m ..."] | None = None
+    secret: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.secret is not None and len(self.secret) != SECRET:
+            raise BadConfig(f"The secret of an Owner must be {SECRET} bytes. Got {len(self.secret)}.")
 
 
 @runtime_checkable
@@ -200,7 +208,7 @@ class Armed(Protocol):
         ...
 
     def respond(self, x: Batch, reply: Reply, memory: Any) -> Reply:
-        """The answer to give instead of `reply`. May update `memory`, never self."""
+        """The answer to give instead of `reply`. May update `memory`, last, so that an error leaves it whole; never self."""
         ...
 
 

@@ -28,7 +28,7 @@ from gamekeeper.targets.target import Target
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Batch, Box, Model, Owner, Posterior, Reply
 
-KEY, OTHER = secret("a test", 0), secret("a test", 1)
+KEY, OTHER = secret("a test", 0, None), secret("a test", 1, None)
 NET = Mlp((6,), 5, (12,))
 
 

@@ -92,7 +92,7 @@ def test_certain_answers_stay_certain():
 
 def test_the_same_input_draws_the_same_noise_whoever_asks_with_it():
     x = torch.rand(6, 4, generator=torch.Generator().manual_seed(0))
-    key = secret("RandomNoise", 0)
+    key = secret("RandomNoise", 0, None)
     whole = uniforms(key, x, 5)
     assert torch.equal(uniforms(key, x[[4, 2]], 5), whole[[4, 2]])
     assert torch.equal(uniforms(key, x.double(), 5), whole)
@@ -100,14 +100,16 @@ def test_the_same_input_draws_the_same_noise_whoever_asks_with_it():
 
 
 def test_minus_zero_is_zero():
-    key = secret("RandomNoise", 0)
+    key = secret("RandomNoise", 0, None)
     assert torch.equal(uniforms(key, torch.tensor([[-0.0, 1.0]]), 3), uniforms(key, torch.tensor([[0.0, 1.0]]), 3))
 
 
 def test_another_secret_draws_other_noise():
     x = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
-    assert not torch.equal(uniforms(secret("RandomNoise", 0), x, 5), uniforms(secret("RandomNoise", 1), x, 5))
-    assert secret("RandomNoise", 0) != secret("MAD", 0)
+    assert not torch.equal(
+        uniforms(secret("RandomNoise", 0, None), x, 5), uniforms(secret("RandomNoise", 1, None), x, 5)
+    )
+    assert secret("RandomNoise", 0, None) != secret("MAD", 0, None)
 
 
 def test_drawn_numbers_are_uniform():

@@ -22,7 +22,7 @@ Queries are computed in groups of `group`, a smaller group padded: rounding then
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -93,6 +93,10 @@ class DeepDefense:
     def keeps_top1(self) -> bool:
         return self.form == "working"
 
+    @property
+    def keyed(self) -> bool:
+        return self.form == "working"
+
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Misdirector":
         """Raises Unsuited unless the victim is a network with a linear layer or a convolution, and the owner holds inputs."""
         classes_of(victim, "DeepDefense")
@@ -108,7 +112,9 @@ class DeepDefense:
         x = victim.own_dtype(owner.x[:SAMPLE])
         s = sensitivity(victim.net, scores_of(victim), x, candidates)
         layers = tuple(candidates[number] for number in chosen(s, self.sensitive))
-        return Misdirector(self, victim, layers, picture_at(victim.net, x[:1]), secret("deep defense", seed))
+        return Misdirector(
+            self, victim, layers, picture_at(victim.net, x[:1]), secret("deep defense", seed, owner.secret)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +126,7 @@ class Misdirector:
     network: TorchModel
     layers: tuple[Weighted, ...]
     cam: int
-    key: bytes
+    key: bytes = field(repr=False)
 
     def fresh(self) -> None:
         return None

@@ -54,7 +54,7 @@ class Chooser:
     """Which member answers an input: stable around it but for borders, unforeseeable without the key."""
 
     centre: Float[Tensor, " d"]
-    projections: Float[Tensor, "d bits"]
+    projections: Float[Tensor, "d bits"] = field(repr=False)
     members: int
     key: bytes = field(repr=False)
 
@@ -133,11 +133,16 @@ class EDM:
     def keeps_top1(self) -> bool:
         return False
 
+    @property
+    def keyed(self) -> bool:
+        return True
+
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Ensemble":
         """Trains the members. Raises Unsuited without inputs of the owner's and auxiliary ones."""
         other = check_data(NAME, victim, owner)
         return Ensemble(
-            ensemble(victim, owner, other, self, seed), Chooser.of(owner.x, self.members, secret(NAME, seed))
+            ensemble(victim, owner, other, self, seed),
+            Chooser.of(owner.x, self.members, secret(NAME, seed, owner.secret)),
         )
 
 

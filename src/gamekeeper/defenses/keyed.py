@@ -5,12 +5,14 @@ An input's canonical bytes are its float32 values with -0 written as 0: changes 
 
 import hashlib
 import hmac
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gamekeeper.keys import derived
 from gamekeeper.types import Batch
 
 
@@ -22,9 +24,23 @@ def cells(
     return (signs.long() << torch.arange(signs.shape[1])).sum(1)
 
 
-def secret(method: str, seed: int) -> bytes:
-    """The key of one armed defense; every method has its own for the same seed."""
-    return hashlib.sha256(f"{method} secret {seed}".encode()).digest()
+@runtime_checkable
+class Keyed(Protocol):
+    """A defense that, where `keyed`, draws answers from the owner's secret. One without the property draws none."""
+
+    @property
+    def keyed(self) -> bool: ...
+
+
+def secret(method: str, seed: int, owned: bytes | None) -> bytes:
+    """The key of one armed defense, 32 bytes; every method has its own, and for another seed another.
+
+    `owned` is the owner's secret. Without it the key is anybody's who reads this and guesses the seed: good enough for
+    an audit, which must come out alike for everybody.
+    """
+    if owned is None:
+        return hashlib.sha256(f"{method} secret {seed}".encode()).digest()
+    return derived(owned, f"defense {method} seed {seed}")
 
 
 def uniforms(key: bytes, x: Batch, k: int) -> Float[Tensor, "n k"]:

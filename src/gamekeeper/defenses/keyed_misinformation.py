@@ -146,10 +146,14 @@ class KeyedMisinformation:
     def strengths(self) -> tuple[Strengths, ...]:
         return (Strengths("share={}", ("0.002", "0.005", "0.01", "0.02")),)
 
+    @property
+    def keyed(self) -> bool:
+        return True
+
     def arm(self, victim: Model, owner: Owner, seed: int) -> Gate:
         """Raises Unsuited for a victim without features or logits, or an owner without inputs."""
         classes_of(victim, "KeyedMisinformation")
-        key = secret("KeyedMisinformation", seed)
+        key = secret("KeyedMisinformation", seed, owner.secret)
         found = calibrated(Union(), victim, owner, seed)
         buckets = Buckets.of(tap(victim, "KeyedMisinformation", "flat"), owner.x[: self.sample], self.bits, key)
         return Gate(found.score, found.threshold(self.share), lambda x, y: deranged(y, buckets(x), key))

@@ -178,11 +178,15 @@ class MAD:
             Strengths("eps={},keep_top1=true", L1),
         )
 
+    @property
+    def keyed(self) -> bool:
+        return self.rule == "random"
+
     def arm(self, victim: Model, owner: Owner, seed: int) -> Armed:
         """Raises Unsuited for a victim with fewer than two classes, a surrogate that does not fit it, or lacking data."""
         classes = classes_of(victim, "MAD")
         if self.rule == "random":
-            return Scatterer(self, secret("MAD", seed))
+            return Scatterer(self, secret("MAD", seed, owner.secret))
         if self.jacobian == "identity":  # p = 0: the angle between the posteriors themselves
             return Stateless(partial(poison_alone, recipe=self, p=0.0))
         if self.surrogate == "uniform":

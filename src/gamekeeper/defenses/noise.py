@@ -87,9 +87,13 @@ class RandomNoise:
     def strengths(self) -> tuple[Strengths, ...]:
         return (Strengths("eps={}", ("1", "2", "5", "10", "20", "40")),)
 
+    @property
+    def keyed(self) -> bool:
+        return True
+
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Noisy":
         classes_of(victim, "RandomNoise")
-        return Noisy(self, secret("RandomNoise", seed))
+        return Noisy(self, secret("RandomNoise", seed, owner.secret))
 
 
 @dataclass(frozen=True)

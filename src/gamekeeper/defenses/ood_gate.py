@@ -14,7 +14,7 @@ users of other inputs exceed more often (mnist: msp at 1 % flags 4.5 % of the te
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, get_args
 
@@ -95,11 +95,15 @@ class OodGate:
             for score in ("msp", "energy", "mahalanobis", "odin", "knn", "detector")
         )
 
+    @property
+    def keyed(self) -> bool:
+        return self.answer == "shuffled"
+
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Gate":
         """Raises Unsuited if the victim or the owner lacks what the score needs."""
         classes_of(victim, "OodGate")
         found = calibrated(SCORERS[self.score], victim, owner, seed)
-        mislead = partial(shuffled, secret("OodGate", seed)) if self.answer == "shuffled" else uniform
+        mislead = partial(shuffled, secret("OodGate", seed, owner.secret)) if self.answer == "shuffled" else uniform
         return Gate(found.score, found.threshold(self.fpr), mislead)
 
 
@@ -109,7 +113,7 @@ class Gate:
 
     score: Score
     threshold: float
-    mislead: Mislead
+    mislead: Mislead = field(repr=False)  # may hold a key
 
     def fresh(self) -> None:
         return None

@@ -143,9 +143,7 @@ class Honest:
         times: list[float] = []
         for _ in range(5):
             start = time.perf_counter()
-            reply = clean
-            for place, defense in enumerate(self.service.defenses):
-                reply = defense.respond(x, reply, self.service.memories.get(("alice", place)))
+            self.service.answer("alice", x, clean, time.time())
             times.append(time.perf_counter() - start)
         return statistics.median(times) / len(x)
 

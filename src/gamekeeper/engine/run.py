@@ -69,12 +69,10 @@ class Stage:
     def aftermath(self) -> Aftermath:
         return Aftermath(self.bench)
 
-    def service(self, defenses: tuple[Defense, ...], seed: int) -> Service:
-        return Service(self.session(), armed(self.target, defenses, seed))
-
     @functools.cache  # noqa: B019 - a stage lives as long as its process
     def honest(self, defenses: tuple[Defense, ...], seed: int) -> Honest:
-        return Honest(self.bench, self.service(defenses, seed), promise(defenses))
+        service = Service(self.session(), armed(self.target, defenses, seed))
+        return Honest(self.bench, service, promise(defenses))
 
     @functools.cached_property
     def leaks(self) -> list[str]:
@@ -114,31 +112,29 @@ def prepared(choice: Source) -> Target:
 
 @dataclass(frozen=True)
 class Connection:
-    """One thief's way to the target, and what it has cost so far."""
+    """One thief's way to the target, and what it has cost so far.
 
-    service: Service
-    recorded: Recorded
+    `sent` counts inputs where they cost something: on their way to somebody else's API, or to our own service.
+    """
+
+    sent: Recorded
     witness: Witness
     meter: Metered
     price: float
 
     def billed(self, row: Row) -> Row:
-        """The row with what was spent: queries and money under the budget, and the inputs that were newly sent.
-
-        Those are sent to where they cost: somebody else's API, or our own service.
-        """
-        upstream = self.service.victim
-        recorded = upstream.recorded if isinstance(upstream, RecordedModel) else self.recorded
-        return replace(row, queries=self.meter.spent, paid=recorded.charged, price=self.meter.spent * self.price)
+        """The row with what was spent: queries and money under the budget, and the inputs that were newly sent."""
+        return replace(row, queries=self.meter.spent, paid=self.sent.charged, price=self.meter.spent * self.price)
 
 
 def connect(cell: Cell, here: Stage) -> Connection:
-    target = here.target
-    service = here.service(cell.defenses, cell.seed)
+    target, victim = here.target, here.session()
+    service = Service(victim, armed(target, cell.defenses, cell.seed))
     scope = f"{target.digest} | {cell.defenses} seed {cell.seed} | {cell.client}"
     recorded = Recorded(service.open(cell.client), here.ledger, scope, target.batch)
     witness = Witness(recorded)
-    return Connection(service, recorded, witness, Metered(witness, cell.budget, target.box), target.price)
+    sent = victim.recorded if isinstance(victim, RecordedModel) else recorded
+    return Connection(sent, witness, Metered(witness, cell.budget, target.box), target.price)
 
 
 def run_cell(cell: Cell, folder: Path) -> Row:
