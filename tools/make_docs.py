@@ -1,7 +1,7 @@
 """Writes every table and figure of README.md and docs/ that holds numbers or is read from the code: `make docs`.
 
-A table stands between `<!-- table NAME -->` and `<!-- end -->`; what is between is replaced. Numbers come from the
-files under results/, flags from `engine/checks.py`, methods from `methods.py`, and the index of papers from the heads of
+A table stands between `<!-- table NAME -->` and `<!-- end -->`; what is between is replaced. So is a number in a sentence
+between `<!-- clone RUN DEFENSE THIEF BUDGET -->` (or `taken`, `lost`) and `<!-- / -->`. Numbers come from the files under results/, flags from `engine/checks.py`, methods from `methods.py`, and the index of papers from the heads of
 the pages in docs/papers/. With --check nothing is written and the exit code is 1 if anything would change.
 """
 
@@ -30,6 +30,7 @@ from gamekeeper.surfaces.words import count, headline
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PLACES, NUMBER = ("d", "x", "y", "transform"), re.compile(r"-?\d+(?:\.\d*)?(?:e-?\d+)?")
+VALUE = re.compile(r"(<!-- (?P<what>clone|taken|lost) (?P<of>[^>]*?) -->)[^<]*(<!-- / -->)")
 MARK = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 ALL = ("all-mnist", "all-fashion")
@@ -101,6 +102,9 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
+VALUES: dict[str, Callable[..., str]] = {"clone": run_docs.clone, "taken": run_docs.taken, "lost": run_docs.lost}
+
+
 def figures() -> dict[Path, str]:
     found = {"mnist-price-to-steal": price_curve(summary("mnist")), "mnist-utility": utility_plot(summary("mnist"))}
     found["fashion-price-to-steal"] = price_curve(summary("fashion"))
@@ -115,8 +119,13 @@ def figures() -> dict[Path, str]:
 
 def wanted() -> dict[Path, str]:
     """Every generated file with the text it should have."""
-    pages = {page: MARK.sub(lambda m: m[1] + TABLES[m["name"]]() + m[3], page.read_text()) for page in PAGES}
-    return {**pages, **figures()}
+    return {**{page: filled(page.read_text()) for page in PAGES}, **figures()}
+
+
+def filled(text: str) -> str:
+    """A page with its tables, and the numbers in its sentences, as the results have them."""
+    with_tables = MARK.sub(lambda m: m[1] + TABLES[m["name"]]() + m[3], text)
+    return VALUE.sub(lambda m: m[1] + VALUES[m["what"]](*m["of"].split()) + m[4], with_tables)
 
 
 def stale() -> dict[Path, str]:

@@ -117,6 +117,25 @@ def ensemble() -> str:
     return table(["thief", "what they bring", "ensemble", "needs"], rows)
 
 
+def clone(name: str, defense: str, attack: str, budget: str) -> str:
+    """One number of a sentence: a clone's accuracy, mean over seeds."""
+    return percent(thefts(name)[defense, attack, int(budget)])
+
+
+def taken(name: str, defense: str, attack: str, budget: str) -> str:
+    """Points of clone accuracy that a defense takes from a thief, against the same thief undefended."""
+    found = thefts(name)
+    return f"{100 * (found['none', attack, int(budget)] - found[defense, attack, int(budget)]):.0f}"
+
+
+def lost(name: str, defense: str) -> str:
+    """Points of accuracy that a defense costs honest users."""
+    kept = {line.defense: line.kept for line in summary(name).lines}
+    plain, defended = kept["none"], kept[defense]
+    assert plain and defended
+    return f"{100 * (plain.accuracy.value - defended.accuracy.value):.1f}"
+
+
 def curve(name: str) -> str:
     """Clone accuracy by budget, a row for each defense and thief, mean over seeds."""
     found = thefts(name)
