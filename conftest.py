@@ -1,4 +1,4 @@
-"""Code blocks of README.md and docs/ are run: Python in one namespace a page, shell commands in one folder a page."""
+"""Code blocks of README.md, CONTRIBUTING.md and docs/ are run: Python in one namespace per page, shell commands in one folder per page."""
 
 import os
 import shlex
@@ -32,7 +32,7 @@ def leave_folder(namespace: dict) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), CodeBlockParser("bash", run_commands)],
-    patterns=["README.md", "docs/*.md"],
+    patterns=["README.md", "CONTRIBUTING.md", "docs/*.md", "docs/papers/*.md"],
     setup=enter_folder,
     teardown=leave_folder,
 ).pytest()

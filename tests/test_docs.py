@@ -14,7 +14,7 @@ from gamekeeper.surfaces.cli import app
 
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(gamekeeper.__file__).parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def make_docs() -> ModuleType:
@@ -64,6 +64,12 @@ def test_every_method_file_is_in_the_paper_index():
     }
     missing = [path for path in files if str(Path(path).relative_to(SOURCE)) not in index]
     assert not missing
+
+
+@pytest.mark.parametrize("kind", ["attack", "learner", "defense", "wrapper", "architecture"])
+def test_every_method_has_a_paper_page(kind):
+    index = (ROOT / "docs/papers.md").read_text()
+    assert not [name for name in KINDS[kind] if f"`{name}`" not in index]
 
 
 def test_every_command_has_help():

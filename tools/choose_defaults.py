@@ -2,8 +2,8 @@
 
 No evaluation's victim, pool or test set is used, and no label but those the two victims here are trained on. Both see
 16x16 images: a LeNet trained on 3,000 clothes, asked about digits, and an MLP trained on 1,500 digits, asked about
-blends of 600 others (training parts of the batteries). A thief has 600 answers. He is judged by how often his clone
-gives the victim's own top class on 1,000 further inputs of his pool; a recovery of answers by its L1 to the victim's
+blends of 600 others (training parts of the batteries). A thief has 600 answers. They are judged by how often their clone
+gives the victim's own top class on 1,000 further inputs of their pool; a recovery of answers by its L1 to the victim's
 own. docs/decisions/ says what was chosen.
 """
 
@@ -42,7 +42,7 @@ OWNERS_SEED = 7
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A victim and a thief's pool: `asked` inputs he has answers for, `held` ones he is judged on."""
+    """A victim and a thief's pool: `asked` inputs with answers, `held` ones for judging."""
 
     name: str
     victim: TorchModel
@@ -59,7 +59,7 @@ class Case:
         return self.pool[ASKED : ASKED + HELD]
 
     def knows(self, *defenses: Defense) -> Knowledge:
-        """The held-out inputs are not in his pool."""
+        """The held-out inputs are not in the pool."""
         pool = torch.cat([self.asked, self.pool[ASKED + HELD :]])
         return Knowledge(pool, BOX, TASK, self.student, defenses=defenses)
 

@@ -1,6 +1,6 @@
 """Measures what papers show of a defense without a theft, and writes it to results/studies.json.
 
-    angles   Prediction Poisoning, Fig. 6 and 7: how far MAD turns a live thief's gradients, and his test loss meanwhile
+    angles   Prediction Poisoning, Fig. 6 and 7: how far MAD turns a live thief's gradients, and their test loss meanwhile
     maps     DeepDefense, Table 2: Average Drop of the victim's maps and of the bent ones, and what that measure does not see
     layers   DeepDefense, Table 3: fewer layers moved, cosines and time
     stall    DeepDefense as printed, step by step beside the form that works

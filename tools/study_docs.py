@@ -62,7 +62,7 @@ PAPER_DROPS = {
 
 
 def layers() -> Table:
-    head = ["share of the sensitivity", "layers that move", "cosine below the map", "above", "order kept", "a query"]
+    head = ["share of the sensitivity", "layers that move", "cosine below the map", "above", "order kept", "per query"]
     rows = [
         [percent(row["share"]), str(row["layers"]), f"{row['below']:.2f}", f"{row['above']:.2f}", percent(row["feasible"]),
          f"{row['seconds']:.2f} s"]
@@ -95,7 +95,7 @@ def orders() -> Table:
     return (
         head,
         rows,
-        f"Shipped LeNet for digits, {n} images of clothes; whose order is not kept has the answer as it came.",
+        f"Shipped LeNet for digits, {n} images of clothes; where the order was not kept the answer is unchanged.",
     )
 
 
@@ -178,7 +178,7 @@ def stall_figure() -> Figure:
 
 
 def angle_figure() -> Figure:
-    """Histograms of the angles by eps, and the thief's test loss as he learns (Fig. 6 and 7)."""
+    """Histograms of the angles by eps, and the thief's test loss as they learn (Fig. 6 and 7)."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.9))
         left, right = figure.subplots(1, 2)

@@ -217,9 +217,9 @@ def test_only_two_classes_can_be_stolen_so():
 
 
 def test_the_example_in_the_docs_runs():
-    page = (Path(__file__).parents[2] / "docs/papers.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/papers/relu-reconstruction.md").read_text()
     (example,) = re.findall(r"```python\n(.*?ReluReconstruction.*?)```", page, re.DOTALL)
-    exec(compile(example, "docs/papers.md", "exec"), {})  # our own page; it ends in an assertion
+    exec(compile(example, "docs/papers/relu-reconstruction.md", "exec"), {})  # our own page; it ends in an assertion
 
 
 def test_nonsense_is_refused():

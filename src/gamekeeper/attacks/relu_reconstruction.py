@@ -9,7 +9,7 @@ Assumes     two classes; `Reply.why` is the raw gradient of the log-odds f = log
             one-output network) with respect to the input, the same quantity for every input whatever its class,
             float64, one entry an input entry in their order: (n, h, w) for one-channel images, (n, 1, d) for rows.
             No built-in target sells such maps, and the ledger of an audit keeps maps in float32: from Python only,
-            with TorchModel(explain=...) as the example in docs/papers.md
+            with TorchModel(explain=...) as in docs/papers/relu-reconstruction.md
 Deviations  lines end at the box; neurons that do not flip on the first one are found on segments to random inputs whose
             gradient the copy does not explain yet. Each neuron is confirmed elsewhere on its hyperplane, so that two
             neurons that flip within `width` of each other are reported, and told apart on another line

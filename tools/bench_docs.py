@@ -1,0 +1,215 @@
+"""Tables of results/bench.json, for docs/speed.md."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from statistics import median
+from typing import Any
+
+from committed import RESULTS, table
+
+from gamekeeper.engine.checks import grouped
+from gamekeeper.engine.results import Results
+
+
+@cache
+def bench() -> dict[str, Any]:
+    return json.loads((RESULTS / "bench.json").read_text())
+
+
+def stamp() -> str:
+    about = bench()["about"]
+    return f"`results/bench.json`, gamekeeper {about['version']}, torch {about['torch']}, {about['date']}. `make bench`"
+
+
+def missing(name: str) -> str:
+    return f"Not in `results/bench.json` yet: `python -m benchmarks {name}` measures it.\n"
+
+
+def mad() -> str:
+    rows = [
+        [
+            row["victim"],
+            str(row["classes"]),
+            str(row["batch"]),
+            row["surrogate"],
+            f"{row['ratio']:.2f}",
+            str(row["aim"]),
+        ]
+        for row in bench()["mad"]["service"]
+    ]
+    solve = "; ".join(
+        f"{row['us_per_row']:.2f} ({row['surrogate']}, {row['classes']} classes, batch {row['batch']})"
+        for row in bench()["mad"]["solve"]
+    )
+    head = ["victim", "classes", "batch", "surrogate", "defended / plain answer", "aim"]
+    return table(head, rows, f"The solve alone, microseconds per row: {solve}. {stamp()}")
+
+
+def training() -> str:
+    found = bench()["training"]
+    names = {
+        "ours": "gamekeeper",
+        "plain": "plain PyTorch loop",
+        "constant": "plain loop, constant rate",
+        "art": "ART KnockoffNets (constant rate)",
+    }
+    ours = found["cpu_seconds"]["ours"]
+    rows = [
+        [names[name], f"{seconds / ours:.2f}", f"{found['accuracy'][name]:.3f}"]
+        for name, seconds in found["cpu_seconds"].items()
+    ]
+    below = f"LeNet, {found['budget']:,} answers, {found['epochs']} epochs, one thread. {stamp()}"
+    return table(["thief's training", "time / ours", "clone accuracy"], rows, below)
+
+
+def memory() -> str:
+    if "memory" not in bench():
+        return missing("memory")
+    found = bench()["memory"]
+    rows = [[when, f"{most / 1e6:,.0f} MB"] for when, most in found["bytes"].items() if most]
+    below = f"{found['budget']:,} answers; the aim is to stay below {found['aim_bytes'] / 1e9:.0f} GB. {stamp()}"
+    return table(["a big theft", "resident memory"], rows, below)
+
+
+def querying() -> str:
+    if "querying" not in bench():
+        return missing("querying")
+    picks, rounds = bench()["querying"]["k_center"], bench()["querying"]["jbda"]
+    what = f"k-center, {picks['picks']} of {picks['points']:,} points: plain loop / ours"
+    rows = [
+        [what, f"{picks['ratio']:,}", f"at least {picks['aim']:g}"],
+        [f"JBDA round of {rounds['rows']:,}: ours / gradients alone", str(rounds["ratio"]), f"at most {rounds['aim']}"],
+    ]
+    return table(["choosing what to ask", "ratio", "aim"], rows, stamp())
+
+
+def ensemble() -> str:
+    if "ensemble" not in bench():
+        return missing("ensemble")
+    found = bench()["ensemble"]
+    full = found["full_over_soft"]
+    rows = [
+        ["`worst`", str(found["thieves"]), str(found["ratio"]), f"at most {found['aim']:g}"],
+        ["`worst:full`", thieves_of_the_full_ensemble(), whole_ensemble() if full is None else str(full), "stated"],
+    ]
+    below = f"No defense, {found['budget']:,} queries, the built-in digit classifier, with rehearsals and control. {stamp()}"
+    return table(["ensemble", "thieves", "its time / the soft thief's", "aim"], rows, below)
+
+
+def thieves_of_the_full_ensemble() -> str:
+    """Thieves of the committed run, each network counted, and the control."""
+    return str(len({row.attack for row in Results(RESULTS / "worst-mnist").read()}))
+
+
+def whole_ensemble() -> str:
+    """The full ensemble's training seconds over the soft thief's, no defense, from the committed runs."""
+    ratios: list[float] = []
+    for name in ("worst-mnist", "worst-fashion"):
+        rows = [row for row in Results(RESULTS / name).read() if row.defense == "none" and row.seconds]
+        for own in grouped(rows, lambda row: row.seed).values():
+            seconds = {row.attack: row.seconds.thief for row in own if row.seconds}
+            ratios.append(sum(seconds.values()) / seconds["knockoff"])
+    runs = (
+        f"{len(ratios)} runs of `results/worst-*` ({min(ratios):.0f} to {max(ratios):.0f}: other jobs ran beside them)"
+    )
+    return f"{median(ratios):.0f}, rehearsals in both; median of {runs}"
+
+
+def perturbing() -> str:
+    """Linear programs against HiGHS, MAD's rows against one backward pass per class, the Gram matrix against the Jacobian."""
+    if "perturbing" not in bench():
+        return missing("perturbing")
+    found = bench()["perturbing"]
+    rows = [
+        [f"{row['defense']}, {row['classes']} classes, per row, against HiGHS", f"{row['us_per_row']:g} us (aim {row['aim']:g})",
+         f"{row['ratio']:g}", str(row["ratio_aim"])]
+        for row in found["programs"]
+    ] + [
+        [f"{row['defense']}, {row['network']}, {row['classes']} classes, per answer, against one backward pass per class",
+         f"{row['ours_ms']:g} ms", f"{row['ratio']:g}", "–" if row["aim"] is None else str(row["aim"])]
+        for row in found["loops"]
+    ] + [
+        [f"all weights' Gram matrix, {row['network']}, per answer, against the explicit Jacobian", f"{row['ours_ms']:g} ms",
+         f"{row['ratio']:g}", str(row["aim"])]
+        for row in found["jacobians"]
+    ]  # fmt: skip
+    big = found["jacobians"][-1]
+    below = f"On {big['network']} the Gram matrix takes {big['ours_mb']:,} MB beside the network, the Jacobian {big['explicit_mb']:,}: {big['memory_ratio']:g} times (aim 10)."
+    return table(["what", "ours", "times as fast", "aim"], rows, f"{below} {stamp()}")
+
+
+def deep_defense() -> str:
+    """DeepDefense's modes against a loop over queries, and its cost on a larger network."""
+    if "deep_defense" not in bench():
+        return missing("deep_defense")
+    found = bench()["deep_defense"]
+    rows = [
+        [f"{row['network']}, {row['way']}", f"{row['ms']:g} ms", f"{row['ratio']:g}" if "ratio" in row else "1",
+         str(row["aim"]) if row.get("aim") else "–", f"{row['cosine']:g}"]
+        for row in found["lenet"]
+    ]  # fmt: skip
+    rows += [
+        [
+            one["network"],
+            f"{one['seconds']:g} s" + (f" (aim {one['aim']:g} s)" if one["aim"] else ""),
+            "–",
+            "–",
+            f"{one['cosine']:g}",
+        ]
+        for one in found["resnet"]
+    ]
+    below = f"{found['steps']} steps, batch {found['batch']}; ResNet18 {found['resnet'][0]['steps']} steps. {stamp()}"
+    return table(["network, what moves", "per query", "times as fast as the loop", "aim", "mean cosine"], rows, below)
+
+
+def recovery() -> str:
+    if "recovery" not in bench():
+        return missing("recovery")
+    found = bench()["recovery"]
+    rows = [
+        [
+            "of the answer's top class" if row["top class only"] else "all",
+            f"{row['plain_over_ours']:.1f}",
+            "–" if row["extra_mb"] is None else f"{row['extra_mb']:,} MB",
+            f"{row['all_at_once_mb']:,} MB",
+            f"{row['l1_given']} → {row['l1_recovered']}",
+        ]
+        for row in found["rows"]
+    ]
+    head = [
+        "candidates looked through",
+        "plain loop / ours",
+        "extra memory",
+        "all distances at once",
+        "L1 to the clean answer",
+    ]
+    below = (
+        f"{found['answers']:,} answers, {found['candidates']:,} candidates; the aim is {found['aim_mb']} MB. {stamp()}"
+    )
+    return table(head, rows, below)
+
+
+def ledger() -> str:
+    found = bench()["ledger"]
+    rows = [
+        [f"size of {found['rows']:,} answers over {found['classes']} classes", f"{found['bytes'] / 1e6:.1f} MB"],
+        ["written in batches of 256 / one by one", f"{found['batch_256_over_batch_1']} times as fast"],
+        ["rows per second in batches of 256", f"{found['rows_per_second_batch_256']:,}"],
+        ["rows per second one by one", f"{found['rows_per_second_batch_1']:,}"],
+        ["rows per second read back", f"{found['reread_rows_per_second']:,}"],
+    ]
+    return table(["ledger", "measured"], rows, stamp())
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "bench-mad": mad,
+    "bench-training": training,
+    "bench-ledger": ledger,
+    "bench-memory": memory,
+    "bench-querying": querying,
+    "bench-recovery": recovery,
+    "bench-ensemble": ensemble,
+    "bench-perturbing": perturbing,
+    "bench-deep-defense": deep_defense,
+}

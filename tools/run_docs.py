@@ -1,0 +1,187 @@
+"""Tables of audits: what each defense is worth, what each thief gets, and how that changes with budget and strength."""
+
+from committed import RESULTS, stamp, summary, table, thefts
+
+from gamekeeper.engine.ensemble import ENSEMBLES
+from gamekeeper.engine.results import Results
+from gamekeeper.engine.summary import Line, Stolen
+from gamekeeper.surfaces.curves import families
+from gamekeeper.surfaces.words import count, efficiency, percent, promises, rated, reached, seconds, value
+
+
+def defenses(name: str) -> str:
+    """One row per defense, at the largest budget."""
+    whole = summary(name)
+    blind = ["blind choice"] if any(line.blind for line in whole.lines) else []
+    head = [
+        "defense", "honest accuracy", "top-1 kept", "L1", "soft thief", *blind, "strongest thief", "eta", "90 % at", "flags",
+    ]  # fmt: skip
+    rows = [defense_row(line, bool(blind)) for line in whole.lines]
+    flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
+    floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""
+    control = f" Control {rated(whole.control.accuracy)}." if whole.control else ""
+    below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{control}{flags} {stamp(name)}"
+    return table(head, rows, below)
+
+
+def defense_row(line: Line, blind: bool) -> list[str]:
+    assert line.kept and line.worst and line.soft
+    chosen = f"{value(line.blind.accuracy)} `{line.blind.attack}`" if line.blind else "–"
+    return [
+        f"`{line.defense}`",
+        value(line.kept.accuracy),
+        percent(line.kept.top1_kept),
+        f"{line.kept.l1:.2f}",
+        value(line.soft.accuracy),
+        *([chosen] if blind else []),
+        f"{rated(line.worst.accuracy)} `{line.worst.attack}`",
+        f"{efficiency(line)} ({line.eta.low:.2f} to {line.eta.high:.2f})" if line.eta else efficiency(line),
+        next(reached(price.queries) for price in line.prices if price.level == 0.9),
+        ", ".join(f"`{flag}`" for flag in line.flags) or "–",
+    ]
+
+
+def lined_up(name: str) -> str:
+    """Every defense at a stated utility: what it promises, costs and takes from the strongest thief."""
+    if not (RESULTS / name / "run.json").exists():
+        return f"Not run yet: `results/{name}`.\n"
+    whole = summary(name)
+    rows = [
+        [
+            f"`{line.defense}`",
+            promises(line.kept.promised) if line.defense != "none" else "–",
+            value(line.kept.accuracy),
+            f"{line.kept.l1:.2f}",
+            f"{line.kept.ece:.3f}",
+            value(line.soft.accuracy) if line.soft else "–",
+            f"{rated(line.worst.accuracy)} `{line.worst.attack}`",
+            efficiency(line),
+            seconds(line.kept.seconds) if line.defense != "none" else "–",
+            ", ".join(f"`{flag}`" for flag in line.flags) or "–",
+        ]
+        for line in whole.lines
+        if line.kept and line.worst
+    ]
+    head = [
+        "defense", "promises", "honest accuracy", "L1", "calibration error", "soft thief", "strongest thief", "eta",
+        "time per query", "flags",
+    ]  # fmt: skip
+    floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""
+    flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
+    run = Results(RESULTS / name).header()
+    left_out = [*run.chosen.get("left_out", []), *(said for said in run.assumptions if "does not take part" in said)]
+    below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{flags} {' '.join(left_out)} {stamp(name)}"
+    return table(head, rows, below)
+
+
+def strengths(name: str) -> str:
+    """Every defense that was measured at several strengths: what honest users lose, soft thief and strongest."""
+    if not (RESULTS / name / "run.json").exists():
+        return f"Not run yet: `results/{name}`.\n"
+    rows: list[list[str]] = []
+    for family in families(summary(name)):
+        for line in family.lines:
+            assert line.kept and line.soft and line.worst
+            stolen = [value(line.soft.accuracy), f"{value(line.worst.accuracy)} `{line.worst.attack}`"]
+            rows.append([f"`{line.defense}`", f"{line.kept.l1:.2f}", value(line.kept.accuracy), *stolen])
+    return table(["defense", "L1", "honest accuracy", "soft thief", "strongest thief"], rows, stamp(name))
+
+
+def thieves(name: str) -> str:
+    """Clone accuracy of every thief against every defense, at the largest budget."""
+    whole = summary(name)
+    rows: list[list[str]] = []
+    for attack in whole.attacks:
+        found = [{one.attack: one for one in line.thieves}.get(attack) for line in whole.lines]
+        best = [line.worst for line in whole.lines]
+        cells = [
+            "–" if one is None else f"**{value(one.accuracy)}**" if one == top else value(one.accuracy)
+            for one, top in zip(found, best, strict=True)
+        ]
+        rows.append([f"`{attack}`", *cells])
+    below = "Mean clone accuracy over seeds; the strongest against each defense in bold."
+    return table(["thief", *(f"`{line.defense}`" for line in whole.lines)], rows, f"{below} {stamp(name)}")
+
+
+def regime_of(regime: str) -> str:
+    """What defenses trained on those auxiliary inputs cost honest users, and every thief's clone."""
+    return f"{defenses(f'auxiliary-{regime}')}\n{thieves(f'auxiliary-{regime}')}"
+
+
+def ensemble() -> str:
+    quick = {member.attack for member in ENSEMBLES["worst"]}
+    rows = [
+        [f"`{member.attack}`", member.brings, "both" if member.attack in quick else "full", member.needs]
+        for member in ENSEMBLES["worst:full"]
+    ]
+    return table(["thief", "what they bring", "ensemble", "needs"], rows)
+
+
+def clone(name: str, defense: str, attack: str, budget: str) -> str:
+    """One number of a sentence: a clone's accuracy, mean over seeds."""
+    return percent(thefts(name)[defense, attack, int(budget)])
+
+
+def taken(name: str, defense: str, attack: str, budget: str) -> str:
+    """Points of clone accuracy that a defense takes from a thief, against the same thief undefended."""
+    found = thefts(name)
+    return f"{100 * (found['none', attack, int(budget)] - found[defense, attack, int(budget)]):.0f}"
+
+
+def lost(name: str, defense: str) -> str:
+    """Points of accuracy that a defense costs honest users."""
+    kept = {line.defense: line.kept for line in summary(name).lines}
+    plain, defended = kept["none"], kept[defense]
+    assert plain and defended
+    return f"{100 * (plain.accuracy.value - defended.accuracy.value):.1f}"
+
+
+def curve(name: str) -> str:
+    """Clone accuracy by budget, a row for each defense and thief, mean over seeds."""
+    found = thefts(name)
+    budgets = sorted({budget for _, _, budget in found})
+    lines = [
+        [f"`{defense}`", f"`{attack}`", *(f"{100 * found[defense, attack, budget]:.1f}" for budget in budgets)]
+        for defense, attack in dict.fromkeys(key[:2] for key in found)
+    ]
+    return table(["defense", "thief", *(count(b) for b in budgets)], lines, f"Clone accuracy in percent. {stamp(name)}")
+
+
+def findings() -> str:
+    """The pilot's two claims, as these runs bear them out or not: points of clone accuracy."""
+    rows: list[list[str]] = []
+    for name in ("worst-mnist", "worst-fashion"):
+        whole = summary(name)
+        assert whole.undefended and whole.undefended.worst and whole.undefended.soft and whole.floor
+        for line in whole.defended:
+            assert line.soft and line.worst and line.kept
+            outsider, undefended = strongest_outsider(line), strongest_outsider(whole.undefended)
+            taken = [
+                whole.undefended.soft.accuracy.value - line.soft.accuracy.value,
+                undefended.accuracy.value - outsider.accuracy.value,
+                whole.undefended.worst.accuracy.value - line.worst.accuracy.value,
+            ]
+            rows.append(
+                [
+                    name.removeprefix("worst-"),
+                    f"`{line.defense}`",
+                    f"{100 * taken[0]:.1f}",
+                    f"{100 * taken[1]:.1f} `{outsider.attack}`",
+                    f"{100 * taken[2]:.1f} `{line.worst.attack}`",
+                    f"{100 * (line.worst.accuracy.value - whole.floor.accuracy.value):+.1f}",
+                    percent(line.kept.top1_kept_thief or 0.0),
+                ]
+            )
+    head = [
+        "target", "defense", "taken from the soft thief", "from the strongest outsider", "from the strongest of all",
+        "strongest of all above the floor", "thieves' labels kept",
+    ]  # fmt: skip
+    below = (
+        "Points of clone accuracy that a defense takes away, each thief against the same thief undefended. An outsider asks about the pool"
+        " only; an insider holds inputs of the model's own kind. The last column is the mean over all thieves' queries."
+    )
+    return table(head, rows, below)
+
+
+def strongest_outsider(line: Line) -> Stolen:
+    return next(one for one in line.thieves if not one.attack.startswith("insider"))
