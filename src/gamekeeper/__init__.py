@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from gamekeeper.oracles import Metered
     from gamekeeper.service import Service
     from gamekeeper.targets.choice import Choice
-    from gamekeeper.targets.target import Target, load_target
+    from gamekeeper.targets.load import load_target
+    from gamekeeper.targets.target import Target
     from gamekeeper.tasks import Classify
     from gamekeeper.types import Box, Knowledge, Owner, Reply, Transfer
 
@@ -53,7 +54,8 @@ HOMES = {
     "oracles": ("Metered",),
     "service": ("Service",),
     "targets.choice": ("Choice",),
-    "targets.target": ("Target", "load_target"),
+    "targets.load": ("load_target",),
+    "targets.target": ("Target",),
     "tasks": ("Classify",),
     "types": ("Box", "Knowledge", "Owner", "Reply", "Transfer"),
 }

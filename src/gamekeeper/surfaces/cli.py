@@ -201,7 +201,7 @@ def guarded(arguments: list[str]) -> int:
         )
         return 4
     except Exception as error:  # noqa: BLE001 - the last line of defense: a traceback for us, a sentence for the user
-        import traceback
+        import traceback  # for what should never happen
 
         traceback.print_exc()
         typer.echo(

@@ -12,9 +12,11 @@ from gamekeeper.errors import BadConfig
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.methods import parse_architecture
 from gamekeeper.models import TorchModel
+from gamekeeper.targets.builtin import AUXILIARY, BUILTIN
 from gamekeeper.targets.config import AuditTable, read_config
+from gamekeeper.targets.load import header, load_data, load_target, pool_label
 from gamekeeper.targets.local import explained
-from gamekeeper.targets.target import Target, check_data, header, load_data, load_target, pool_label, supplied
+from gamekeeper.targets.target import Target, check_data, supplied
 from gamekeeper.types import Architecture
 
 
@@ -60,8 +62,6 @@ class Choice:
 
     def battery(self) -> str:
         """The data that `auxiliary` names: related and unrelated stand for shipped sets. Raises BadConfig."""
-        from gamekeeper.targets.builtin import AUXILIARY
-
         assert self.auxiliary is not None
         if self.auxiliary not in ("related", "unrelated"):
             return self.auxiliary
@@ -100,8 +100,6 @@ def explaining(target: Target, name: str) -> Target:
 
 def is_target_file(name: str) -> bool:
     """Whether `load_target` would read a file of that name."""
-    from gamekeeper.targets.builtin import BUILTIN
-
     return name not in BUILTIN and (name.endswith(".toml") or Path(name).is_file())
 
 

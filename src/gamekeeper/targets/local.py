@@ -77,7 +77,7 @@ def load_onnx(path: Path, task: Task, box: Box, answers: Kind) -> OnnxModel:
     refuse_code(path, "onnx")
     data = read_onnx(path)
     try:
-        import onnxruntime
+        import onnxruntime  # an extra: may not be installed
     except ImportError as error:
         raise BadConfig("ONNX models need onnxruntime: pip install 'gamekeeper[onnx]'.") from error
     state: Any = onnxruntime.capi.onnxruntime_pybind11_state  # pyright: ignore[reportAttributeAccessIssue]
