@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from gamekeeper.targets.load import load_target
     from gamekeeper.targets.target import Target
     from gamekeeper.tasks import Classify
-    from gamekeeper.types import Box, Knowledge, Owner, Reply, Transfer
+    from gamekeeper.types import Box, Domain, Knowledge, Owner, Reply, Transfer
 
 __all__ = [
     "Box",
     "Choice",
     "Classify",
+    "Domain",
     "Knockoff",
     "Knowledge",
     "Ledger",
@@ -57,7 +58,7 @@ HOMES = {
     "targets.load": ("load_target",),
     "targets.target": ("Target",),
     "tasks": ("Classify",),
-    "types": ("Box", "Knowledge", "Owner", "Reply", "Transfer"),
+    "types": ("Box", "Domain", "Knowledge", "Owner", "Reply", "Transfer"),
 }
 
 

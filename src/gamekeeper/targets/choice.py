@@ -17,7 +17,7 @@ from gamekeeper.targets.config import AuditTable, read_config
 from gamekeeper.targets.load import header, load_data, load_target, pool_label
 from gamekeeper.targets.local import explained
 from gamekeeper.targets.target import Target, check_data, supplied
-from gamekeeper.types import Architecture
+from gamekeeper.types import Architecture, Box, Domain
 
 
 @runtime_checkable
@@ -123,12 +123,21 @@ def facts(target: Target) -> dict[str, Any]:
         **({} if target.auxiliary is None else {"auxiliary": target.auxiliary}),
         "classes": target.victim.task.classes,
         "shape": list(target.box.shape),
-        "range": [target.box.low, target.box.high],
+        **(
+            {"range": [target.box.low, target.box.high]} if isinstance(target.box, Box) else {"domain": str(target.box)}
+        ),
         "sizes": {"test": len(target.test), "pool": len(target.pool), "owner": len(target.owner.x)},
         "digest": target.digest,
         "price": target.price,
         "remote": target.remote,
     }
+
+
+def public(domain: Domain) -> str:
+    """What everybody knows of an input, for a sentence."""
+    if isinstance(domain, Box):
+        return f"shape {domain.shape} and range [{domain.low:g}, {domain.high:g}]"
+    return f"shape {domain.shape} and domain {domain}"
 
 
 def assumptions(target: Target, student: Architecture, told: Collection[str] = ()) -> list[str]:
@@ -147,8 +156,7 @@ def assumptions(target: Target, student: Architecture, told: Collection[str] = (
         ]
     )
     return [
-        f"The thief knows the input's shape {target.box.shape} and range [{target.box.low:g}, {target.box.high:g}],"
-        f" and that there are {target.victim.task.classes} classes.",
+        f"The thief knows the input's {public(target.box)}, and that there are {target.victim.task.classes} classes.",
         f"The thief holds {len(target.pool):,} inputs of his own to ask about; {seeds}.",
         network,
         "The thief starts with fresh weights for every budget and keeps the network of his last training step.",

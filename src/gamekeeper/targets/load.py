@@ -22,7 +22,7 @@ from gamekeeper.targets.local import explained, load_export, load_onnx, load_skl
 from gamekeeper.targets.safety import read_onnx
 from gamekeeper.targets.target import Target, check_data, digest, file_hash, owner, supplied
 from gamekeeper.tasks import Classify
-from gamekeeper.types import Architecture, Box, Model
+from gamekeeper.types import Architecture, Box, Domain, Model
 
 ANSWERING = {
     "url",
@@ -102,7 +102,7 @@ def sold_maps(config: TargetConfig) -> str | None:
     return "attribution" if config.http is not None and config.http.maps is not None else None
 
 
-def load_victim(config: TargetConfig, folder: Path, box: Box, architecture: Architecture) -> tuple[Model, int]:
+def load_victim(config: TargetConfig, folder: Path, box: Domain, architecture: Architecture) -> tuple[Model, int]:
     """The victim, and how many inputs it is sent at a time."""
     task, answers = Classify(config.classes), config.answers
     if config.http is not None:
@@ -126,7 +126,7 @@ def model_file(name: str, folder: Path) -> Path:
     return batteries.weights(name) if name in get_args(batteries.ModelName) else folder / name
 
 
-def named(key: str, text: str, box: Box, classes: int) -> Architecture:
+def named(key: str, text: str, box: Domain, classes: int) -> Architecture:
     """The architecture of that name. Raises BadConfig, naming the key, if it does not exist or cannot take the input."""
     try:
         recipe = parse_architecture(text, box.shape, classes)
@@ -137,7 +137,7 @@ def named(key: str, text: str, box: Box, classes: int) -> Architecture:
     return recipe
 
 
-def default_architecture(box: Box, classes: int) -> Architecture:
+def default_architecture(box: Domain, classes: int) -> Architecture:
     """LeNet for images of at least 16 pixels a side, an MLP for the rest."""
     image = len(box.shape) == 3 and min(box.shape[1:]) >= 16
     return LeNet(box.shape, classes) if image else Mlp(box.shape, classes)
@@ -146,7 +146,7 @@ def default_architecture(box: Box, classes: int) -> Architecture:
 # data
 
 
-def data(config: TargetConfig, folder: Path, box: Box) -> tuple[Dataset, Dataset, Dataset | None]:
+def data(config: TargetConfig, folder: Path, box: Domain) -> tuple[Dataset, Dataset, Dataset | None]:
     """Test set, pool and the owner's training set. Raises BadConfig."""
     given = config.data
     files = [name for name in (given.test, given.pool, given.train, given.auxiliary) if name is not None]

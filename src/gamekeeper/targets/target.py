@@ -12,7 +12,7 @@ import torch
 from gamekeeper.answers import Kind
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.errors import BadConfig, BadQuery
-from gamekeeper.types import Architecture, Batch, Box, Model, Owner
+from gamekeeper.types import Architecture, Batch, Domain, Model, Owner
 
 ORDER = 20_260
 """Seed of the order in which an owner holds his inputs."""
@@ -40,7 +40,7 @@ class Target:
     name: str
     kind: str
     victim: Model
-    box: Box
+    box: Domain
     test: Dataset
     pool: Dataset
     student: Architecture
@@ -63,8 +63,8 @@ def supplied(target: Target, key: str, said: str, auxiliary: Dataset) -> Target:
     return replace(target, owner=replace(target.owner, ood=inputs.x), digest=digest, auxiliary=said)
 
 
-def check_data(key: str, held: Dataset, box: Box, classes: int | None) -> None:
-    """Raises BadConfig unless the inputs lie in the box and, for labelled data, the labels in 0 to classes-1."""
+def check_data(key: str, held: Dataset, box: Domain, classes: int | None) -> None:
+    """Raises BadConfig unless the inputs lie in the domain and, for labelled data, the labels in 0 to classes-1."""
     if tuple(held.x.shape[1:]) != box.shape:
         raise BadConfig(
             f"{key}: its inputs have shape {list(held.x.shape[1:])}, [input] declares {list(box.shape)}."
@@ -83,7 +83,7 @@ def check_data(key: str, held: Dataset, box: Box, classes: int | None) -> None:
         raise BadConfig(f"{key}: its labels run from {low} to {high}; `classes` allows 0 to {classes - 1}.")
 
 
-def owner(train: Dataset | None, box: Box, architecture: Architecture) -> Owner:
+def owner(train: Dataset | None, box: Domain, architecture: Architecture) -> Owner:
     """What the defender holds; of somebody else's API, or without data.train, no examples.
 
     In random order: files are often sorted by class, and a defense may look at the first rows only.
