@@ -24,7 +24,7 @@ from gamekeeper.learners.distil import Soft
 from gamekeeper.ledger import Ledger, Recorded
 from gamekeeper.oracles import Metered, Witness
 from gamekeeper.service import Service
-from gamekeeper.targets.target import load_target
+from gamekeeper.targets.load import load_target
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Knowledge
 

@@ -21,7 +21,7 @@ from gamekeeper.architectures import LeNet, fresh
 from gamekeeper.attacks.knockoff import Knockoff
 from gamekeeper.learners.distil import Soft
 from gamekeeper.oracles import Metered
-from gamekeeper.targets.target import load_target
+from gamekeeper.targets.load import load_target
 from gamekeeper.training.fit import Fit, bf16_pays
 from gamekeeper.types import Knowledge
 

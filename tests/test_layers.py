@@ -3,6 +3,8 @@
 import ast
 import importlib.metadata
 import importlib.util
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import gamekeeper
@@ -60,6 +62,48 @@ def imports() -> list[tuple[str, str, str]]:
 
 def test_imports_point_one_way():
     wrong = [(path, there) for path, here, there in imports() if level(there) > level(here)]
+    assert not wrong
+
+
+def module_name(path: Path) -> str:
+    return ".".join(["gamekeeper", *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def imported(node: ast.AST, modules: set[str]) -> Iterator[str]:
+    """The modules of the package that a syntax tree imports, wherever in it; not those that are for type checkers only."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if alias.name in modules)
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"a relative import: {ast.unparse(node)}"
+        inside = [name for alias in node.names if (name := f"{node.module}.{alias.name}") in modules]
+        yield from inside or ([node.module] if node.module in modules else [])
+    for child in ast.iter_child_nodes(node):
+        yield from imported(child, modules)
+
+
+def test_no_import_leads_back_to_where_it_came_from():
+    """Imports inside functions count: one that hides a circle is a circle."""
+    paths = {module_name(path): path for path in SOURCE.rglob("*.py")}
+    graph = {name: set(imported(ast.parse(path.read_text()), set(paths))) for name, path in paths.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        raise AssertionError(" <- ".join(error.args[1])) from None
+
+
+def test_only_the_command_line_imports_its_own_package_inside_functions():
+    """There it keeps `--help` quick. Elsewhere it would only hide what a module needs."""
+    wrong = [
+        (str(path), ast.unparse(node))
+        for path in SOURCE.rglob("*.py")
+        if path != SOURCE / "surfaces" / "cli.py"
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom) and "gamekeeper" in ast.unparse(node)
+    ]
     assert not wrong
 
 

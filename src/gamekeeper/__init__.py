@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from gamekeeper.oracles import Metered
     from gamekeeper.service import Service
     from gamekeeper.targets.choice import Choice
-    from gamekeeper.targets.target import Target, load_target
+    from gamekeeper.targets.load import load_target
+    from gamekeeper.targets.target import Target
     from gamekeeper.tasks import Classify
-    from gamekeeper.types import Box, Knowledge, Owner, Reply, Transfer
+    from gamekeeper.types import Box, Domain, Knowledge, Owner, Reply, Transfer
 
 __all__ = [
     "Box",
     "Choice",
     "Classify",
+    "Domain",
     "Knockoff",
     "Knowledge",
     "Ledger",
@@ -53,9 +55,10 @@ HOMES = {
     "oracles": ("Metered",),
     "service": ("Service",),
     "targets.choice": ("Choice",),
-    "targets.target": ("Target", "load_target"),
+    "targets.load": ("load_target",),
+    "targets.target": ("Target",),
     "tasks": ("Classify",),
-    "types": ("Box", "Knowledge", "Owner", "Reply", "Transfer"),
+    "types": ("Box", "Domain", "Knowledge", "Owner", "Reply", "Transfer"),
 }
 
 

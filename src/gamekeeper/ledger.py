@@ -15,7 +15,6 @@ Workers of one grid share a ledger: a scope is locked from the look-up to the co
 the same answer buy it once. Raises LedgerError where the file is damaged, foreign, locked or cannot be written.
 """
 
-import fcntl
 import hashlib
 import sqlite3
 import time
@@ -29,6 +28,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from gamekeeper.errors import GamekeeperError, LedgerError, Malformed
@@ -44,6 +44,8 @@ CREATE TABLE answer (scope INTEGER NOT NULL, input BLOB NOT NULL, nth INTEGER NO
 """
 Key = tuple[bytes, int]
 """Hash of an input and how often it had been asked before."""
+POLL = 0.005
+"""Seconds between two attempts at a lock that another process holds: about what committing a batch takes."""
 
 
 @runtime_checkable
@@ -112,11 +114,10 @@ class Ledger:
         folder = self.path.with_suffix(".locks")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            file = (folder / hashed).open("w")
+            held = FileLock(folder / hashed).acquire(poll_interval=POLL)
         except OSError as error:
             raise LedgerError(f"cannot lock the ledger {self.path}: {error}.") from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with held:
             yield
 
     @contextmanager

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gamekeeper.errors import BudgetExceeded
-from gamekeeper.types import Batch, Box, Oracle, Reply
+from gamekeeper.types import Batch, Domain, Oracle, Reply
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Metered:
 
     oracle: Oracle
     budget: int
-    box: Box
+    box: Domain
     spent: int = field(default=0, init=False)
 
     @property

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from gamekeeper.errors import BadConfig, BadQuery
+from gamekeeper.errors import BadConfig, BadQuery, Unsuited
 
 Batch = Shaped[Tensor, "n ..."]
 Posterior = Float[Tensor, "n k"]
@@ -100,9 +100,30 @@ class Architecture(Protocol):
     def __call__(self) -> nn.Module: ...
 
 
+@runtime_checkable
+class Domain(Protocol):
+    """The public input domain: what may be asked. Plain values; its repr stands in messages.
+
+    A `Box` is one. What needs no more than these three takes any; what needs a range calls `need_box`.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        ...
+
+    def check(self, x: Tensor, /) -> None:
+        """Raises BadQuery unless x is a non-empty batch (n, *shape) of inputs of this domain."""
+        ...
+
+    def uniform(self, n: int, seed: int) -> Batch:
+        """n inputs drawn at random, (n, *shape), each as likely as any other; the seed decides."""
+        ...
+
+
 @dataclass(frozen=True)
 class Box:
-    """The public input domain: one input's shape and the range of its entries (before any normalisation)."""
+    """The domain of images and scaled tables: one input's shape and the range of all entries, before any normalisation."""
 
     shape: tuple[int, ...]
     low: float = 0.0
@@ -132,6 +153,19 @@ class Box:
         return torch.rand((n, *self.shape), generator=generator) * (self.high - self.low) + self.low
 
 
+def need_box(domain: Domain, method: str) -> Box:
+    """The domain, for a method that clips inputs to a range or measures steps by it. Raises Unsuited for another kind.
+
+    Called before anything is asked.
+    """
+    if not isinstance(domain, Box):
+        raise Unsuited(
+            f"{method} needs inputs from a box, numbers that all lie in one range; this target's domain is {domain}."
+            " Leave it out, or take a method for any input, such as knockoff+labels."
+        )
+    return domain
+
+
 @dataclass(frozen=True, eq=False)
 class Owner:
     """What a defender holds when a defense is armed.
@@ -145,7 +179,7 @@ class Owner:
 
     x: Batch
     truth: Shaped[Tensor, " n"]
-    box: Box
+    box: Domain
     architecture: Architecture
     ood: Shaped[Tensor, "m ..."] | None = None
     secret: bytes | None = field(default=None, repr=False)
@@ -178,7 +212,7 @@ class Knowledge:
     """
 
     pool: Batch
-    box: Box
+    box: Domain
     task: Task
     student: Architecture
     seeds: Shaped[Tensor, "m ..."] | None = None

@@ -17,7 +17,8 @@ from gamekeeper.service import Service
 from gamekeeper.simplex import label
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.choice import Choice
-from gamekeeper.targets.target import Target, load_target
+from gamekeeper.targets.load import load_target
+from gamekeeper.targets.target import Target
 from gamekeeper.types import Batch, Knowledge, Model, Reply, Task, Transfer
 
 

@@ -12,7 +12,7 @@ from gamekeeper.data.splits import overlap
 from gamekeeper.engine.grid import Audit, expand
 from gamekeeper.errors import BadConfig
 from gamekeeper.targets.choice import Choice, assumptions, facts
-from gamekeeper.targets.target import load_target
+from gamekeeper.targets.load import load_target
 
 FILE = """
 kind = "torch"

@@ -7,7 +7,8 @@ from gamekeeper.architectures import Mlp
 from gamekeeper.data.splits import overlap
 from gamekeeper.models import SklearnModel, TorchModel
 from gamekeeper.targets.builtin import BUILTIN, blends
-from gamekeeper.targets.target import Target, load_target
+from gamekeeper.targets.load import load_target
+from gamekeeper.targets.target import Target
 
 LOADED: dict[str, Target] = {}
 

@@ -22,7 +22,7 @@ from gamekeeper.errors import BadConfig, GamekeeperError, Malformed, UnsafeFile
 from gamekeeper.models import RemoteModel, SklearnModel, TorchModel
 from gamekeeper.targets import config as targets_config
 from gamekeeper.targets.config import TargetConfig, read_config
-from gamekeeper.targets.target import load_target
+from gamekeeper.targets.load import load_target
 from gamekeeper.types import Model
 
 RNG = np.random.default_rng(0)

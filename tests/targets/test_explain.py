@@ -13,7 +13,7 @@ from gamekeeper.engine.run import run_cell
 from gamekeeper.errors import BadConfig
 from gamekeeper.explain import gradient_x_input, relevance_cam
 from gamekeeper.targets.choice import Choice, assumptions, facts
-from gamekeeper.targets.target import load_target
+from gamekeeper.targets.load import load_target
 
 TOML = """
 kind = "torch"

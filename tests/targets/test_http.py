@@ -46,7 +46,7 @@ from gamekeeper.targets.codecs import (
 )
 from gamekeeper.targets.config import read_config
 from gamekeeper.targets.http import HttpConfig, HttpOracle, retry_after
-from gamekeeper.targets.target import load_target
+from gamekeeper.targets.load import load_target
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box
 

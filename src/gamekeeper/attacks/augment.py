@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gamekeeper.errors import Unsuited
-from gamekeeper.types import Box
+from gamekeeper.types import Box, Domain
 from gamekeeper.views import Images
 
 
-def need_images(box: Box, method: str) -> None:
+def need_images(box: Domain, method: str) -> None:
     """Raises Unsuited unless inputs are (c, h, w)."""
     if len(box.shape) != 3:
         raise Unsuited(

@@ -20,7 +20,7 @@ from gamekeeper.attacks.rounds import INTERIM, ask, grow, lead, no_clone, nothin
 from gamekeeper.errors import BadConfig
 from gamekeeper.models import TorchModel
 from gamekeeper.training.fit import Fit
-from gamekeeper.types import Batch, Box, Knowledge, Meter, Model, Transfer
+from gamekeeper.types import Batch, Box, Knowledge, Meter, Model, Transfer, need_box
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class LineSearch:
         return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
-        generator = torch.Generator().manual_seed(seed)
-        first = ask(oracle, nothing(knows), uniform(knows.box, math.ceil(self.share * oracle.left), generator))
-        return grow(oracle, first, Segments(self, knows.box, generator, len(first.x)), no_clone)
+        box, generator = need_box(knows.box, type(self).__name__), torch.Generator().manual_seed(seed)
+        first = ask(oracle, nothing(knows), uniform(box, math.ceil(self.share * oracle.left), generator))
+        return grow(oracle, first, Segments(self, box, generator, len(first.x)), no_clone)
 
 
 @dataclass
@@ -129,15 +129,15 @@ class Adaptive:
         return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
-        generator = torch.Generator().manual_seed(seed)
+        box, generator = need_box(knows.box, type(self).__name__), torch.Generator().manual_seed(seed)
         most = portion(oracle.left, self.rounds)
 
         def pick(clone: TorchModel, asked: Transfer, left: int) -> Batch:
             n = min(most, left)
-            random = uniform(knows.box, round(self.random * n), generator)
-            return torch.cat([random, self.uncertain(clone, knows.box, n - len(random), generator)])
+            random = uniform(box, round(self.random * n), generator)
+            return torch.cat([random, self.uncertain(clone, box, n - len(random), generator)])
 
-        first = ask(oracle, nothing(knows), uniform(knows.box, min(most, oracle.left), generator))
+        first = ask(oracle, nothing(knows), uniform(box, min(most, oracle.left), generator))
         return grow(oracle, first, pick, partial(relearn, knows, self.fit, seed))
 
     def uncertain(self, clone: Model, box: Box, n: int, generator: torch.Generator) -> Batch:

@@ -23,7 +23,7 @@ from torch import Tensor
 from gamekeeper.attacks.rows import Rows, flat
 from gamekeeper.attacks.surrogates import Linear, Link, log_posterior
 from gamekeeper.errors import BadConfig
-from gamekeeper.types import Batch, Knowledge, Meter, Model, Posterior, Reply, Task
+from gamekeeper.types import Batch, Knowledge, Meter, Model, Posterior, Reply, Task, need_box
 
 LINKS: dict[str, Link] = {"softmax": "softmax", "ovr": "one-vs-rest"}
 EXACT = 1e-12
@@ -50,7 +50,7 @@ class EquationFitting:
             )
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
-        rows, k = Rows(oracle, knows.box), knows.task.classes
+        rows, k = Rows(oracle, need_box(knows.box, type(self).__name__)), knows.task.classes
         generator = torch.Generator().manual_seed(seed)
         shapes = layers(rows.d, k, self.hidden)
         unknowns = sum(out * (into + 1) for out, into in shapes)

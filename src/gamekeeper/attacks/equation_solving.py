@@ -21,7 +21,7 @@ from torch import Tensor
 from gamekeeper.attacks.rows import Rows
 from gamekeeper.attacks.surrogates import Linear
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.types import Knowledge, Meter, Model, Posterior
+from gamekeeper.types import Knowledge, Meter, Model, Posterior, need_box
 
 PILOT = 8
 """Inputs asked before it is known how far from the centre answers saturate."""
@@ -53,7 +53,7 @@ class EquationSolving:
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
         """Raises Unsuited where answers are labels or are no softmax of a linear function."""
-        rows, k = Rows(oracle, knows.box), knows.task.classes
+        rows, k = Rows(oracle, need_box(knows.box, type(self).__name__)), knows.task.classes
         asked = Asked(rows, torch.Generator().manual_seed(seed), k)
         asked.gather(rows.d + 1, most=rows.left)
         theta = solve(asked.t, asked.y)

@@ -31,7 +31,7 @@ from gamekeeper.attacks.synthesis import Copies, Ints, Step, synthesise
 from gamekeeper.errors import BadConfig
 from gamekeeper.models import TorchModel
 from gamekeeper.training.fit import Fit
-from gamekeeper.types import Batch, Box, Knowledge, Meter, Posterior, Transfer
+from gamekeeper.types import Batch, Box, Knowledge, Meter, Posterior, Transfer, need_box
 
 Direction = Literal["jacobian", "loss"]
 
@@ -56,10 +56,12 @@ class Jbda:
         return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
-        def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
-            return jacobian_step(self, clone, x, answered, knows.box, rho)
+        box = need_box(knows.box, type(self).__name__)
 
-        return augment(self, step, 1, oracle, knows, seed)
+        def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
+            return jacobian_step(self, clone, x, answered, box, rho)
+
+        return augment(self, box, step, 1, oracle, knows, seed)
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,12 @@ class JbSelf:
         return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
-        def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
-            return jacobian_step(self, clone, x, clone.logits(x).argmax(1), knows.box, rho)
+        box = need_box(knows.box, type(self).__name__)
 
-        return augment(self, step, 1, oracle, knows, seed)
+        def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
+            return jacobian_step(self, clone, x, clone.logits(x).argmax(1), box, rho)
+
+        return augment(self, box, step, 1, oracle, knows, seed)
 
 
 @dataclass(frozen=True)
@@ -110,10 +114,12 @@ class JbTopk:
         return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
-        def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
-            return targeted_step(self, clone, x, answered, copy, knows.box)
+        box = need_box(knows.box, type(self).__name__)
 
-        return augment(self, step, min(self.k, knows.task.classes - 1), oracle, knows, seed)
+        def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
+            return targeted_step(self, clone, x, answered, copy, box)
+
+        return augment(self, box, step, min(self.k, knows.task.classes - 1), oracle, knows, seed)
 
 
 def jacobian_step(recipe: Jbda | JbSelf, clone: TorchModel, x: Batch, k: Ints, box: Box, rho: int) -> Batch:
@@ -139,12 +145,17 @@ def runners_up(out: Posterior, answered: Ints) -> Int[Tensor, "n k"]:
 
 
 def augment(
-    recipe: Jbda | JbSelf | JbTopk, step: Step[TorchModel], each: int, oracle: Meter, knows: Knowledge, seed: int
+    recipe: Jbda | JbSelf | JbTopk,
+    box: Box,
+    step: Step[TorchModel],
+    each: int,
+    oracle: Meter,
+    knows: Knowledge,
+    seed: int,
 ) -> Transfer:
     """Grows the seeds with `each` copies of every row a round."""
     generator = torch.Generator().manual_seed(seed)
-    reach = recipe.lam * span(knows.box)
-    copies = Copies(step, reach, knows.box, generator, each, recipe.sigma, recipe.kappa)
+    copies = Copies(step, recipe.lam * span(box), box, generator, each, recipe.sigma, recipe.kappa)
     learn = partial(relearn, knows, recipe.fit, seed)
     return synthesise(oracle, knows, type(recipe).__name__, recipe.seeds, copies, learn)
 

@@ -25,7 +25,7 @@ from gamekeeper.attacks.rows import Rows, flat
 from gamekeeper.attacks.surrogates import Linear
 from gamekeeper.errors import BadConfig, BudgetExceeded, Unsuited
 from gamekeeper.facts import Reads
-from gamekeeper.types import Knowledge, Meter, Model
+from gamekeeper.types import Knowledge, Meter, Model, need_box
 
 HALVINGS = 6
 """Queries a feature may need besides its bisection, for telling how many features a small budget can afford."""
@@ -51,7 +51,7 @@ class LowdMeek:
         """Raises Unsuited for any number of classes but two."""
         if knows.task.classes != 2:
             raise Unsuited(f"LowdMeek needs two classes; the target has {knows.task.classes}. Use equation_solving.")
-        rows = Rows(oracle, knows.box)
+        rows = Rows(oracle, need_box(knows.box, type(self).__name__))
         w, b, complete = torch.zeros(rows.d, dtype=torch.float64), 0.0, False
         positive, negative = witnesses(rows, knows, seed)
         if positive is None or negative is None:

@@ -28,7 +28,7 @@ from gamekeeper.attacks.synthesis import Copies, Ints, Step, synthesise
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models import TorchModel
 from gamekeeper.training.fit import Fit
-from gamekeeper.types import Batch, Knowledge, Meter, Reply, Transfer
+from gamekeeper.types import Batch, Box, Knowledge, Meter, Reply, Transfer, need_box
 
 FOLDS, TRIALS = 5, 6
 RATES, EPOCHS = (0.005, 0.5), (10.0, 100.0)
@@ -51,8 +51,9 @@ class NFgsm:
         return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
-        step = partial(away, knows, self.lam, 1)
-        return perturb(self, step, oracle, knows, seed)
+        box = need_box(knows.box, type(self).__name__)
+        step = partial(away, box, self.lam, 1)
+        return perturb(self, box, step, oracle, knows, seed)
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ class NIFgsm:
         return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
-        step = partial(away, knows, self.lam, self.steps)
-        return perturb(self, step, oracle, knows, seed)
+        box = need_box(knows.box, type(self).__name__)
+        step = partial(away, box, self.lam, self.steps)
+        return perturb(self, box, step, oracle, knows, seed)
 
 
 @dataclass(frozen=True)
@@ -95,14 +97,13 @@ class TRnd:
         return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
-        generator = torch.Generator().manual_seed(seed)
+        box, generator = need_box(knows.box, type(self).__name__), torch.Generator().manual_seed(seed)
 
         def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
             target = other_classes(answered, knows.task.classes, generator)
-            size = -self.lam * span(knows.box)
-            return climb(clone.net, loss_of(clone.net), x, (target,), size, knows.box, self.steps)
+            return climb(clone.net, loss_of(clone.net), x, (target,), -self.lam * span(box), box, self.steps)
 
-        return perturb(self, step, oracle, knows, seed)
+        return perturb(self, box, step, oracle, knows, seed)
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,13 @@ class Color:
         return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
-        box, reach = knows.box, self.lam * span(knows.box)
+        box = need_box(knows.box, type(self).__name__)
         if len(box.shape) != 3 or box.shape[0] != 3:
             raise Unsuited(
                 f"COLOR shifts the three channels of colour images (3, height, width); this target's inputs have shape"
                 f" {box.shape}. Take T-RND (t_rnd), which works on any input."
             )
-        generator = torch.Generator().manual_seed(seed)
+        generator, reach = torch.Generator().manual_seed(seed), self.lam * span(box)
 
         def step(clone: None, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
             shift = (torch.rand((len(x), 3, 1, 1), generator=generator) * 2 - 1) * reach
@@ -135,9 +136,9 @@ class Color:
         return synthesise(oracle, knows, "COLOR", self.seeds, Copies(step, reach, box, generator), no_clone)
 
 
-def away(knows: Knowledge, lam: float, steps: int, clone: TorchModel, x: Batch, k: Ints, copy: Ints, rho: int) -> Batch:
+def away(box: Box, lam: float, steps: int, clone: TorchModel, x: Batch, k: Ints, copy: Ints, rho: int) -> Batch:
     """lambda along the sign of the gradient of the cross-entropy with class k, in `steps` steps."""
-    return climb(clone.net, loss_of(clone.net), x, (k,), lam * span(knows.box), knows.box, steps)
+    return climb(clone.net, loss_of(clone.net), x, (k,), lam * span(box), box, steps)
 
 
 def other_classes(k: Ints, classes: int, generator: torch.Generator) -> Int[Tensor, " n"]:
@@ -146,11 +147,11 @@ def other_classes(k: Ints, classes: int, generator: torch.Generator) -> Int[Tens
 
 
 def perturb(
-    recipe: NFgsm | NIFgsm | TRnd, step: Step[TorchModel], oracle: Meter, knows: Knowledge, seed: int
+    recipe: NFgsm | NIFgsm | TRnd, box: Box, step: Step[TorchModel], oracle: Meter, knows: Knowledge, seed: int
 ) -> Transfer:
     """Doubles the seeds round by round, with a clone trained as the search on the seeds' answers found best."""
     generator = torch.Generator().manual_seed(seed)
-    copies = Copies(step, recipe.lam * span(knows.box), knows.box, generator)
+    copies = Copies(step, recipe.lam * span(box), box, generator)
     learn = Tuned(knows, recipe.fit, recipe.search, seed)
     return synthesise(oracle, knows, type(recipe).__name__, recipe.seeds, copies, learn)
 

@@ -27,7 +27,7 @@ from gamekeeper.attacks.kinks import NEAR, Search, chord, line
 from gamekeeper.attacks.rows import Rows, flat
 from gamekeeper.errors import BadConfig, BudgetExceeded, Unsuited
 from gamekeeper.facts import Reads
-from gamekeeper.types import Batch, Knowledge, Meter, Model, Reply, Task
+from gamekeeper.types import Batch, Knowledge, Meter, Model, Reply, Task, need_box
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ class ReluReconstruction:
         """Raises Unsuited where explanations are missing or are no gradients of such a network."""
         if knows.task.classes != 2:
             raise Unsuited(f"ReluReconstruction needs two classes; the target has {knows.task.classes}.")
-        search = Search(Rows(oracle, knows.box), torch.Generator().manual_seed(seed), self.width)
+        search = Search(
+            Rows(oracle, need_box(knows.box, type(self).__name__)), torch.Generator().manual_seed(seed), self.width
+        )
         try:
             complete = explore(search, self.checks, self.lines) and search.sure
         except BudgetExceeded:

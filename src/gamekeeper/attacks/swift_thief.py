@@ -30,7 +30,7 @@ from gamekeeper.attacks.rounds import ask, grow, nothing, portion
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models import CHUNK, TorchModel
 from gamekeeper.training.fit import Fit, fit, image_memory
-from gamekeeper.types import Batch, Knowledge, Meter, Transfer
+from gamekeeper.types import Batch, Box, Knowledge, Meter, Transfer, need_box
 
 BANDWIDTH = 0.5
 SPLIT = 5
@@ -95,11 +95,13 @@ class Thief:
     seed: int
     generator: torch.Generator
     portion: int
+    box: Box = field(init=False)
     net: Classifier = field(init=False)
     siamese: Siamese = field(init=False)
     learnt: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        self.box = need_box(self.knows.box, "SwiftThief")
         net = fresh(self.knows.student, self.seed).eval()
         if not isinstance(net, Classifier):
             raise Unsuited(
@@ -123,7 +125,7 @@ class Thief:
         how = Fit(epochs, least_steps=8, rate=self.recipe.rate, batch=self.recipe.batch)
         x, y = asked.x, asked.reply.y.float()
         seed = int(torch.randint(2**31, (1,), generator=self.generator))
-        contrast(self.siamese, pool.pool[pool.rest[some]], x, y, self.knows.box, self.recipe.flip, how, seed)
+        contrast(self.siamese, pool.pool[pool.rest[some]], x, y, self.box, self.recipe.flip, how, seed)
         fit(self.net, x, y, self.knows.task.loss, self.recipe.fit, seed)
         self.learnt = len(asked.x)
 

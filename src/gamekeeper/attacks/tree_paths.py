@@ -23,7 +23,7 @@ from gamekeeper.attacks.grid import Grid, Piece, begin, check_recipe, grid_of
 from gamekeeper.attacks.leaves import Leaves
 from gamekeeper.attacks.rows import Rows
 from gamekeeper.errors import BudgetExceeded
-from gamekeeper.types import Knowledge, Meter, Model
+from gamekeeper.types import Knowledge, Meter, Model, need_box
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TreePaths:
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
         """Raises Unsuited where answers change at every step."""
-        grid = grid_of(Rows(oracle, knows.box), self.eps, self.categorical, self.sizes)
+        grid = grid_of(Rows(oracle, need_box(knows.box, type(self).__name__)), self.eps, self.categorical, self.sizes)
         leaves, generator = Leaves(grid), torch.Generator().manual_seed(seed)
         try:
             explore(grid, leaves, self.probes, generator)

@@ -23,7 +23,7 @@ from gamekeeper.attacks.grid import MISSING, Grid, Piece, Point, begin, check_re
 from gamekeeper.attacks.leaves import Leaves
 from gamekeeper.attacks.rows import Rows
 from gamekeeper.errors import BudgetExceeded, Unsuited
-from gamekeeper.types import Knowledge, Meter, Model
+from gamekeeper.types import Knowledge, Meter, Model, need_box
 
 Known = dict[int, Piece]
 """The interval every feature that is set must lie in to reach a node; it may be too wide, never too narrow."""
@@ -51,7 +51,7 @@ class TreeTopDown:
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
         """Raises Unsuited if `missing` is not an end of the box, and where answers change at every step."""
-        box = knows.box
+        box = need_box(knows.box, type(self).__name__)
         if self.missing not in (box.low, box.high):
             raise Unsuited(
                 f"TreeTopDown needs an API that takes the low or the high end of its domain, {box.low:g} or"

@@ -6,6 +6,7 @@ Every process has one torch thread, so that results do not depend on how many th
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -19,6 +20,8 @@ import torch
 
 C = TypeVar("C")
 R = TypeVar("R")
+MOST_WORKERS = 61 if sys.platform == "win32" else sys.maxsize
+"""Windows waits for no more processes at a time."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Processes:
 
 
 def backend(jobs: int) -> Backend:
-    return InThisProcess() if jobs == 1 else Processes(jobs)
+    return InThisProcess() if jobs == 1 else Processes(min(jobs, MOST_WORKERS))
 
 
 def prepare_worker() -> None:
@@ -100,9 +103,10 @@ def prepare_worker() -> None:
 def workers(module: str = __name__) -> BaseContext:
     """Workers are forked from a server that has imported the module once, before any thread or model existed.
 
-    Where there is no such server, every worker imports for itself.
+    Every worker imports for itself where there is no such server (Windows), and where the system's own libraries may
+    crash in a fork (macOS).
     """
-    if "forkserver" not in get_all_start_methods():
+    if sys.platform == "darwin" or "forkserver" not in get_all_start_methods():
         return get_context("spawn")
     context = get_context("forkserver")
     context.set_forkserver_preload([module])

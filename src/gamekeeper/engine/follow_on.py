@@ -20,7 +20,7 @@ from gamekeeper.engine.results import Evasion, FollowOn, Inversion, Membership
 from gamekeeper.follow_on import evasion, membership
 from gamekeeper.follow_on.inversion import Invert, invert
 from gamekeeper.models import TorchModel
-from gamekeeper.types import Batch, Model, Posterior
+from gamekeeper.types import Batch, Box, Model, Posterior, need_box
 
 SEED = 20_260_001
 NO_GRADIENT = "evasion and inversion need the gradients of a network's logits, and this is none"
@@ -38,9 +38,13 @@ class Aftermath:
     def victim(self) -> Model:
         return self.bench.session()
 
+    @property
+    def box(self) -> Box:
+        return need_box(self.bench.target.box, "--follow-on")
+
     @cached_property
     def reach(self) -> float:
-        return evasion.reach_of(self.bench.target.box)
+        return evasion.reach_of(self.box)
 
     @cached_property
     def rows(self) -> Int[Tensor, " n"]:
@@ -60,7 +64,7 @@ class Aftermath:
     def noise(self) -> Int[Tensor, " n"]:
         """The victim's classes of those inputs under noise."""
         target = self.bench.target
-        return self.classes_of(evasion.noise(target.test.x[self.rows], self.reach, target.box, SEED))
+        return self.classes_of(evasion.noise(target.test.x[self.rows], self.reach, self.box, SEED))
 
     @cached_property
     def drawn(self) -> Int[Tensor, " k"]:
@@ -93,7 +97,7 @@ class Aftermath:
         """Scores of the copy and beside it of the victim itself, and pictures where inputs are images."""
         found, x = self.tried(copy)
         reference, own = self.itself
-        box, pictures = self.bench.target.box, None
+        box, pictures = self.box, None
         if x is not None and drawable(box):
             through = None if own is None else strip(own, box)
             pictures = Pictures(self.drawn.numpy(), strip(self.averages, box), strip(x, box), through)
@@ -118,10 +122,10 @@ class Aftermath:
         fgsm, pgd = evasion.fgsm(self.reach), evasion.pgd(self.reach)
 
         def left(recipe: evasion.Craft) -> Tensor:
-            return self.classes_of(evasion.away(net, x, truth, recipe, target.box, SEED)) != truth
+            return self.classes_of(evasion.away(net, x, truth, recipe, self.box, SEED)) != truth
 
         def led(recipe: evasion.Craft) -> Tensor:
-            return self.classes_of(evasion.towards(net, x, self.wanted, recipe, target.box, SEED)) == self.wanted
+            return self.classes_of(evasion.towards(net, x, self.wanted, recipe, self.box, SEED)) == self.wanted
 
         return Evasion(
             eps=self.reach,
@@ -134,7 +138,7 @@ class Aftermath:
         )
 
     def invert(self, copy: TorchModel) -> tuple[Inversion, Batch]:
-        x = invert(copy.net, self.drawn, Invert(), self.bench.target.box)
+        x = invert(copy.net, self.drawn, Invert(), self.box)
         y = self.victim(x).y
         alike = correlation(x, self.averages)
         closest = alike.argmax(1) == torch.arange(len(x))

@@ -15,7 +15,7 @@ from gamekeeper.errors import BadConfig
 from gamekeeper.methods import World, parse_defense, parse_thief
 from gamekeeper.targets.choice import Source
 from gamekeeper.targets.target import Target
-from gamekeeper.types import Architecture, Attack, Defense
+from gamekeeper.types import Architecture, Attack, Defense, need_box
 
 FORMAT = "0.1.0"
 """What a cell's id is a hash of besides the question. Only a change that makes finished cells worthless changes it: the
@@ -103,6 +103,8 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
             f"--follow-on scores crafted inputs on the model itself, at up to {4 * EVADED + INVERTED:,} answers a theft, and"
             f" every answer of {target.name} costs. Leave it out, or audit a copy of the model on this machine."
         )
+    if audit.follow_on:
+        need_box(target.box, "--follow-on")
     check_auxiliary(target)
     world = World(target.box.shape, target.victim.task.classes)
     taking_part = thieves(audit.attacks, target)

@@ -1,14 +1,16 @@
 """One run at a time in a folder."""
 
-import fcntl
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from gamekeeper.errors import BadConfig
 
-LOCK = "run.lock"
+LOCK, HOLDER = "run.lock", "run.pid"
+"""Two files, since Windows lets nobody read one that is locked."""
 
 
 @contextmanager
@@ -17,16 +19,22 @@ def claimed(folder: Path) -> Generator[None]:
 
     The system releases the claim of a process that was killed, so a lock file that is left behind locks nothing.
     """
-    with (folder / LOCK).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise BadConfig(
-                f"another run is at work in {folder} (process {file.read().strip() or 'unknown'}). Wait until it has"
-                " ended, or name another folder with --out."
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+    lock = FileLock(folder / LOCK)
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        raise BadConfig(
+            f"another run is at work in {folder} (process {holder(folder)}). Wait until it has ended, or name another"
+            " folder with --out."
+        ) from None
+    with held:
+        (folder / HOLDER).write_text(f"{os.getpid()}\n", encoding="utf-8")
         yield
+
+
+def holder(folder: Path) -> str:
+    """The number of the process that claimed the folder last."""
+    try:
+        return (folder / HOLDER).read_text(encoding="utf-8").strip() or "unknown"
+    except OSError:
+        return "unknown"

@@ -20,6 +20,8 @@ from gamekeeper.metrics import Rate
 
 SCHEMA = 1
 RESULTS, HEADER = "results.jsonl", "run.json"
+BINARY: int = getattr(os, "O_BINARY", 0)
+"""Windows would otherwise write every end of a line as two bytes; other systems know no such flag."""
 
 
 @dataclass(frozen=True)
@@ -358,7 +360,7 @@ class Results:
 
     def append(self, row: Row) -> None:
         """One write, then a sync: after a crash the line is there whole, or cut (see `repair`), never mixed."""
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
         try:
             line = to_line(row)
             if os.write(handle, line) != len(line):

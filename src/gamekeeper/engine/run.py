@@ -149,7 +149,7 @@ def run_cell(cell: Cell, folder: Path) -> Row:
     except GamekeeperError as error:
         kind, said = type(error).__name__, f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others; its traceback is kept
-        with (folder / "errors.log").open("a") as log:
+        with (folder / "errors.log").open("a", encoding="utf-8") as log:
             log.write(f"--- cell {cell.id}\n{traceback.format_exc()}\n")
         kind, said = type(error).__name__, f"{type(error).__name__}: {error} (traceback in errors.log)"
     row = blank(cell, said, kind)

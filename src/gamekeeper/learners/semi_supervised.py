@@ -33,7 +33,7 @@ from gamekeeper.learners.views import strong, weak
 from gamekeeper.simplex import label
 from gamekeeper.student import taught
 from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
-from gamekeeper.types import Batch, Knowledge, Model, Posterior, Transfer
+from gamekeeper.types import Batch, Knowledge, Model, Posterior, Transfer, need_box
 
 Answers = Literal["labels", "soft"]
 ROTATIONS = 4
@@ -70,8 +70,9 @@ class FixMatch:
         return 5.0
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
+        box = need_box(knows.box, type(self).__name__)
         x, y = transfer.x, targets(transfer, self.answers)
-        more, box = unasked(knows.pool, x), knows.box
+        more = unasked(knows.pool, x)
 
         def teach(student: nn.Module) -> None:
             generator = torch.Generator().manual_seed(seed)

@@ -7,6 +7,7 @@ configuration or unsafe file; 5 target unreachable; 141 whoever read the output 
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -158,10 +159,21 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        writes_any_character(stream)
     code = guarded(sys.argv[1:])
     if code == BROKEN_PIPE:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain when it flushes stdout
     sys.exit(code)
+
+
+def writes_any_character(stream: object) -> None:
+    """A stream into a file or a pipe becomes UTF-8, which on Windows it is not; a terminal shows '?' for what it lacks."""
+    if isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+        if stream.isatty():
+            stream.reconfigure(errors="replace")
+        else:
+            stream.reconfigure(encoding="utf-8")
 
 
 def guarded(arguments: list[str]) -> int:
@@ -189,7 +201,7 @@ def guarded(arguments: list[str]) -> int:
         )
         return 4
     except Exception as error:  # noqa: BLE001 - the last line of defense: a traceback for us, a sentence for the user
-        import traceback
+        import traceback  # for what should never happen
 
         traceback.print_exc()
         typer.echo(

@@ -14,5 +14,6 @@ def write_config(what: str, out: Path) -> str:
         raise BadConfig(f"there is no configuration '{what}'. Known: {', '.join(TEMPLATES)}.")
     if out.exists():
         raise BadConfig(f"{out} exists and was left as it is. Name another file with --out.")
-    out.write_text((files("gamekeeper.surfaces") / "templates" / TEMPLATES[what]).read_text())
+    template = files("gamekeeper.surfaces") / "templates" / TEMPLATES[what]
+    out.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
     return f"wrote {out}; run: gamekeeper audit {out}"

@@ -27,7 +27,7 @@ from gamekeeper.targets.local import load_torch
 from gamekeeper.targets.target import Target, digest, file_hash, owner
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit, fit
-from gamekeeper.types import Architecture, Box, Model
+from gamekeeper.types import Architecture, Box, Domain, Model
 
 PRICE = 0.001
 """Money per query: one dollar a thousand, an ordinary price of image APIs."""
@@ -106,7 +106,7 @@ def made(
     said: Mapping[str, Any],
     kind: str,
     victim: Model,
-    box: Box,
+    box: Domain,
     parts: tuple[Dataset, Dataset, Dataset],
     architecture: Architecture,
     student: Architecture,

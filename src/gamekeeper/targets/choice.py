@@ -12,10 +12,12 @@ from gamekeeper.errors import BadConfig
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.methods import parse_architecture
 from gamekeeper.models import TorchModel
+from gamekeeper.targets.builtin import AUXILIARY, BUILTIN
 from gamekeeper.targets.config import AuditTable, read_config
+from gamekeeper.targets.load import header, load_data, load_target, pool_label
 from gamekeeper.targets.local import explained
-from gamekeeper.targets.target import Target, check_data, header, load_data, load_target, pool_label, supplied
-from gamekeeper.types import Architecture
+from gamekeeper.targets.target import Target, check_data, supplied
+from gamekeeper.types import Architecture, Box, Domain
 
 
 @runtime_checkable
@@ -60,8 +62,6 @@ class Choice:
 
     def battery(self) -> str:
         """The data that `auxiliary` names: related and unrelated stand for shipped sets. Raises BadConfig."""
-        from gamekeeper.targets.builtin import AUXILIARY
-
         assert self.auxiliary is not None
         if self.auxiliary not in ("related", "unrelated"):
             return self.auxiliary
@@ -100,8 +100,6 @@ def explaining(target: Target, name: str) -> Target:
 
 def is_target_file(name: str) -> bool:
     """Whether `load_target` would read a file of that name."""
-    from gamekeeper.targets.builtin import BUILTIN
-
     return name not in BUILTIN and (name.endswith(".toml") or Path(name).is_file())
 
 
@@ -125,12 +123,21 @@ def facts(target: Target) -> dict[str, Any]:
         **({} if target.auxiliary is None else {"auxiliary": target.auxiliary}),
         "classes": target.victim.task.classes,
         "shape": list(target.box.shape),
-        "range": [target.box.low, target.box.high],
+        **(
+            {"range": [target.box.low, target.box.high]} if isinstance(target.box, Box) else {"domain": str(target.box)}
+        ),
         "sizes": {"test": len(target.test), "pool": len(target.pool), "owner": len(target.owner.x)},
         "digest": target.digest,
         "price": target.price,
         "remote": target.remote,
     }
+
+
+def public(domain: Domain) -> str:
+    """What everybody knows of an input, for a sentence."""
+    if isinstance(domain, Box):
+        return f"shape {domain.shape} and range [{domain.low:g}, {domain.high:g}]"
+    return f"shape {domain.shape} and domain {domain}"
 
 
 def assumptions(target: Target, student: Architecture, told: Collection[str] = ()) -> list[str]:
@@ -149,8 +156,7 @@ def assumptions(target: Target, student: Architecture, told: Collection[str] = (
         ]
     )
     return [
-        f"The thief knows the input's shape {target.box.shape} and range [{target.box.low:g}, {target.box.high:g}],"
-        f" and that there are {target.victim.task.classes} classes.",
+        f"The thief knows the input's {public(target.box)}, and that there are {target.victim.task.classes} classes.",
         f"The thief holds {len(target.pool):,} inputs of his own to ask about; {seeds}.",
         network,
         "The thief starts with fresh weights for every budget and keeps the network of his last training step.",

@@ -65,7 +65,7 @@ from gamekeeper.targets.codecs import (
     said,
     steps,
 )
-from gamekeeper.types import Batch, Box
+from gamekeeper.types import Batch, Domain
 
 BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds
 ERROR_BODY = 64 * 1024  # bytes of an error's body that are read
@@ -277,7 +277,7 @@ class HttpOracle:
     names are those of the questions, one an input (`ledger.Recorded` gives them): a request's Idempotency-Key is made of
     its names and its body. Without them the key is random, and no more than the retries of one request share it.
 
-    Raises BadQuery (input outside the box), BadConfig (the model takes something else), Unreachable, Malformed.
+    Raises BadQuery (input outside the domain), BadConfig (the model takes something else), Unreachable, Malformed.
     """
 
     batch: int
@@ -285,7 +285,7 @@ class HttpOracle:
     def __init__(
         self,
         config: HttpConfig,
-        box: Box,
+        box: Domain,
         classes: int,
         transport: httpx.BaseTransport | None = None,
         *,

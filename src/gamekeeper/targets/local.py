@@ -21,7 +21,7 @@ from gamekeeper.models import ExportedModel, OnnxModel, SklearnModel, TorchModel
 from gamekeeper.targets import pt2
 from gamekeeper.targets.safety import read_onnx, read_safetensors, read_skops, refuse_code
 from gamekeeper.targets.trees import parts
-from gamekeeper.types import Architecture, Box, Model, Task
+from gamekeeper.types import Architecture, Box, Domain, Model, Task
 
 REHEARSED = 8
 """Inputs that a model is asked when it is loaded."""
@@ -30,7 +30,7 @@ ALIKE = 1e-4
 MAX_LISTED = 5
 
 
-def load_torch(path: Path, architecture: Architecture, task: Task, box: Box, answers: Kind = "logits") -> TorchModel:
+def load_torch(path: Path, architecture: Architecture, task: Task, box: Domain, answers: Kind = "logits") -> TorchModel:
     """A safetensors state dict in a fresh network of the named architecture.
 
     Raises UnsafeFile for a file that is not safetensors, BadConfig for weights that do not fit or are not finite.
@@ -45,7 +45,7 @@ def load_torch(path: Path, architecture: Architecture, task: Task, box: Box, ans
     return model
 
 
-def explained(model: TorchModel, explain: ExplainerName, box: Box) -> TorchModel:
+def explained(model: TorchModel, explain: ExplainerName, box: Domain) -> TorchModel:
     """The model with an attribution map to every answer, rehearsed. Raises BadConfig if it has no such maps."""
     sold = replace(model, explain=EXPLAINERS[explain])
     try:
@@ -55,7 +55,7 @@ def explained(model: TorchModel, explain: ExplainerName, box: Box) -> TorchModel
     return sold
 
 
-def load_export(path: Path, task: Task, box: Box, answers: Kind) -> ExportedModel:
+def load_export(path: Path, task: Task, box: Domain, answers: Kind) -> ExportedModel:
     """A torch.export archive (.pt2); its weights' gradients are not on offer.
 
     Raises UnsafeFile for an archive that could run code, BadConfig for a fixed batch size or another input.
@@ -68,7 +68,7 @@ def load_export(path: Path, task: Task, box: Box, answers: Kind) -> ExportedMode
     return model
 
 
-def load_onnx(path: Path, task: Task, box: Box, answers: Kind) -> OnnxModel:
+def load_onnx(path: Path, task: Task, box: Domain, answers: Kind) -> OnnxModel:
     """An ONNX model of one float32 input, run by onnxruntime on the CPU in one thread.
 
     Raises UnsafeFile for weights outside its folder and foreign operators, BadConfig for a fixed batch size, another
@@ -77,7 +77,7 @@ def load_onnx(path: Path, task: Task, box: Box, answers: Kind) -> OnnxModel:
     refuse_code(path, "onnx")
     data = read_onnx(path)
     try:
-        import onnxruntime
+        import onnxruntime  # an extra: may not be installed
     except ImportError as error:
         raise BadConfig("ONNX models need onnxruntime: pip install 'gamekeeper[onnx]'.") from error
     state: Any = onnxruntime.capi.onnxruntime_pybind11_state  # pyright: ignore[reportAttributeAccessIssue]
@@ -103,7 +103,7 @@ def load_onnx(path: Path, task: Task, box: Box, answers: Kind) -> OnnxModel:
     return model
 
 
-def load_sklearn(path: Path, task: Task, box: Box, answers: Kind | None = None) -> SklearnModel:
+def load_sklearn(path: Path, task: Task, box: Domain, answers: Kind | None = None) -> SklearnModel:
     """A scikit-learn classifier from a skops file; it works on flattened inputs, in float64 and in one thread.
 
     Raises UnsafeFile for types that are not trusted, BadConfig for other classes or another number of features.
@@ -156,8 +156,8 @@ def listed(names: list[str]) -> str:
     return ", ".join(names[:MAX_LISTED]) + more
 
 
-def check_shape(path: Path, sizes: tuple[int | None, ...], box: Box, how: str) -> None:
-    """Raises BadConfig unless an input of these sizes (None: any) takes batches of the box of any length."""
+def check_shape(path: Path, sizes: tuple[int | None, ...], box: Domain, how: str) -> None:
+    """Raises BadConfig unless an input of these sizes (None: any) takes batches of the domain of any length."""
     if sizes and sizes[0] is not None:
         raise BadConfig(
             f"{path} takes exactly {sizes[0]} inputs at a time; the batch must be dynamic. Export it again with {how}."
@@ -192,7 +192,7 @@ def fits(output: Any, task: Task, answers: Kind) -> bool:
     return output.type in ("tensor(float)", "tensor(double)") and wide
 
 
-def rehearse(model: Model, box: Box, path: Path, errors: tuple[type[Exception], ...]) -> None:
+def rehearse(model: Model, box: Domain, path: Path, errors: tuple[type[Exception], ...]) -> None:
     """Asks a few uniform inputs, twice together and once alone.
 
     Raises BadConfig if the model fails, answers NaN, or answers differently; Malformed if it answers something else
@@ -207,7 +207,10 @@ def rehearse(model: Model, box: Box, path: Path, errors: tuple[type[Exception], 
             f"{path} fails on inputs of shape {list(box.shape)}: {str(error)[:300]}. Check [input]."
         ) from error
     if not first.isfinite().all():
-        raise BadConfig(f"{path} answers NaN to inputs between {box.low:g} and {box.high:g}. Check `low` and `high`.")
+        where = (
+            f"between {box.low:g} and {box.high:g}. Check `low` and `high`." if isinstance(box, Box) else f"of {box}."
+        )
+        raise BadConfig(f"{path} answers NaN to inputs {where}")
     if not torch.equal(first, again):
         raise BadConfig(
             f"{path} answers the same inputs differently. Was it saved in training mode? Call .eval() first."

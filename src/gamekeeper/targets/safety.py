@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
 from gamekeeper.errors import BadConfig, UnsafeFile
@@ -139,9 +141,6 @@ def is_pickle(head: bytes) -> bool:
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file. Raises UnsafeFile for a header that is too large, broken or untrue."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     size = path.stat().st_size
     data = path.read_bytes()
     header = int.from_bytes(data[:8], "little") if size >= 8 else 0
@@ -181,6 +180,7 @@ TRUSTED = {
 
 def read_skops(path: Path) -> Any:
     """The estimator in a skops file. Raises UnsafeFile, listing them, for types that are not trusted."""
+    # scikit-learn takes seconds to import, and only these targets need it
     import skops.io
     from sklearn.exceptions import InconsistentVersionWarning
 
@@ -239,7 +239,7 @@ def read_onnx(path: Path) -> bytes:
     BadConfig if onnx is not installed.
     """
     try:
-        import onnx
+        import onnx  # an extra: may not be installed
         from google.protobuf.message import DecodeError
     except ImportError as error:
         raise BadConfig(
