@@ -23,6 +23,8 @@ from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Knowledge, Querying, Reply
 from tests.attacks.toys import IMAGES, QUICK, images, meter, plane, thief, walker
 
+pytestmark = pytest.mark.thorough
+
 SYNTHETIC = [
     Jbda(fit=QUICK),
     Jbda(direction="loss", sigma=1, kappa=20, fit=QUICK),

@@ -14,6 +14,8 @@ from gamekeeper.oracles import Metered, Witness
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Reply
 
+pytestmark = pytest.mark.thorough
+
 
 class Net:
     """f(x) = w.max(A x + b, 0) + c with its posterior and its input gradient, the latter in the shape (n, 1, d)."""

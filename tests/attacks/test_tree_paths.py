@@ -15,6 +15,8 @@ from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Reply
 from tests.attacks.trees import Tree, agreement, thief
 
+pytestmark = pytest.mark.thorough
+
 D, LEAVES = 5, 60
 BOX = Box((D,))
 

@@ -11,6 +11,8 @@ from gamekeeper.oracles import Metered, Witness
 from gamekeeper.types import Box, Reply
 from tests.attacks.trees import Tree, agreement, thief
 
+pytestmark = pytest.mark.thorough
+
 LEAVES = 20
 BOX = Box((5,), -1.0, 1.0)
 """Values lie in [0, 1]; -1 is the API's word for a missing one."""

@@ -25,6 +25,8 @@ from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Armed, Box, Defense, Owner, Reply
 
+pytestmark = pytest.mark.thorough
+
 STRENGTHS = {"eps": 2.0, "beta": 1.0, "share": 1.0, "fpr": 1.0, "tau": 1.0}
 """Fields that are a strength, 0 meaning no defense, and their largest value."""
 TRUNCATING = {"TopK"}

@@ -11,6 +11,8 @@ from gamekeeper.defenses.mad_live import gradient, gradient_angle, learn_online,
 from gamekeeper.simplex import one_hot
 from tests.defenses.programs import peaked
 
+pytestmark = pytest.mark.thorough
+
 K = 5
 
 
