@@ -44,11 +44,6 @@ def diversity(y: list[Posterior]) -> Float[Tensor, " n"]:
     return torch.logsumexp(torch.stack(pairs), 0)
 
 
-def coherence(y: list[Posterior]) -> Float[Tensor, " n"]:
-    """The largest cosine similarity of any two members."""
-    return torch.stack([F.cosine_similarity(a, b, dim=1, eps=1e-8) for a, b in combinations(y, 2)]).amax(0)
-
-
 @dataclass(frozen=True, eq=False)
 class Chooser:
     """Which member answers an input: stable around it but for borders, unforeseeable without the key."""

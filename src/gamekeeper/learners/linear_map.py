@@ -36,11 +36,6 @@ class Transition:
 
     matrix: Float[Tensor, "k k"]
 
-    @property
-    def conditioning(self) -> float:
-        """Least singular value: a defense of this kind is worth no more than it is small. 1 for the identity, 0: a loss."""
-        return float(torch.linalg.svdvals(self.matrix)[-1])
-
     def undo(self, y: Posterior) -> Posterior:
         """The posteriors that were mapped to y, as points of the simplex."""
         return project(y.double() @ torch.linalg.pinv(self.matrix)).to(y.dtype)
