@@ -9,7 +9,7 @@ import torch
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.engine.ensemble import CONTROL, ENSEMBLES, another, thieves
 from gamekeeper.engine.grid import Audit, Cell, expand, queries
-from gamekeeper.engine.run import CLONES, HELD_OUT, rehearse, run_cell, shortened
+from gamekeeper.engine.run import CLONES, rehearse, run_cell, shortened
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import Labels, Soft
 from gamekeeper.methods import World, parse_defense, parse_thief
@@ -18,6 +18,7 @@ from gamekeeper.simplex import label
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.choice import Choice
 from gamekeeper.targets.target import Target, load_target
+from gamekeeper.training.validation import HELD_OUT
 from gamekeeper.types import Batch, Knowledge, Model, Reply, Task, Transfer
 
 
