@@ -18,6 +18,7 @@ import functools
 import hmac
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -119,6 +120,8 @@ class EDM:
     weight: float = 0.5
     members: int = 5
     epochs: int = 3
+
+    permutes: ClassVar[bool] = False  # the answers are those of its own networks
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.members < 2 or self.epochs < 1:
