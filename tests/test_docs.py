@@ -12,6 +12,8 @@ import gamekeeper
 from gamekeeper.methods import KINDS, describe
 from gamekeeper.surfaces.cli import app
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(gamekeeper.__file__).parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]

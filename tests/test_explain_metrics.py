@@ -13,7 +13,6 @@ from gamekeeper.explain_metrics import (
     degenerate,
     degenerate_share,
     enlarged,
-    increase,
     overlap,
     rank_correlation,
     top_pixels,
@@ -40,7 +39,6 @@ def test_average_drop_by_hand():
     assert torch.allclose(found.after, torch.tensor([0.4, 0.6]))
     assert torch.allclose(found.drops(), torch.tensor([1 / 3, 0.0]))
     assert average_drop(found).value == pytest.approx(1 / 6)
-    assert increase(found).value == 0.5
 
 
 def test_with_the_whole_map_nothing_drops_and_every_channel_is_kept_alike():

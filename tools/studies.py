@@ -21,6 +21,7 @@ from time import process_time
 from typing import Any
 
 import torch
+from mad_live import learn_online, white_box
 from scipy.stats import ttest_rel  # pyright: ignore[reportMissingTypeStubs]
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -30,7 +31,6 @@ from gamekeeper.defenses.adaptive_misinformation import AdaptiveMisinformation
 from gamekeeper.defenses.deep_defense import DeepDefense, Misdirector
 from gamekeeper.defenses.edm import EDM
 from gamekeeper.defenses.mad import MAD
-from gamekeeper.defenses.mad_live import learn_online, white_box
 from gamekeeper.defenses.ood_gate import SCORERS
 from gamekeeper.defenses.ood_scores import calibrated
 from gamekeeper.engine.judge import maps_kept

@@ -3,8 +3,8 @@
 Source      Average Drop: Chattopadhay et al., "Grad-CAM++" (WACV 2018), in the form of Lee, Han, Lee, "Model stealing
             defense against exploiting information leak through the interpretation of deep neural nets" (IJCAI 2022)
 Equations   AD = mean_i max(0, y_i - o_i) / y_i: y_i the probability of the class on the input, o_i on the input with
-            everything 0 but the top 15 % of the map. Increase in confidence: the share of inputs with o_i > y_i
-            rank correlation: Spearman's, ties at their mean rank; overlap: |A and B| / |A| of the top 15 % of two maps
+            everything 0 but the top 15 % of the map. Rank correlation: Spearman's, ties at their mean rank; overlap:
+            |A and B| / |A| of the top 15 % of two maps
 Deviations  "everything 0" is 0 in the model's own input, which need not be black; a smaller map is enlarged, bilinear, first.
             One talk's slide of the IJCAI paper leaves out the positive part; the paper has it, and so have we
 Keeps       no state
@@ -56,11 +56,6 @@ def confidence(
 def average_drop(found: Confidence) -> Rate:
     """AD with a 95 % interval; lower is better."""
     return average(found.drops().numpy())
-
-
-def increase(found: Confidence) -> Rate:
-    """Share of inputs whose class became likelier with only the top of the map left; higher is better."""
-    return wilson(int((found.after > found.before).sum()), len(found.before))
 
 
 def top_pixels(maps: Maps, share: float = TOP) -> Bool[Tensor, "n h w"]:

@@ -17,6 +17,12 @@ A Defense may have:
 
     strengths        ways to turn it up, for `--defense all` (see Strengths). Usually none: it stands as it is
     l1_bound, keeps_confidence   what it guarantees of every answer (`defenses/promise.py`)
+    permutes         whether permuting the classes of an answer permutes what is made of it. Usually True
+    full_strength    the field whose value 0 is no defense, and its largest value. Usually none
+    monotone         whether more of that strength never moves an answer less. Usually True
+    truncates        whether rows may sum to less than 1. Usually False
+
+The last four are for the contract's tests (`tests/contracts/`), which hold a recipe that says nothing to the most.
 """
 
 import math

@@ -14,6 +14,8 @@ from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Reply
 from tests.attacks.toys import PLANE, linear, meter, plane, walker
 
+pytestmark = pytest.mark.thorough
+
 FIT = Fit(epochs=1, least_steps=80, rate=2.0)
 LAST = Fit(epochs=1, least_steps=200, rate=5.0, decay=0.0)
 """Until a softmax regression has found its line: with decay, labels near the line leave it flat."""

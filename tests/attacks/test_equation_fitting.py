@@ -15,6 +15,8 @@ from gamekeeper.oracles import Metered, Witness
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Reply
 
+pytestmark = pytest.mark.thorough
+
 D, K, H = 6, 4, 5
 BOX = Box((D,), -1.0, 3.0)
 

@@ -14,6 +14,8 @@ from gamekeeper.training.fit import Fit
 from gamekeeper.types import Attack, Reply, Transfer
 from tests.attacks.toys import IMAGES, PLANE, images, meter, plane, thief, walker
 
+pytestmark = pytest.mark.thorough
+
 QUICK = Fit(epochs=1, least_steps=5, rate=0.1)
 SMALL = SwiftThief(rounds=3, epochs=1, last_epochs=1, unasked=40, width=8, batch=16, fit=QUICK)
 TINY = replace(SMALL, rounds=2, unasked=16)

@@ -1,13 +1,21 @@
-"""What every defense promises, checked on every recipe in `gamekeeper.defenses`, found by walking the package."""
+"""What every defense promises, checked on every recipe in `gamekeeper.defenses`, found by walking the package.
+
+Optional properties this reads, beside those of a defense's promise (`defenses/promise.py`):
+
+    permutes       whether permuting classes permutes the answer; usually yes. A recipe that does not says why beside it
+    full_strength  the field whose value 0 is no defense, and its largest value; usually none
+    monotone       whether more of that strength never moves an answer less; usually yes
+    truncates      whether rows may sum to less than 1; usually not
+"""
 
 import functools
 import importlib
 import inspect
 import itertools
 import pkgutil
-from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Callable
+from dataclasses import is_dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -18,32 +26,15 @@ from torch import Tensor
 import gamekeeper.defenses
 from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.defenses.promise import ANY, promise
-from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.errors import Unsuited
 from gamekeeper.methods import DEFENSES
 from gamekeeper.models import TorchModel
 from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Armed, Box, Defense, Owner, Reply
+from tests.contracts.recipes import again, of, says, untouched
 
-STRENGTHS = {"eps": 2.0, "beta": 1.0, "share": 1.0, "fpr": 1.0, "tau": 1.0}
-"""Fields that are a strength, 0 meaning no defense, and their largest value."""
-TRUNCATING = {"TopK"}
-"""Recipes whose rows may sum to less than 1."""
-NAMES_A_CLASS = {
-    "ConstantTarget": "its target is a class by number",
-    "KeyedMisinformation": "where a class goes is drawn by its number",
-    "RandomNoise": "its noise is drawn class by class",
-    "Scatterer": "its vertex is drawn by number",
-    "Gate": "it shuffles by place",
-}
-WANDERS = {
-    "RandomNoise": "its rows are renormalised, so that more noise can come back; test_noise.py has the average",
-    "AdaptiveMisinformation": "from the first strength on another network answers; its own tests compare with that one",
-}
-OWN = ("surrogate", "centroids", "private", "right", "members", "network")
-OWN_CLASSES = "its networks' or centroids' classes are not permuted along; its pure functions are, in its own tests (DP-SGD has none)"
-QUICK = {"steps": 2, "group": 6}
-"""Fields that only cost time, at the values at which the contract is checked."""
+pytestmark = pytest.mark.thorough
 
 EXAMPLES = settings(max_examples=15, deadline=None, derandomize=True, database=None)
 
@@ -59,36 +50,9 @@ def recipe_classes() -> list[type]:
     return found
 
 
-def choices(hint: Any) -> Iterator[Any]:
-    """The values a switch can take: true and false, or the words of a Literal."""
-    if hint is bool:
-        yield from (False, True)
-    elif get_origin(hint) is Literal:
-        yield from get_args(hint)
-    else:
-        for option in get_args(hint):
-            yield from choices(option)
-
-
-def variants(recipe: type) -> list[Any]:
-    """The recipe with its defaults, and with every switch in each of its positions."""
-    base = recipe(**{f.name: QUICK[f.name] for f in fields(recipe) if f.name in QUICK})
-    hints = get_type_hints(recipe)
-    turned = [turn(base, f.name, value) for f in fields(recipe) for value in choices(hints[f.name])]
-    return list(dict.fromkeys([base, *(each for each in turned if each is not None)]))
-
-
-def turn(base: Any, switch: str, value: Any) -> Any:
-    """The recipe with one switch turned; None if it refuses that, as some do beside their other defaults."""
-    try:
-        return replace(base, **{switch: value})
-    except BadConfig:
-        return None
-
-
 CLASSES = recipe_classes()
-RECIPES = [recipe for c in CLASSES for recipe in variants(c)]
-STRONG = [r for r in RECIPES if any(hasattr(r, name) for name in STRENGTHS)]
+RECIPES = of(DEFENSES)
+STRONG = [r for r in RECIPES if says(r, "full_strength", None)]
 KEEPING = [r for r in RECIPES if r.keeps_top1]
 
 
@@ -103,11 +67,18 @@ def arm(recipe: Defense, k: int) -> Armed:
 @functools.cache
 def arm_anew(recipe: Defense, k: int) -> Armed:
     """A second time, for an owner and a victim that are equal but not the same objects."""
-    return arm.__wrapped__(recipe, k)
+    with untouched(k):
+        return arm.__wrapped__(recipe, k)
 
 
 def answer(recipe: Defense, y: Tensor) -> Tensor:
-    return arm(recipe, y.shape[1]).respond(inputs(len(y)), Reply(y), None).y
+    """What one new client is answered."""
+    return told(arm(recipe, y.shape[1]), inputs(len(y)), y)
+
+
+def told(armed: Armed, x: Tensor, y: Tensor) -> Tensor:
+    """What a new client who asks about x is answered for y."""
+    return armed.respond(x, Reply(y), armed.fresh()).y
 
 
 def inputs(n: int) -> Tensor:
@@ -147,8 +118,10 @@ def rows_of(kind: str, n: int, k: int, dtype: torch.dtype, seed: int) -> Tensor:
     return y.to(dtype)
 
 
-def strength(recipe: Defense) -> str:
-    return next(name for name in STRENGTHS if hasattr(recipe, name))
+def at(recipe: Any, share: float) -> Any:
+    """The recipe at a share of its full strength."""
+    name, most = recipe.full_strength
+    return replace(recipe, **{name: share * most})
 
 
 def test_every_class_that_arms_is_a_frozen_recipe_with_a_name():
@@ -183,15 +156,14 @@ def test_without_data_it_arms_all_the_same_or_says_that_it_needs_inputs_of_the_o
     except Unsuited as error:
         refusal = str(error)
     else:
-        assert armed.respond(inputs(2), Reply(torch.full((2, 3), 1 / 3)), None).y.shape == (2, 3)
+        assert told(armed, inputs(2), torch.full((2, 3), 1 / 3)).shape == (2, 3)
     assert not refusal or "inputs of the owner's" in refusal
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=repr)
 def test_it_prints_as_itself_and_hashes(recipe: Defense):
-    again = eval(repr(recipe), {c.__name__: c for c in CLASSES})
-    assert again == recipe
-    assert hash(again) == hash(recipe)
+    assert again(recipe) == recipe
+    assert hash(again(recipe)) == hash(recipe)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=repr)
@@ -205,7 +177,7 @@ def test_rows_stay_on_the_simplex(recipe: Defense, y: Tensor):
     assert (z >= 0).all()  # false for NaN
     total = z.double().sum(1)
     assert (total <= 1 + 1e-6).all()
-    assert type(recipe).__name__ in TRUNCATING or (total >= 1 - 1e-6).all()
+    assert says(recipe, "truncates", False) or (total >= 1 - 1e-6).all()
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=repr)
@@ -214,8 +186,9 @@ def test_rows_stay_on_the_simplex(recipe: Defense, y: Tensor):
 @EXAMPLES
 def test_a_batch_equals_its_rows_bit_for_bit(recipe: Defense, y: Tensor):
     x, armed = inputs(len(y)), arm(recipe, y.shape[1])
-    rows = [armed.respond(x[i : i + 1], Reply(y[i : i + 1]), None).y for i in range(len(y))]
-    assert torch.equal(armed.respond(x, Reply(y), None).y, torch.cat(rows))
+    memory = armed.fresh()
+    rows = [armed.respond(x[i : i + 1], Reply(y[i : i + 1]), memory).y for i in range(len(y))]
+    assert torch.equal(told(armed, x, y), torch.cat(rows))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=repr)
@@ -224,18 +197,13 @@ def test_a_batch_equals_its_rows_bit_for_bit(recipe: Defense, y: Tensor):
 @EXAMPLES
 def test_the_same_question_has_the_same_answer_when_armed_anew(recipe: Defense, y: Tensor):
     x, k = inputs(len(y)), y.shape[1]
-    assert torch.equal(arm_anew(recipe, k).respond(x, Reply(y), None).y, answer(recipe, y))
+    assert torch.equal(told(arm_anew(recipe, k), x, y), answer(recipe, y))
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=repr)
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if says(r, "permutes", True)], ids=repr)
 @given(y=posteriors(), seed=st.integers(0, 100))
 @EXAMPLES
 def test_permuting_classes_permutes_the_answer(recipe: Defense, y: Tensor, seed: int):
-    for live in (recipe, arm(recipe, 3)):
-        if type(live).__name__ in NAMES_A_CLASS:
-            pytest.skip(NAMES_A_CLASS[type(live).__name__])
-    if any(hasattr(arm(recipe, 3), name) for name in OWN):
-        pytest.skip(OWN_CLASSES)
     y = y[(y.sort(1).values.diff(dim=1) > 0).all(1)]  # among equals the order of classes decides
     assume(len(y))
     order = torch.randperm(y.shape[1], generator=torch.Generator().manual_seed(seed))
@@ -247,19 +215,14 @@ def test_permuting_classes_permutes_the_answer(recipe: Defense, y: Tensor, seed:
 @at_the_edges
 @EXAMPLES
 def test_no_strength_is_no_defense_bit_for_bit(recipe: Any, y: Tensor):
-    assert torch.equal(answer(replace(recipe, **{strength(recipe): 0.0}), y), y)
+    assert torch.equal(answer(at(recipe, 0.0), y), y)
 
 
-@pytest.mark.parametrize("recipe", STRONG, ids=repr)
+@pytest.mark.parametrize("recipe", [r for r in STRONG if says(r, "monotone", True)], ids=repr)
 @given(y=posteriors(), shares=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 @EXAMPLES
 def test_more_strength_moves_answers_further(recipe: Any, y: Tensor, shares: tuple[float, float]):
-    if type(recipe).__name__ in WANDERS:
-        pytest.skip(WANDERS[type(recipe).__name__])
-    name = strength(recipe)
-    little, much = (
-        distance(y, answer(replace(recipe, **{name: STRENGTHS[name] * share}), y), "l1") for share in sorted(shares)
-    )
+    little, much = (distance(y, answer(at(recipe, share), y), "l1") for share in sorted(shares))
     assert (little <= much + 5e-6).all()
 
 
@@ -276,9 +239,7 @@ def test_the_top_class_is_kept_where_promised(recipe: Defense, y: Tensor):
 @at_the_edges
 @EXAMPLES
 def test_the_top_class_is_kept_at_full_strength_too(recipe: Any, y: Tensor):
-    name = strength(recipe)
-    z = answer(replace(recipe, **{name: STRENGTHS[name]}), y)
-    assert torch.equal(z.argmax(1), y.argmax(1))
+    assert torch.equal(answer(at(recipe, 1.0), y).argmax(1), y.argmax(1))
 
 
 @pytest.mark.parametrize("recipe", [r for r in RECIPES if promise((r,)).l1_bound < ANY], ids=repr)
@@ -286,9 +247,8 @@ def test_the_top_class_is_kept_at_full_strength_too(recipe: Any, y: Tensor):
 @at_the_edges
 @EXAMPLES
 def test_no_answer_moves_further_than_promised(recipe: Any, y: Tensor):
-    for share in (None, 0.03, 0.4, 1.0):
-        name = strength(recipe)
-        one = recipe if share is None else replace(recipe, **{name: STRENGTHS[name] * share})
+    for share in (None, 0.03, 0.4, 1.0) if recipe in STRONG else (None,):
+        one = recipe if share is None else at(recipe, share)
         moved = distance(y.double(), answer(one, y).double(), "l1")
         assert (moved <= promise((one,)).l1_bound + 5e-5).all()  # a thousand float32 terms, summed
 
@@ -304,7 +264,8 @@ def test_the_top_probability_stays_where_promised(recipe: Defense, y: Tensor):
 @pytest.mark.parametrize("recipe", RECIPES, ids=repr)
 def test_attribution_maps_pass_through(recipe: Defense):
     y, why = torch.full((2, 4), 0.25), torch.rand(2, 5, 5)
-    assert arm(recipe, 4).respond(inputs(2), Reply(y, why), None).why is why
+    armed = arm(recipe, 4)
+    assert armed.respond(inputs(2), Reply(y, why), armed.fresh()).why is why
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=repr)
@@ -313,3 +274,22 @@ def test_the_clean_reply_is_not_changed_in_place(recipe: Defense):
     before = y.clone()
     answer(recipe, y)
     assert torch.equal(y, before)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=repr)
+def test_clients_do_not_hear_of_each_other(recipe: Defense):
+    armed, x, y = arm(recipe, 3), inputs(4), rows_of("diffuse", 4, 3, torch.float32, 0)
+    alone = told(armed, x, y)
+    mine, yours = armed.fresh(), armed.fresh()
+    between: list[Tensor] = []
+    for i in range(4):
+        between.append(armed.respond(x[i : i + 1], Reply(y[i : i + 1]), mine).y)
+        armed.respond(1 - x, Reply(y.flip(1)), yours)
+    assert torch.equal(torch.cat(between), alone)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=repr)
+def test_arming_and_answering_leave_the_global_generators_alone(recipe: Defense):
+    armed = arm_anew(recipe, 3)  # which looks while it arms
+    with untouched(0):
+        told(armed, inputs(2), rows_of("diffuse", 2, 3, torch.float32, 0))

@@ -29,6 +29,8 @@ from gamekeeper.targets.builtin import shipped
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Owner, Reply
 
+pytestmark = pytest.mark.thorough
+
 SHAPE, K = (1, 12, 12), 5
 
 

@@ -1,6 +1,7 @@
 """EDM: its loss at two closed-form points, whom its hash chooses, and where its members agree."""
 
 import functools
+import itertools
 import math
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from gamekeeper.defenses import EDM
-from gamekeeper.defenses.edm import Chooser, Ensemble, coherence, diversity
+from gamekeeper.defenses.edm import Chooser, Ensemble, diversity
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.targets.builtin import digits
 from gamekeeper.targets.target import Target
@@ -31,6 +33,11 @@ def armed() -> Ensemble:
 def answers(x: Tensor) -> list[Tensor]:
     with torch.no_grad():
         return [torch.softmax(net(x), 1) for net in armed().members]
+
+
+def coherence(y: list[Tensor]) -> Tensor:
+    """The largest cosine similarity of any two members, row by row: the measure of the paper's premise."""
+    return torch.stack([cosine_similarity(a, b, dim=1, eps=1e-8) for a, b in itertools.combinations(y, 2)]).amax(0)
 
 
 def test_the_loss_of_members_that_are_alike_and_of_members_that_are_orthogonal():

@@ -28,6 +28,8 @@ from gamekeeper.targets.target import Target
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Batch, Box, Model, Owner, Posterior, Reply
 
+pytestmark = pytest.mark.thorough
+
 KEY, OTHER = secret("a test", 0, None), secret("a test", 1, None)
 NET = Mlp((6,), 5, (12,))
 

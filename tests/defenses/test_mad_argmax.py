@@ -18,6 +18,8 @@ from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Owner, Reply
 from tests.defenses.programs import peaked
 
+pytestmark = pytest.mark.thorough
+
 EPS = 0.5
 
 

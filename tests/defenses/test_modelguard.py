@@ -22,6 +22,8 @@ from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Owner
 from tests.defenses.programs import optimum, peaked
 
+pytestmark = pytest.mark.thorough
+
 
 def lead(z: Tensor, top: Tensor) -> Tensor:
     """How far class `top` is ahead of the best other."""

@@ -36,6 +36,8 @@ from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Batch, Box, Model, Owner, Posterior, Reply
 
+pytestmark = pytest.mark.thorough
+
 QUICK = Fit(epochs=1, least_steps=0, rate=0.02)
 SCORERS: list[Scorer] = [Msp(), Odin(), Energy(), Mahalanobis(), Knn(), Detector(QUICK)]
 ELSEWHERE: list[Scorer] = [Mahalanobis("flat"), Knn(scaled=False)]

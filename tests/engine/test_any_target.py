@@ -20,6 +20,8 @@ from gamekeeper.targets.choice import Choice
 from gamekeeper.types import Box
 from tests.targets.server import serving
 
+pytestmark = pytest.mark.thorough
+
 SHAPE, CLASSES = (6,), 3
 X = Box(SHAPE).uniform(900, 0)
 WEIGHTS = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))

@@ -9,7 +9,7 @@ import torch
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.engine.ensemble import CONTROL, ENSEMBLES, another, thieves
 from gamekeeper.engine.grid import Audit, Cell, expand, queries
-from gamekeeper.engine.run import CLONES, HELD_OUT, rehearse, run_cell, shortened
+from gamekeeper.engine.run import CLONES, rehearse, run_cell, shortened
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import Labels, Soft
 from gamekeeper.methods import World, parse_defense, parse_thief
@@ -19,6 +19,7 @@ from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.choice import Choice
 from gamekeeper.targets.load import load_target
 from gamekeeper.targets.target import Target
+from gamekeeper.training.validation import HELD_OUT
 from gamekeeper.types import Batch, Knowledge, Model, Reply, Task, Transfer
 
 

@@ -20,6 +20,8 @@ from gamekeeper.targets.choice import Choice
 from gamekeeper.types import Box
 from tests.engine.rows import row
 
+pytestmark = pytest.mark.thorough
+
 DIGITS = Choice("digits")
 AUDIT = Audit(DIGITS, ["knockoff"], ["none"], [60, 240], [0], uniform=0, follow_on=True)
 

@@ -28,6 +28,8 @@ from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.builtin import digits, wine
 from gamekeeper.targets.target import Target
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def target() -> Target:

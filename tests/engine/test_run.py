@@ -25,6 +25,8 @@ from gamekeeper.surfaces.terminal import cell_line
 from gamekeeper.targets.choice import Choice
 from gamekeeper.types import Reply, Transfer
 
+pytestmark = pytest.mark.thorough
+
 ATTACKS = ["knockoff", "knockoff+labels", "knockoff+averaged:n=3"]
 DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
 DIGITS = Choice("digits")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.errors import BadConfig
-from gamekeeper.follow_on.evasion import Craft, away, fgsm, ifgsm, noise, pgd, reach_of, towards
+from gamekeeper.follow_on.evasion import Craft, away, fgsm, noise, pgd, reach_of, towards
 from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Box
 from tests.attacks.toys import linear
@@ -16,6 +16,13 @@ BOX = Box((1, 8, 8))
 NET = fresh(Mlp(BOX.shape, 4, (32,)), 0).eval()
 X = BOX.uniform(40, 1)
 Y = NET(X).argmax(1)
+
+
+def ifgsm(eps: float, steps: int = 10) -> Craft:
+    """`steps` steps that add up to eps: the edge is reached where the sign never turns."""
+    return Craft(eps, steps, 1 / steps)
+
+
 RECIPES = {"fgsm": fgsm, "ifgsm": ifgsm, "pgd": pgd}
 every = pytest.mark.parametrize("make", RECIPES.values(), ids=RECIPES)
 

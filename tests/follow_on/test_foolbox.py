@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gamekeeper.architectures import Mlp, fresh
-from gamekeeper.follow_on.evasion import Craft, away, fgsm, ifgsm, towards
+from gamekeeper.follow_on.evasion import Craft, away, fgsm, towards
 from gamekeeper.types import Box
 
 with warnings.catch_warnings():
@@ -20,7 +20,7 @@ Y = NET(X).argmax(1)
 THEIRS = {
     "fgsm": (fgsm(EPS), foolbox.attacks.LinfFastGradientAttack(random_start=False)),
     "ifgsm": (
-        ifgsm(EPS, 10),
+        Craft(EPS, 10, 1 / 10),
         foolbox.attacks.LinfBasicIterativeAttack(abs_stepsize=EPS / 10, steps=10, random_start=False),
     ),
     "pgd from the input": (

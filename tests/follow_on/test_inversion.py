@@ -9,6 +9,8 @@ from gamekeeper.follow_on.inversion import Invert, invert, processed
 from gamekeeper.types import Box
 from tests.attacks.toys import linear
 
+pytestmark = pytest.mark.thorough
+
 WEIGHTS = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
 EVERY = torch.arange(5)
 PLAIN = Invert(blur=False)

@@ -24,6 +24,8 @@ from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Knowledge, Reply, Transfer
 
+pytestmark = pytest.mark.thorough
+
 QUICK = Fit(epochs=1, least_steps=30, rate=0.1, batch=16)
 BOX = Box((12,))
 W = torch.randn(3, 12, generator=torch.Generator().manual_seed(2))

@@ -20,6 +20,8 @@ from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Knowledge, Owner, Reply, Transfer
 
+pytestmark = pytest.mark.thorough
+
 QUICK = Fit(epochs=20, least_steps=200, rate=0.5, batch=32)
 BOX = Box((2,))
 X = BOX.uniform(400, 0)

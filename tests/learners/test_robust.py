@@ -14,6 +14,8 @@ from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Knowledge, Learner, Reply, Transfer
 
+pytestmark = pytest.mark.thorough
+
 QUICK = Fit(epochs=1, least_steps=90, rate=0.5, batch=32)
 BOX = Box((2,))
 X = BOX.uniform(400, 0)

@@ -17,6 +17,8 @@ from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Knowledge, Learner, Reply, Transfer
 
+pytestmark = pytest.mark.thorough
+
 QUICK = Fit(epochs=5, least_steps=60, rate=0.2, batch=16)
 RINGS = Box((2,), -1.0, 1.0)
 

@@ -16,6 +16,8 @@ from gamekeeper.engine.lock import claimed
 from gamekeeper.engine.results import Results
 from gamekeeper.surfaces.cli import guarded
 
+pytestmark = pytest.mark.thorough
+
 QUICK = ["--attack", "knockoff", "--defense", "none", "--defense", "label", "--budget", "60", "--jobs", "1"]
 
 

@@ -12,6 +12,8 @@ from gamekeeper.surfaces.curves import COSTS, LEAST, blanked, families, trade_cu
 from gamekeeper.surfaces.figures import COLOURS, svg
 from tests.surfaces import example
 
+pytestmark = pytest.mark.thorough
+
 STRENGTHS = ("1", "0.25", "0.5", "10")
 
 

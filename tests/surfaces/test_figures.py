@@ -29,6 +29,8 @@ from gamekeeper.surfaces.figures import (
 )
 from tests.surfaces import example
 
+pytestmark = pytest.mark.thorough
+
 DRAWINGS = (price_curve, utility_plot, perturbations)
 
 

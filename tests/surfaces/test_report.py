@@ -22,6 +22,8 @@ from gamekeeper.surfaces.standards import ENTRIES, VERSIONS
 from gamekeeper.surfaces.words import seconds
 from tests.surfaces import example
 
+pytestmark = pytest.mark.thorough
+
 VOID = {"meta", "br", "wbr", "img"}
 
 

@@ -50,6 +50,8 @@ from gamekeeper.targets.load import load_target
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box
 
+pytestmark = pytest.mark.thorough
+
 BOX, K = Box((5,)), 3
 WEIGHTS = np.random.default_rng(0).normal(size=(5, K))
 EXAMPLES = Path(__file__).parents[2] / "examples"

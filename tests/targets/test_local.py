@@ -29,6 +29,8 @@ from gamekeeper.targets.local import load_export, load_onnx, load_sklearn, load_
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Architecture, Box, Model
 
+pytestmark = pytest.mark.thorough
+
 BOX = Box((1, 6, 6))
 THREE = Classify(3)
 FLAT = Box((4,))

@@ -30,6 +30,8 @@ from torch import nn
 from gamekeeper.errors import BadConfig, UnsafeFile
 from gamekeeper.targets.pt2 import EXPRESSION, OPERATORS, read
 
+pytestmark = pytest.mark.thorough
+
 Doctor = Callable[[Members, Path], None]
 
 

@@ -34,6 +34,8 @@ from gamekeeper.errors import BadConfig, UnsafeFile
 from gamekeeper.targets.pt2 import read as read_pt2
 from gamekeeper.targets.safety import Format, read_onnx, read_safetensors, read_skops, refuse_code
 
+pytestmark = pytest.mark.thorough
+
 X = np.random.default_rng(0).normal(size=(60, 4))
 Y = (X[:, 0] + X[:, 1] > 0).astype(int) + (X[:, 2] > 1)
 

@@ -17,6 +17,7 @@ Deviations  starts from `seeds` of the thief's own inputs, drawn at random: 150 
             its set in place, and keeps x + delta beside the answer to x - delta; this one does not
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -27,8 +28,7 @@ from torch import Tensor
 
 from gamekeeper.attacks.rounds import INTERIM, relearn, span
 from gamekeeper.attacks.steps import climb, loss_of, output_of
-from gamekeeper.attacks.synthesis import Copies, Ints, Step, synthesise
-from gamekeeper.errors import BadConfig
+from gamekeeper.attacks.synthesis import Copies, Ints, Step, check_sizes, synthesise
 from gamekeeper.models import TorchModel
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Batch, Box, Knowledge, Meter, Posterior, Transfer, need_box
@@ -49,19 +49,15 @@ class Jbda:
     fit: Fit = INTERIM
 
     def __post_init__(self) -> None:
-        check(type(self).__name__, self.seeds, self.lam, self.tau, self.sigma, self.kappa)
+        counts = {"seeds": self.seeds, "tau": self.tau}
+        check_sizes(type(self).__name__, self.lam, counts, {"sigma": self.sigma, "kappa": self.kappa})
 
     @property
     def prefix(self) -> bool:
         return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
-        box = need_box(knows.box, type(self).__name__)
-
-        def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
-            return jacobian_step(self, clone, x, answered, box, rho)
-
-        return augment(self, box, step, 1, oracle, knows, seed)
+        return along_jacobian(self, lambda clone, x, answered: answered, oracle, knows, seed)
 
 
 @dataclass(frozen=True)
@@ -77,19 +73,15 @@ class JbSelf:
     fit: Fit = INTERIM
 
     def __post_init__(self) -> None:
-        check(type(self).__name__, self.seeds, self.lam, self.tau, self.sigma, self.kappa)
+        counts = {"seeds": self.seeds, "tau": self.tau}
+        check_sizes(type(self).__name__, self.lam, counts, {"sigma": self.sigma, "kappa": self.kappa})
 
     @property
     def prefix(self) -> bool:
         return False
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
-        box = need_box(knows.box, type(self).__name__)
-
-        def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
-            return jacobian_step(self, clone, x, clone.logits(x).argmax(1), box, rho)
-
-        return augment(self, box, step, 1, oracle, knows, seed)
+        return along_jacobian(self, lambda clone, x, answered: clone.logits(x).argmax(1), oracle, knows, seed)
 
 
 @dataclass(frozen=True)
@@ -105,9 +97,8 @@ class JbTopk:
     fit: Fit = INTERIM
 
     def __post_init__(self) -> None:
-        check(type(self).__name__, self.seeds, self.lam, 1, self.sigma, self.kappa)
-        if self.k < 1 or self.steps < 1:
-            raise BadConfig(f"The k and the steps of JbTopk must be at least 1. Got {self.k} and {self.steps}.")
+        counts = {"seeds": self.seeds, "k": self.k, "steps": self.steps}
+        check_sizes(type(self).__name__, self.lam, counts, {"sigma": self.sigma, "kappa": self.kappa})
 
     @property
     def prefix(self) -> bool:
@@ -120,6 +111,22 @@ class JbTopk:
             return targeted_step(self, clone, x, answered, copy, box)
 
         return augment(self, box, step, min(self.k, knows.task.classes - 1), oracle, knows, seed)
+
+
+def along_jacobian(
+    recipe: Jbda | JbSelf,
+    classes: Callable[[TorchModel, Batch, Ints], Ints],
+    oracle: Meter,
+    knows: Knowledge,
+    seed: int,
+) -> Transfer:
+    """Grows the seeds along the clone's gradient for `classes` (clone, parents, classes answered for them)."""
+    box = need_box(knows.box, type(recipe).__name__)
+
+    def step(clone: TorchModel, x: Batch, answered: Ints, copy: Ints, rho: int) -> Batch:
+        return jacobian_step(recipe, clone, x, classes(clone, x, answered), box, rho)
+
+    return augment(recipe, box, step, 1, oracle, knows, seed)
 
 
 def jacobian_step(recipe: Jbda | JbSelf, clone: TorchModel, x: Batch, k: Ints, box: Box, rho: int) -> Batch:
@@ -158,13 +165,3 @@ def augment(
     copies = Copies(step, recipe.lam * span(box), box, generator, each, recipe.sigma, recipe.kappa)
     learn = partial(relearn, knows, recipe.fit, seed)
     return synthesise(oracle, knows, type(recipe).__name__, recipe.seeds, copies, learn)
-
-
-def check(name: str, seeds: int, lam: float, tau: int, sigma: int, kappa: int) -> None:
-    if not 0 < lam <= 1:
-        raise BadConfig(f"The lam of {name} must be above 0 and at most 1 (in widths of the input box). Got {lam}.")
-    if seeds < 1 or tau < 1 or sigma < 0 or kappa < 0:
-        raise BadConfig(
-            f"{name} needs seeds and tau of at least 1, sigma and kappa of at least 0."
-            f" Got {seeds}, {tau}, {sigma}, {kappa}."
-        )

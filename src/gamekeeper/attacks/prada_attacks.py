@@ -24,8 +24,8 @@ from torch import Tensor
 
 from gamekeeper.attacks.rounds import INTERIM, no_clone, relearn, span
 from gamekeeper.attacks.steps import climb, loss_of
-from gamekeeper.attacks.synthesis import Copies, Ints, Step, synthesise
-from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.attacks.synthesis import Copies, Ints, Step, check_sizes, synthesise
+from gamekeeper.errors import Unsuited
 from gamekeeper.models import TorchModel
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Batch, Box, Knowledge, Meter, Reply, Transfer, need_box
@@ -44,7 +44,7 @@ class NFgsm:
     fit: Fit = INTERIM
 
     def __post_init__(self) -> None:
-        check("NFgsm", self.seeds, self.lam)
+        check_sizes("NFgsm", self.lam, {"seeds": self.seeds})
 
     @property
     def prefix(self) -> bool:
@@ -67,7 +67,7 @@ class NIFgsm:
     fit: Fit = INTERIM
 
     def __post_init__(self) -> None:
-        check("NIFgsm", self.seeds, self.lam, self.steps)
+        check_sizes("NIFgsm", self.lam, {"seeds": self.seeds, "steps": self.steps})
 
     @property
     def prefix(self) -> bool:
@@ -90,7 +90,7 @@ class TRnd:
     fit: Fit = INTERIM
 
     def __post_init__(self) -> None:
-        check("TRnd", self.seeds, self.lam, self.steps)
+        check_sizes("TRnd", self.lam, {"seeds": self.seeds, "steps": self.steps})
 
     @property
     def prefix(self) -> bool:
@@ -114,7 +114,7 @@ class Color:
     lam: float = 64 / 255
 
     def __post_init__(self) -> None:
-        check("Color", self.seeds, self.lam)
+        check_sizes("Color", self.lam, {"seeds": self.seeds})
 
     @property
     def prefix(self) -> bool:
@@ -205,10 +205,3 @@ def agreement(knows: Knowledge, asked: Transfer, fit: Fit, seed: int) -> float:
 def log_uniform(low: float, high: float, u: float) -> float:
     """The point at fraction u of the way from low to high on a logarithmic scale."""
     return low * (high / low) ** u
-
-
-def check(name: str, seeds: int, lam: float, steps: int = 1) -> None:
-    if not 0 < lam <= 1:
-        raise BadConfig(f"The lam of {name} must be above 0 and at most 1 (in widths of the input box). Got {lam}.")
-    if seeds < 1 or steps < 1:
-        raise BadConfig(f"{name} needs seeds and steps of at least 1. Got {seeds} and {steps}.")

@@ -76,16 +76,8 @@ class Boxes:
         return len(self.low)
 
     @property
-    def warning(self) -> str | None:
-        """What a user should know before he trusts the copy."""
-        said = [f"id collisions seen: {self.collisions} answers belong to several leaves"] if self.collisions else []
-        said += [f"hidden splits: {self.misses} random inputs are answered otherwise"] if self.misses else []
-        said += [] if self.complete else ["the budget ended before the tree did"]
-        return "; ".join(said) or None
-
-    @property
     def doubts(self) -> tuple[str, ...]:
-        """The same as names of flags."""
+        """Names of the flags a user should know before trusting the copy."""
         seen = {"cut-short": not self.complete, "id-collisions": self.collisions, "hidden-splits": self.misses}
         return tuple(name for name, there in seen.items() if there)
 

@@ -6,7 +6,7 @@ before (a saturated pixel, a dead network, an input with few dimensions) is repl
 size round its parent, so that no query is spent twice on one input and a round always grows the set.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -15,6 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from gamekeeper.attacks.rounds import Clone, ask, grow, nothing, seeds_of, shuffled, unasked
+from gamekeeper.errors import BadConfig
 from gamekeeper.types import Batch, Box, Knowledge, Meter, Transfer
 
 Ints = Int[Tensor, " n"]
@@ -80,3 +81,15 @@ def synthesise(
     """
     own = shuffled(seeds_of(knows, method), copies.generator)[:seeds]
     return grow(oracle, ask(oracle, nothing(knows), own), copies, learn)
+
+
+def check_sizes(
+    name: str, lam: float, at_least_1: Mapping[str, int], at_least_0: Mapping[str, int] | None = None
+) -> None:
+    """Raises BadConfig unless lam is in (0, 1] and the counts, by their field's name, are as large as they must be."""
+    if not 0 < lam <= 1:
+        raise BadConfig(f"The lam of {name} must be above 0 and at most 1 (in widths of the input box). Got {lam}.")
+    for least, counts in ((1, at_least_1), (0, at_least_0 or {})):
+        if any(count < least for count in counts.values()):
+            met = " and ".join(str(count) for count in counts.values())
+            raise BadConfig(f"{name} needs {' and '.join(counts)} of at least {least}. Got {met}.")

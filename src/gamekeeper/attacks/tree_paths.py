@@ -11,8 +11,8 @@ Deviations  all lines through a point are bisected together, one batch a step; e
             input outside every box gets the answer of the nearest one. `probes` evenly spaced points of each line are
             asked besides (0 in the paper): a line whose ends share an identity is otherwise taken for one piece, and
             a split can hide behind it
-Keeps       no state. The copy's `warning` says "id collisions seen" where leaves were found to share an answer, and
-            "hidden splits" where `checks` random inputs, asked at the end, are answered otherwise
+Keeps       no state. The copy's `doubts` name `id-collisions` where leaves were found to share an answer, and
+            `hidden-splits` where `checks` random inputs, asked at the end, are answered otherwise
 """
 
 from dataclasses import dataclass

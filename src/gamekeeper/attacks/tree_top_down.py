@@ -10,8 +10,8 @@ Deviations  NaN is no input of a box, hence the number. There is no list of "fie
             tried one by one, those that split most often first. A feature that is set already can split again further
             down: at every leaf the set features are searched again within their known intervals, and what lies beyond
             a change is explored too. No probes: where a node answers as its child does, all below it stays hidden
-Keeps       no state. The copy's `warning` says "id collisions seen" where nodes were found to share an answer, and
-            "hidden splits" where `checks` random inputs, asked at the end, are answered otherwise
+Keeps       no state. The copy's `doubts` name `id-collisions` where nodes were found to share an answer, and
+            `hidden-splits` where `checks` random inputs, asked at the end, are answered otherwise
 """
 
 from collections import Counter

@@ -15,6 +15,7 @@ The switch at tau is nearly hard (nu = 1000, as in the paper): answers jump ther
 
 import functools
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -109,6 +110,10 @@ class AdaptiveMisinformation:
     nu: float = 1000.0
     oe: float = 1.0
     epochs: int = 8
+
+    full_strength: ClassVar[tuple[str, float]] = ("tau", 1.0)
+    monotone: ClassVar[bool] = False  # from the least strength on it is another network that answers
+    permutes: ClassVar[bool] = False  # the answers are those of its own networks
 
     def __post_init__(self) -> None:
         if not 0 <= self.tau <= 1 or self.nu <= 0 or self.oe < 0 or self.epochs < 1:

@@ -11,6 +11,7 @@ All go through `simplex.step_towards`: ||y~ - y||_1 = min(eps, distance to where
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 
@@ -47,6 +48,8 @@ class Flatten:
 
     eps: float = 0.95
 
+    full_strength: ClassVar[tuple[str, float]] = ("eps", 2.0)
+
     def __post_init__(self) -> None:
         check_l1(self.eps, "Flatten")
 
@@ -73,6 +76,8 @@ class LeastLikely:
 
     eps: float = 0.95
     keep_top1: bool = False
+
+    full_strength: ClassVar[tuple[str, float]] = ("eps", 2.0)
 
     def __post_init__(self) -> None:
         check_l1(self.eps, "LeastLikely")
@@ -101,6 +106,9 @@ class ConstantTarget:
     eps: float = 0.95
     target: int = 0
     keep_top1: bool = False
+
+    full_strength: ClassVar[tuple[str, float]] = ("eps", 2.0)
+    permutes: ClassVar[bool] = False  # the target is a class by its number
 
     def __post_init__(self) -> None:
         check_l1(self.eps, "ConstantTarget")

@@ -23,7 +23,7 @@ Queries are computed in groups of `group`, a smaller group padded: rounding then
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +76,8 @@ class DeepDefense:
     last: int = 0
     release: Literal["both", "answer", "map"] = "both"
     group: int = 16
+
+    permutes: ClassVar[bool] = False  # the moved network's classes are not permuted along
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.group < 1 or self.steps < 0 or self.last < 0:

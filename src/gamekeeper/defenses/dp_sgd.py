@@ -15,6 +15,7 @@ good a copy as before, of a model that is less accurate.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +69,8 @@ class DPSGD:
     epochs: int = 6
     rate: float = 0.5
     momentum: float = 0.9
+
+    permutes: ClassVar[bool] = False  # the answers are those of a network of its own
 
     def __post_init__(self) -> None:
         if not (self.epsilon > 0 and self.clip > 0 and self.rate > 0 and 0 <= self.momentum < 1):

@@ -18,6 +18,7 @@ import functools
 import hmac
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -42,11 +43,6 @@ def diversity(y: list[Posterior]) -> Float[Tensor, " n"]:
     """log sum over pairs of exp(cosine similarity); least where all members' answers are orthogonal."""
     pairs = [F.cosine_similarity(a, b, dim=1, eps=1e-8) for a, b in combinations(y, 2)]
     return torch.logsumexp(torch.stack(pairs), 0)
-
-
-def coherence(y: list[Posterior]) -> Float[Tensor, " n"]:
-    """The largest cosine similarity of any two members."""
-    return torch.stack([F.cosine_similarity(a, b, dim=1, eps=1e-8) for a, b in combinations(y, 2)]).amax(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +120,8 @@ class EDM:
     weight: float = 0.5
     members: int = 5
     epochs: int = 3
+
+    permutes: ClassVar[bool] = False  # the answers are those of its own networks
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.members < 2 or self.epochs < 1:

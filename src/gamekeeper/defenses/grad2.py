@@ -13,7 +13,7 @@ Keeps       argmax: no
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -107,6 +107,9 @@ class GRAD2:
     jacobian: Jacobian = "all"
     surrogate: Architecture | Literal["victim"] = "victim"
     epochs: int = 10
+
+    full_strength: ClassVar[tuple[str, float]] = ("eps", 2.0)
+    permutes: ClassVar[bool] = False  # the surrogate's classes are not permuted along
 
     def __post_init__(self) -> None:
         check_l1(self.eps, "GRAD2")

@@ -19,6 +19,7 @@ asking for noisy copies does not average the derangement away. It holds nothing 
 
 import hmac
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -127,6 +128,9 @@ class KeyedMisinformation:
     share: float = 0.01
     bits: int = 3
     sample: int = 1000
+
+    full_strength: ClassVar[tuple[str, float]] = ("share", 1.0)
+    permutes: ClassVar[bool] = False  # where a class goes is drawn by its number
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:

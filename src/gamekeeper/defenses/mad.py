@@ -22,7 +22,7 @@ The angle is the objective, not a measure of protection: judge by what a thief l
 import math
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -132,6 +132,8 @@ class MAD:
     rule: Rule = "extreme"
     epochs: int = 0
 
+    full_strength: ClassVar[tuple[str, float]] = ("eps", 2.0)
+
     def __post_init__(self) -> None:
         if isinstance(self.surrogate, str) and self.surrogate not in ("victim", "uniform"):
             raise BadConfig(f"The surrogate of MAD must be victim, uniform or an architecture. Got {self.surrogate}.")
@@ -154,6 +156,11 @@ class MAD:
             raise BadConfig("MAD's rule ball needs norm=l1, jacobian=last and keep_top1=false.")
         if self.surrogate == "uniform" and (self.jacobian == "all" or self.epochs):
             raise BadConfig("MAD needs a surrogate network for jacobian=all and for epochs; got surrogate=uniform.")
+
+    @property
+    def permutes(self) -> bool:
+        """Not with a surrogate, whose classes are not permuted along, nor where a vertex is drawn by its number."""
+        return self.rule != "random" and (self.surrogate == "uniform" or self.jacobian == "identity")
 
     @property
     def l1_bound(self) -> float:

@@ -17,7 +17,7 @@ The owner's inputs are training inputs, on which a victim is surer than on a use
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -199,6 +199,8 @@ class ModelGuardW:
     eps: float = 1.0
     keep_top1: bool = True
 
+    full_strength: ClassVar[tuple[str, float]] = ("eps", 2.0)
+
     def __post_init__(self) -> None:
         check_l1(self.eps, "ModelGuardW")
 
@@ -228,6 +230,9 @@ class ModelGuardS:
 
     eps: float = 1.0
     sample: int = 5000
+
+    full_strength: ClassVar[tuple[str, float]] = ("eps", 2.0)
+    permutes: ClassVar[bool] = False  # the centroids' classes are not permuted along
 
     def __post_init__(self) -> None:
         check_l1(self.eps, "ModelGuardS")

@@ -13,7 +13,7 @@ eps is measured on the logits, not on probabilities. A thief who changes an inpu
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -72,6 +72,10 @@ class RandomNoise:
     eps: float = 10.0
     ball: Ball = "l1"
     signed: bool = False
+
+    full_strength: ClassVar[tuple[str, float]] = ("eps", MOST)
+    monotone: ClassVar[bool] = False  # rows are renormalised, so that more noise can lead back; less only on average
+    permutes: ClassVar[bool] = False  # the noise is drawn class by class
 
     def __post_init__(self) -> None:
         if not 0 <= self.eps <= MOST:

@@ -16,7 +16,7 @@ users of other inputs exceed more often (mnist: msp at 1 % flags 4.5 % of the te
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Bool
@@ -76,6 +76,9 @@ class OodGate:
     score: ScoreName = "msp"
     fpr: float = 0.01
     answer: Answer = "shuffled"
+
+    full_strength: ClassVar[tuple[str, float]] = ("fpr", 1.0)
+    permutes: ClassVar[bool] = False  # it shuffles by place, and its score looks at the victim's own network
 
     def __post_init__(self) -> None:
         if not 0 <= self.fpr <= 1:

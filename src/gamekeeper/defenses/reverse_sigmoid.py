@@ -13,6 +13,7 @@ Keeps       argmax: only with preserve_top1. Without it the top-1 is safe above 
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 
@@ -48,6 +49,8 @@ class ReverseSigmoid:
     beta: float = 0.9
     gamma: float = 0.2
     preserve_top1: bool = True
+
+    full_strength: ClassVar[tuple[str, float]] = ("beta", 1.0)
 
     def __post_init__(self) -> None:
         if not 0 <= self.beta <= 1:

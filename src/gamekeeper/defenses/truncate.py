@@ -13,6 +13,7 @@ Keeps       argmax: yes, all three
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 
@@ -74,6 +75,8 @@ class TopK:
     """The k largest probabilities, zero for the rest."""
 
     k: int = 3
+
+    truncates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.data.splits import overlap
@@ -28,18 +27,17 @@ from gamekeeper.engine.results import FollowOn, Results, Row, Seconds
 from gamekeeper.engine.session import Session, opened
 from gamekeeper.errors import GamekeeperError, Halt, Unsuited
 from gamekeeper.ledger import Ledger, Recorded, RecordedModel
-from gamekeeper.metrics import Rate, wilson
+from gamekeeper.metrics import Rate
 from gamekeeper.oracles import Metered, Witness
 from gamekeeper.service import Service
 from gamekeeper.student import ClonesOnDisk
 from gamekeeper.targets.choice import Source, shares_architecture
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.validation import held_out_agreement
 from gamekeeper.types import Armed, Defense, Doubted, Knowledge, Learner, Model, Transfer
 
 LEDGER, CLONES = "ledger.sqlite", "clones"
-HELD_OUT = 10
-"""One answer of so many is held out in a rehearsal."""
 
 
 @dataclass(eq=False)
@@ -202,21 +200,9 @@ def steal(cell: Cell, meter: Metered, knows: Knowledge) -> tuple[Model, Rate | N
 def rehearse(learner: Learner, transfer: Transfer, knows: Knowledge, seed: int) -> Rate | None:
     """How often a clone of 90 % of the answers, trained for a third of the time, foretells the top class of the others.
 
-    The thief's own yardstick: no truth and no further query. Which answers are held out depends on the seed alone, so
-    that every learner is held to the same ones. None with fewer than ten answers.
+    None with fewer than ten answers.
     """
-    n = len(transfer.x)
-    if n < HELD_OUT:
-        return None
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    held, rest = order[: n // HELD_OUT], order[n // HELD_OUT :]
-    clone = shortened(learner)(some_of(transfer, rest), knows, seed)
-    right = clone(transfer.x[held]).y.argmax(1) == transfer.reply.y[held].argmax(1)
-    return wilson(int(right.sum()), len(held))
-
-
-def some_of(transfer: Transfer, rows: Tensor) -> Transfer:
-    return Transfer(transfer.x[rows], transfer.reply.take(rows), transfer.cost)
+    return held_out_agreement(lambda some: shortened(learner)(some, knows, seed), transfer, seed)
 
 
 def shortened(learner: Learner) -> Learner:
@@ -224,8 +210,7 @@ def shortened(learner: Learner) -> Learner:
     fit = getattr(learner, "fit", None)
     if not isinstance(fit, Fit):
         return learner
-    short = replace(fit, epochs=max(1, round(fit.epochs * RUN_UP)), least_steps=round(fit.least_steps * RUN_UP))
-    return replace(learner, fit=short)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return replace(learner, fit=fit.shortened(RUN_UP))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def blank(cell: Cell, error: str | None = None, kind: str | None = None) -> Row:

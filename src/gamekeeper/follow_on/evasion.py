@@ -4,8 +4,8 @@ Source      Papernot, McDaniel, Goodfellow, Jha, Celik, Swami, "Practical black-
             (AsiaCCS 2017): craft on a substitute, send to the victim; FGSM: Goodfellow, Shlens, Szegedy 2015; I-FGSM:
             Kurakin, Goodfellow, Bengio 2017; PGD: Madry, Makelov, Schmidt, Tsipras, Vladu 2018
 Equations   x' = clip(x + a sgn(grad L(F(x), y))), projected to ||x' - x_0||_inf <= eps after each step; towards a class
-            t: a descent of L(F(x), t). FGSM is one step with a = eps, I-FGSM n steps with a = eps / n, PGD more and
-            longer steps from a random point of the ball
+            t: a descent of L(F(x), t). FGSM is one step with a = eps, I-FGSM n steps with a = eps / n,
+            which is Craft(eps, n, 1 / n); PGD takes more and longer steps from a random point of the ball
 Assumes     a copy with gradients; the inputs' true classes; no query to the victim while crafting
 Deviations  eps is in widths of the input box. PGD starts once, not several times, and keeps its last point
 Keeps       ||x' - x||_inf <= eps times the box's width, and the box, for every recipe and for the noise
@@ -49,11 +49,6 @@ class Craft:
 def fgsm(eps: float) -> Craft:
     """One step to the edge of the ball."""
     return Craft(eps)
-
-
-def ifgsm(eps: float, steps: int = 10) -> Craft:
-    """`steps` steps that add up to eps: the edge is reached where the sign never turns."""
-    return Craft(eps, steps, 1 / steps)
 
 
 def pgd(eps: float, steps: int = 10) -> Craft:

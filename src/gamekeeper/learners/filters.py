@@ -10,7 +10,8 @@ Deviations  neighbours: no clean set, all outputs are of one network that was tr
 Keeps       no state: every budget and seed trains a student of its own
 """
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -59,7 +60,7 @@ class Neighbours:
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         x, y = transfer.x, normalised(transfer.reply.y)
         if len(x) > 1:
-            brief = replace(self.fit, epochs=-(-self.fit.epochs // PART), least_steps=self.fit.least_steps // PART)
+            brief = self.fit.shortened(1 / PART, math.ceil, math.floor)
             first = train(knows, x, label(y), brief, seed)
             kept = agreeing(first(x).y.double().clamp(min=1e-12).log(), y.argmax(1), self.k)
             x, y = (x[kept], y[kept]) if kept.any() else (x, y)

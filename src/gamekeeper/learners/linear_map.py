@@ -14,6 +14,7 @@ Deviations  unmixed: 3 anchors a class instead of one, against noise (chosen by
 Keeps       no state: every budget and seed trains a student of its own
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,10 +25,8 @@ from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import normalised, sharpen
 from gamekeeper.student import train
 from gamekeeper.training.fit import Fit
-from gamekeeper.types import Knowledge, Model, Posterior, Transfer
-
-HELD_OUT = 10
-"""One answer of so many is held out."""
+from gamekeeper.training.validation import held_out_agreement
+from gamekeeper.types import Knowledge, Model, Posterior, Reply, Transfer
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,6 @@ class Transition:
     """A fixed map of posteriors, y' = T^t y: row c of `matrix` is what an input certainly of class c is answered."""
 
     matrix: Float[Tensor, "k k"]
-
-    @property
-    def conditioning(self) -> float:
-        """Least singular value: a defense of this kind is worth no more than it is small. 1 for the identity, 0: a loss."""
-        return float(torch.linalg.svdvals(self.matrix)[-1])
 
     def undo(self, y: Posterior) -> Posterior:
         """The posteriors that were mapped to y, as points of the simplex."""
@@ -101,17 +95,17 @@ class Tempered:
         return train(knows, transfer.x, powered(y, self.power(transfer, knows, seed)), self.fit, seed)
 
     def power(self, transfer: Transfer, knows: Knowledge, seed: int) -> int:
-        """The power whose student agrees most often with the held-out answers' top class; the first of equals."""
-        if len(self.powers) == 1 or len(transfer.x) < HELD_OUT:
+        """The power whose student agrees most often with the held-out answers' top class; ties go to the first."""
+        if len(self.powers) == 1:
             return self.powers[0]
-        y = normalised(transfer.reply.y)
-        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
-        held, rest = order[: len(y) // HELD_OUT], order[len(y) // HELD_OUT :]
-        short = replace(self.fit, epochs=max(1, self.fit.epochs // 3), least_steps=self.fit.least_steps // 3)
+        answers = replace(transfer, reply=Reply(normalised(transfer.reply.y)))
+        short = self.fit.shortened(1 / 3, math.floor, math.floor)
 
         def agreement(power: int) -> float:
-            student = train(knows, transfer.x[rest], powered(y[rest], power), short, seed)
-            return float((student(transfer.x[held]).y.argmax(1) == y[held].argmax(1)).float().mean())
+            found = held_out_agreement(
+                lambda some: train(knows, some.x, powered(some.reply.y, power), short, seed), answers, seed
+            )
+            return 0.0 if found is None else found.value
 
         return max(self.powers, key=agreement)
 

@@ -36,11 +36,6 @@ class SmoothedTree:
         counts = np.rint(shares / shares.sum(1, keepdims=True) * self.tree.weighted_n_node_samples[:, None]) + 1
         return torch.as_tensor(counts / counts.sum(1, keepdims=True))
 
-    @property
-    def leaf_answers(self) -> Posterior:
-        """The answers of the leaves alone."""
-        return self.answers[torch.as_tensor(self.tree.children_left == -1)]
-
     def __call__(self, x: Batch, /) -> Reply:
         return Reply(self.answers[self.nodes(x.reshape(len(x), -1).double())])
 

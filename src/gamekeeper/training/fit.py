@@ -7,7 +7,7 @@ loader, no test set and no checkpoint selection: the network of the last step is
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -59,6 +59,18 @@ class Fit:
 
     def steps(self, n: int) -> int:
         return max(self.least_steps, self.epochs * math.ceil(n / self.batch))
+
+    def shortened(
+        self, share: float, epochs: Callable[[float], int] = round, least_steps: Callable[[float], int] = round
+    ) -> "Fit":
+        """The same training for a share of the time, at least one pass.
+
+        epochs, least_steps  how these are rounded. The default training comes out alike in every way; where a user sets
+                             another, committed numbers rest on the rounding of each caller
+        """
+        return replace(
+            self, epochs=max(1, epochs(self.epochs * share)), least_steps=least_steps(self.least_steps * share)
+        )
 
 
 def bf16_pays() -> bool:
