@@ -16,11 +16,11 @@ from torch.func import functional_call
 
 from benchmarks.timing import cpu_seconds, medians
 from gamekeeper.architectures import Classifier, ResNet18, fresh
-from gamekeeper.defenses.deep_defense import DeepDefense, Misdirector
-from gamekeeper.defenses.deep_descent import Best
-from gamekeeper.defenses.deep_layers import FURTHER
-from gamekeeper.defenses.deep_losses import margin, out_of_order, ranks
-from gamekeeper.models import TorchModel
+from gamekeeper.defenses.deep_defense.descent import Best
+from gamekeeper.defenses.deep_defense.layers import FURTHER
+from gamekeeper.defenses.deep_defense.losses import margin, out_of_order, ranks
+from gamekeeper.defenses.deep_defense.recipe import DeepDefense, Misdirector
+from gamekeeper.models.network import TorchModel
 from gamekeeper.targets.builtin import shipped
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Owner

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from gamekeeper.ledger import Ledger, Recorded
+from gamekeeper.service.ledger import Ledger, Recorded
 from gamekeeper.types import Reply
 
 ROWS, CLASSES = 50_000, 10

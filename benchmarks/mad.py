@@ -12,9 +12,9 @@ import torch
 
 from benchmarks.timing import medians
 from gamekeeper.architectures import LeNet, Vgg16, fresh
-from gamekeeper.defenses.mad import MAD, mad, mad_uniform
-from gamekeeper.models import TorchModel
-from gamekeeper.service import Service
+from gamekeeper.defenses.mad.recipe import MAD, mad, mad_uniform
+from gamekeeper.models.network import TorchModel
+from gamekeeper.service.service import Service
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Architecture, Box, Owner
 

@@ -21,9 +21,9 @@ from gamekeeper.architectures import LeNet
 from gamekeeper.attacks.knockoff import Knockoff
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.learners.distil import Soft
-from gamekeeper.ledger import Ledger, Recorded
-from gamekeeper.oracles import Metered, Witness
-from gamekeeper.service import Service
+from gamekeeper.service.ledger import Ledger, Recorded
+from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.service import Service
 from gamekeeper.targets.load import load_target
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Knowledge

@@ -20,11 +20,11 @@ from benchmarks.memory import peak
 from benchmarks.timing import medians
 from gamekeeper.architectures import LeNet, Vgg16, fresh
 from gamekeeper.defenses.grad2 import grad2
-from gamekeeper.defenses.mad import MAD
-from gamekeeper.defenses.mad_jacobian import gram
+from gamekeeper.defenses.mad.jacobian import gram
+from gamekeeper.defenses.mad.recipe import MAD
 from gamekeeper.defenses.modelguard import MARGIN, SMALL, modelguard_w
-from gamekeeper.models import TorchModel
-from gamekeeper.service import Service
+from gamekeeper.models.network import TorchModel
+from gamekeeper.service.service import Service
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Architecture, Box, Owner
 

@@ -15,7 +15,7 @@ from gamekeeper.architectures import LeNet, fresh
 from gamekeeper.attacks.jbda import Jbda, jacobian_step
 from gamekeeper.attacks.k_center import k_center
 from gamekeeper.attacks.synthesis import Copies
-from gamekeeper.models import CHUNK, TorchModel
+from gamekeeper.models.network import CHUNK, TorchModel
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Reply, Transfer
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.timing import cpu_seconds
 from gamekeeper.defenses.baselines import flatten
-from gamekeeper.learners.table import Table, flat, match
+from gamekeeper.learners.lookup_table import Table, flat, match
 from gamekeeper.simplex import distance
 
 ANSWERS, CANDIDATES, CLASSES, SAMPLE, ROUNDS = 10_000, 100_000, 10, 100, 3

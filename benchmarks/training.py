@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from gamekeeper.architectures import LeNet, fresh
 from gamekeeper.attacks.knockoff import Knockoff
 from gamekeeper.learners.distil import Soft
-from gamekeeper.oracles import Metered
+from gamekeeper.service.oracles import Metered
 from gamekeeper.targets.load import load_target
 from gamekeeper.training.fit import Fit, bf16_pays
 from gamekeeper.types import Knowledge

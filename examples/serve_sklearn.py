@@ -28,7 +28,7 @@ def mnist():
     import torch
     from safetensors.torch import load_file
 
-    from gamekeeper import architectures, models, tasks
+    from gamekeeper import architectures, tasks
     from gamekeeper.data import batteries
 
     net = architectures.LeNet((1, 28, 28), 10)()

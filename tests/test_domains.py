@@ -24,9 +24,9 @@ from gamekeeper.defenses import MAD, Label, Round
 from gamekeeper.engine.grid import Audit, expand
 from gamekeeper.errors import BadQuery, Unsuited
 from gamekeeper.learners.distil import Labels, Soft
-from gamekeeper.models import TorchModel
-from gamekeeper.oracles import Metered
-from gamekeeper.service import Service
+from gamekeeper.models.network import TorchModel
+from gamekeeper.service.oracles import Metered
+from gamekeeper.service.service import Service
 from gamekeeper.targets.choice import Choice, facts, public
 from gamekeeper.targets.load import load_target
 from gamekeeper.tasks import Classify

@@ -14,9 +14,9 @@ import orjson
 import pytest
 
 from gamekeeper.engine.grid import Audit, Cell, expand
-from gamekeeper.engine.reproduction import cells as cells_of
-from gamekeeper.engine.reproductions import REPRODUCTIONS
-from gamekeeper.engine.results import HEADER, RESULTS, from_json, to_line
+from gamekeeper.reproductions.description import cells as cells_of
+from gamekeeper.reproductions.published import REPRODUCTIONS
+from gamekeeper.results import HEADER, RESULTS, from_json, to_line
 from gamekeeper.surfaces.cli import ATTACKS, DEFENSES
 from gamekeeper.targets.choice import Choice
 

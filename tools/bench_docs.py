@@ -8,8 +8,8 @@ from typing import Any
 
 from committed import RESULTS, table
 
-from gamekeeper.engine.checks import grouped
-from gamekeeper.engine.results import Results
+from gamekeeper.analysis.checks import grouped
+from gamekeeper.results import Results
 
 
 @cache

@@ -41,7 +41,7 @@ from gamekeeper.architectures import LeNet, fresh
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.readers import read
 from gamekeeper.data.splits import overlap, split
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit, bf16_pays, fit
 

@@ -23,12 +23,12 @@ from torch.nn import functional as F
 from gamekeeper.architectures import LeNet, Mlp, fresh
 from gamekeeper.data import batteries
 from gamekeeper.defenses.baselines import Flatten
-from gamekeeper.defenses.mad import MAD
+from gamekeeper.defenses.mad.recipe import MAD
 from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
-from gamekeeper.learners import inverse, robust, table
+from gamekeeper.learners import inverse, robust
 from gamekeeper.learners.linear_map import transition
 from gamekeeper.learners.partial_bayes import PartialBayes
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import distance
 from gamekeeper.targets.builtin import blends
 from gamekeeper.tasks import Classify

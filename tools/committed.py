@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean
 
-from gamekeeper.engine.checks import grouped
-from gamekeeper.engine.results import Results
-from gamekeeper.engine.summary import Summary, summarise
+from gamekeeper.analysis.checks import grouped
+from gamekeeper.analysis.summary import Summary, summarise
+from gamekeeper.results import Results
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"

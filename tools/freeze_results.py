@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 
-from gamekeeper.engine.bootstrap import Values
-from gamekeeper.engine.checks import raised
-from gamekeeper.engine.results import HEADER, RESULTS, Results
-from gamekeeper.engine.summary import Line, Stolen, summarise
+from gamekeeper.analysis.bootstrap import Values
+from gamekeeper.analysis.checks import raised
+from gamekeeper.analysis.summary import Line, Stolen, summarise
+from gamekeeper.results import HEADER, RESULTS, Results
 
 ROOT = Path(__file__).parent.parent
 FROZEN = ROOT / "tests/data/frozen"

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gamekeeper.defenses.mad import MAD
-from gamekeeper.defenses.mad_jacobian import gram
+from gamekeeper.defenses.mad.jacobian import gram
+from gamekeeper.defenses.mad.recipe import MAD
 from gamekeeper.simplex import distance
 from gamekeeper.types import Batch, Posterior
 

@@ -1,7 +1,7 @@
 """Writes every table and figure of README.md and docs/ that holds numbers or is read from the code: `make docs`.
 
 A table stands between `<!-- table NAME -->` and `<!-- end -->`; what is between is replaced. So is a number in a sentence
-between `<!-- clone RUN DEFENSE THIEF BUDGET -->` (or `taken`, `lost`) and `<!-- / -->`. Numbers come from the files under results/, flags from `engine/checks.py`, methods from `methods.py`, and the index of papers from the heads of
+between `<!-- clone RUN DEFENSE THIEF BUDGET -->` (or `taken`, `lost`) and `<!-- / -->`. Numbers come from the files under results/, flags from `analysis/checks.py`, methods from `methods.py`, and the index of papers from the heads of
 the pages in docs/papers/. With --check nothing is written and the exit code is 1 if anything would change.
 """
 
@@ -20,13 +20,13 @@ import study_docs
 from committed import RESULTS, ROOT, summary, table
 from poisoning_docs import poisoning
 
+from gamekeeper.analysis.checks import FLAGS
 from gamekeeper.data.batteries import facts
-from gamekeeper.engine.checks import FLAGS
-from gamekeeper.engine.reproductions import REPRODUCTIONS
-from gamekeeper.surfaces.curves import trade_curves
-from gamekeeper.surfaces.figures import price_curve, svg, utility_plot
-from gamekeeper.surfaces.ranking import ranking
-from gamekeeper.surfaces.words import count, headline
+from gamekeeper.reproductions.published import REPRODUCTIONS
+from gamekeeper.surfaces.report.curves import trade_curves
+from gamekeeper.surfaces.report.figures import price_curve, svg, utility_plot
+from gamekeeper.surfaces.report.ranking import ranking
+from gamekeeper.surfaces.report.words import count, headline
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PLACES, NUMBER = ("d", "x", "y", "transform"), re.compile(r"-?\d+(?:\.\d*)?(?:e-?\d+)?")

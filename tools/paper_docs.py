@@ -9,13 +9,13 @@ from pathlib import Path
 from committed import RESULTS, ROOT, stamp, summary, table, thefts
 
 from gamekeeper.data.batteries import facts
-from gamekeeper.engine.reproduction import lines, verdicts
-from gamekeeper.engine.reproductions import REPRODUCTIONS
-from gamekeeper.engine.results import Results, Row
 from gamekeeper.method_text import ALIASES
 from gamekeeper.methods import KINDS, describe
+from gamekeeper.reproductions.description import lines, verdicts
+from gamekeeper.reproductions.published import REPRODUCTIONS
+from gamekeeper.results import Results, Row
+from gamekeeper.surfaces.report.words import count
 from gamekeeper.surfaces.reproduce import beside_ours, beside_paper, difference
-from gamekeeper.surfaces.words import count
 
 PAPERS = ROOT / "docs/papers"
 HEAD = re.compile(r"^- (Paper|Methods|Files): (.*)$", re.MULTILINE)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from committed import RESULTS, origin, summary, table, thefts
 
-from gamekeeper.surfaces.words import percent
+from gamekeeper.surfaces.report.words import percent
 
 NAMES = ("strengths-mnist", "strengths-fashion")
 """Runs of the same defenses on digits and on clothes."""

@@ -2,11 +2,11 @@
 
 from committed import RESULTS, stamp, summary, table, thefts
 
+from gamekeeper.analysis.summary import Line, Stolen
 from gamekeeper.engine.ensemble import ENSEMBLES
-from gamekeeper.engine.results import Results
-from gamekeeper.engine.summary import Line, Stolen
-from gamekeeper.surfaces.curves import families
-from gamekeeper.surfaces.words import count, efficiency, percent, promises, rated, reached, seconds, value
+from gamekeeper.results import Results
+from gamekeeper.surfaces.report.curves import families
+from gamekeeper.surfaces.report.words import count, efficiency, percent, promises, rated, reached, seconds, value
 
 
 def defenses(name: str) -> str:

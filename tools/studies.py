@@ -28,14 +28,14 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from gamekeeper.architectures import fresh
 from gamekeeper.data import batteries
 from gamekeeper.defenses.adaptive_misinformation import AdaptiveMisinformation
-from gamekeeper.defenses.deep_defense import DeepDefense, Misdirector
+from gamekeeper.defenses.deep_defense.recipe import DeepDefense, Misdirector
 from gamekeeper.defenses.edm import EDM
-from gamekeeper.defenses.mad import MAD
+from gamekeeper.defenses.mad.recipe import MAD
 from gamekeeper.defenses.ood_gate import SCORERS
-from gamekeeper.defenses.ood_scores import calibrated
-from gamekeeper.engine.judge import maps_kept
+from gamekeeper.detectors.ood import calibrated
+from gamekeeper.engine.evaluate import maps_kept
 from gamekeeper.explain import ExplainerName
-from gamekeeper.explain_metrics import confidence, rank_correlation
+from gamekeeper.explain.metrics import confidence, rank_correlation
 from gamekeeper.targets.builtin import shipped
 from gamekeeper.targets.choice import Choice, explaining
 from gamekeeper.types import Batch, Defense

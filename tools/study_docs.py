@@ -9,8 +9,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from gamekeeper.surfaces.figures import COLOURS, FAINT, INK, STYLE
-from gamekeeper.surfaces.words import percent
+from gamekeeper.surfaces.report.figures import COLOURS, FAINT, INK, STYLE
+from gamekeeper.surfaces.report.words import percent
 
 FILE = Path(__file__).parent.parent / "results/studies.json"
 WIDTH = 6.8

@@ -14,10 +14,10 @@ from gamekeeper.version import __version__
 if TYPE_CHECKING:
     from gamekeeper.attacks.knockoff import Knockoff
     from gamekeeper.attacks.theft import Theft
-    from gamekeeper.ledger import Ledger, Recorded
-    from gamekeeper.models import OnnxModel, SklearnModel, TorchModel
-    from gamekeeper.oracles import Metered
-    from gamekeeper.service import Service
+    from gamekeeper.models.network import OnnxModel, SklearnModel, TorchModel
+    from gamekeeper.service.ledger import Ledger, Recorded
+    from gamekeeper.service.oracles import Metered
+    from gamekeeper.service.service import Service
     from gamekeeper.targets.choice import Choice
     from gamekeeper.targets.load import load_target
     from gamekeeper.targets.target import Target

@@ -16,7 +16,7 @@ A Querying, a Wrapper, a Learner or a whole Attack may have:
 A Defense may have:
 
     strengths        ways to turn it up, for `--defense all` (see Strengths). Usually none: it stands as it is
-    l1_bound, keeps_confidence   what it guarantees of every answer (`defenses/promise.py`)
+    l1_bound, keeps_confidence   what it guarantees of every answer (`defenses/guarantees.py`)
     permutes         whether permuting the classes of an answer permutes what is made of it. Usually True
     full_strength    the field whose value 0 is no defense, and its largest value. Usually none
     monotone         whether more of that strength never moves an answer less. Usually True

@@ -89,7 +89,7 @@ class Doubted(Protocol):
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Names of flags of `engine/checks.py`, which end in the result row."""
+        """Names of flags of `analysis/checks.py`, which end in the result row."""
         ...
 
 

@@ -8,7 +8,7 @@ from gamekeeper.attacks.active_thief import ActiveThief, choose, most_uncertain
 from gamekeeper.attacks.deepfool import deepfool
 from gamekeeper.attacks.pool import FromPool
 from gamekeeper.errors import BadConfig
-from gamekeeper.oracles import Witness
+from gamekeeper.service.oracles import Witness
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Knowledge, Reply, Transfer

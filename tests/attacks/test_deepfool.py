@@ -5,7 +5,7 @@ import torch
 from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.attacks import deepfool as module
 from gamekeeper.attacks.deepfool import deepfool
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box
 from tests.attacks.toys import IMAGES, WEIGHTS, linear

@@ -8,10 +8,10 @@ from torch.nn.functional import one_hot
 
 from gamekeeper.architectures import Mlp
 from gamekeeper.attacks.equation_fitting import EquationFitting, Perceptron
-from gamekeeper.attacks.surrogates import Linear
+from gamekeeper.attacks.formula_clones import Linear
 from gamekeeper.errors import BadConfig
-from gamekeeper.models import SklearnModel
-from gamekeeper.oracles import Metered, Witness
+from gamekeeper.models.network import SklearnModel
+from gamekeeper.service.oracles import Metered, Witness
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Reply
 

@@ -8,11 +8,11 @@ from torch.nn.functional import one_hot
 
 from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.attacks.equation_solving import EquationSolving, step
-from gamekeeper.attacks.surrogates import Linear
+from gamekeeper.attacks.formula_clones import Linear
 from gamekeeper.defenses.truncate import round_off, top_k
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import SklearnModel, TorchModel
-from gamekeeper.oracles import Metered, Witness
+from gamekeeper.models.network import SklearnModel, TorchModel
+from gamekeeper.service.oracles import Metered, Witness
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Reply
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gamekeeper.attacks.grid import Grid, Piece, grid_of
 from gamekeeper.attacks.rows import Rows
-from gamekeeper.oracles import Metered
+from gamekeeper.service.oracles import Metered
 from gamekeeper.types import Box, Reply
 
 BOX = Box((2,), -1.0, 3.0)

@@ -7,7 +7,7 @@ from gamekeeper.attacks.knockoff import Knockoff
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.attacks.wrappers import Averaged
 from gamekeeper.learners.distil import Labels, Soft
-from gamekeeper.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Witness
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Knowledge, Reply

@@ -5,10 +5,10 @@ import torch
 from torch.nn.functional import cosine_similarity, one_hot
 
 from gamekeeper.architectures import Mlp
+from gamekeeper.attacks.formula_clones import Linear
 from gamekeeper.attacks.lowd_meek import LowdMeek
-from gamekeeper.attacks.surrogates import Linear
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Witness
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Reply
 

@@ -11,9 +11,9 @@ from gamekeeper.attacks import prada_attacks
 from gamekeeper.attacks.prada_attacks import Color, NFgsm, NIFgsm, TRnd, agreement, log_uniform, other_classes, search
 from gamekeeper.attacks.rounds import ask, nothing
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.student import ClonesOnDisk, train
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import ClonesOnDisk, train
 from gamekeeper.types import Box, Knowledge, Transfer
 from tests.attacks.toys import PLANE, QUICK, images, meter, plane, thief, walker
 

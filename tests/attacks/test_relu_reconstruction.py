@@ -10,7 +10,7 @@ from torch import Tensor
 from gamekeeper.architectures import Mlp
 from gamekeeper.attacks.relu_reconstruction import ReluNet, ReluReconstruction
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Witness
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Reply
 from tests.attacks.relus import Net, posterior, wide

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from gamekeeper.attacks.smoothing import Smoothing
+from gamekeeper.data.transforms import moved
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.oracles import Witness
-from gamekeeper.views import moved
+from gamekeeper.service.oracles import Witness
 from tests.attacks.toys import PLANE, images, meter, plane, thief, walker
 
 

@@ -5,7 +5,7 @@ import torch
 
 from gamekeeper.architectures import Mlp, ResNet, fresh
 from gamekeeper.attacks.steps import climb, gradient, loss_of, output_of
-from gamekeeper.models import CHUNK, TorchModel
+from gamekeeper.models.network import CHUNK, TorchModel
 from gamekeeper.types import Box
 from tests.attacks.toys import IMAGES, PLANE, TASK, linear
 

@@ -9,7 +9,7 @@ from torch import nn
 from gamekeeper.architectures import Mlp, ResNet
 from gamekeeper.attacks.swift_thief import SwiftThief, Thief, density, seek_rare
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.oracles import Witness
+from gamekeeper.service.oracles import Witness
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Attack, Reply, Transfer
 from tests.attacks.toys import IMAGES, PLANE, images, meter, plane, thief, walker

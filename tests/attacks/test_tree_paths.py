@@ -6,11 +6,11 @@ import pytest
 import torch
 from sklearn.tree import DecisionTreeClassifier
 
-from gamekeeper.attacks.surrogates import Boxes
+from gamekeeper.attacks.formula_clones import Boxes
 from gamekeeper.attacks.tree_paths import TreePaths
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import SklearnModel
-from gamekeeper.oracles import Metered, Witness
+from gamekeeper.models.network import SklearnModel
+from gamekeeper.service.oracles import Metered, Witness
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Reply
 from tests.attacks.trees import Tree, agreement, thief

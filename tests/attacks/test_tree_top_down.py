@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from gamekeeper.attacks.surrogates import Boxes
+from gamekeeper.attacks.formula_clones import Boxes
 from gamekeeper.attacks.tree_paths import TreePaths
 from gamekeeper.attacks.tree_top_down import TreeTopDown
 from gamekeeper.errors import Unsuited
-from gamekeeper.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Witness
 from gamekeeper.types import Box, Reply
 from tests.attacks.trees import Tree, agreement, thief
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from gamekeeper.attacks.twice import SIDES, Twice
+from gamekeeper.data.transforms import moved
 from gamekeeper.errors import Unsuited
-from gamekeeper.oracles import Witness
+from gamekeeper.service.oracles import Witness
 from gamekeeper.types import Reply
-from gamekeeper.views import moved
 from tests.attacks.toys import PLANE, images, meter, plane, thief, walker
 
 

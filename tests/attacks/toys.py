@@ -3,8 +3,8 @@
 import torch
 
 from gamekeeper.architectures import Mlp
-from gamekeeper.models import TorchModel
-from gamekeeper.oracles import Metered
+from gamekeeper.models.network import TorchModel
+from gamekeeper.service.oracles import Metered
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Knowledge, Reply

@@ -1,6 +1,6 @@
 """What every defense promises, checked on every recipe in `gamekeeper.defenses`, found by walking the package.
 
-Optional properties this reads, beside those of a defense's promise (`defenses/promise.py`):
+Optional properties this reads, beside those of a defense's promise (`defenses/guarantees.py`):
 
     permutes       whether permuting classes permutes the answer; usually yes. A recipe that does not says why beside it
     full_strength  the field whose value 0 is no defense, and its largest value; usually none
@@ -25,10 +25,10 @@ from torch import Tensor
 
 import gamekeeper.defenses
 from gamekeeper.architectures import Mlp, fresh
-from gamekeeper.defenses.promise import ANY, promise
+from gamekeeper.defenses.guarantees import ANY, promise
 from gamekeeper.errors import Unsuited
 from gamekeeper.methods import DEFENSES
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Armed, Box, Defense, Owner, Reply

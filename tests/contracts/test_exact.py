@@ -12,7 +12,7 @@ import torch
 
 from gamekeeper.errors import Unsuited
 from gamekeeper.methods import EXACT, asks
-from gamekeeper.oracles import Witness
+from gamekeeper.service.oracles import Witness
 from gamekeeper.types import Attack, Doubted, Model
 from tests.contracts.recipes import again, name, of, quick, untouched
 from tests.contracts.worlds import WORLDS, World

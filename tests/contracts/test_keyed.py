@@ -16,7 +16,7 @@ from gamekeeper.defenses.keyed import Keyed, secret
 from gamekeeper.errors import BadConfig
 from gamekeeper.explain import EXPLAINERS
 from gamekeeper.methods import DEFENSES
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Armed, Box, Defense, Owner, Reply
 
@@ -54,8 +54,9 @@ def variants(recipe: type) -> Iterator[Any]:
     """The recipe, and the recipe with each of its switches in each position that goes with the rest."""
     base = recipe(**{each.name: SETTINGS[each.name] for each in fields(recipe) if each.name in SETTINGS})
     yield base
-    for name, hint in get_type_hints(recipe).items():
-        for option in options(hint):
+    hints = get_type_hints(recipe)
+    for name in [each.name for each in fields(recipe)]:
+        for option in options(hints[name]):
             try:
                 turned = replace(base, **{name: option})
             except BadConfig:

@@ -16,11 +16,11 @@ from gamekeeper.defenses import Flatten
 from gamekeeper.errors import Unsuited
 from gamekeeper.facts import facts
 from gamekeeper.methods import LEARNERS, fit_of
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import label
-from gamekeeper.student import ClonesOnDisk
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import ClonesOnDisk
 from gamekeeper.types import Box, Knowledge, Learner, Model, Reply, Transfer
 from tests.contracts.recipes import FIT, again, name, of, quick, untouched
 

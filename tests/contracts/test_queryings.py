@@ -20,7 +20,7 @@ from gamekeeper.errors import Unsuited
 from gamekeeper.facts import facts
 from gamekeeper.learners.distil import Labels
 from gamekeeper.methods import QUERYINGS, asks, describe
-from gamekeeper.oracles import Witness
+from gamekeeper.service.oracles import Witness
 from gamekeeper.simplex import label
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Querying, Reply

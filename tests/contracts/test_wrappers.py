@@ -12,7 +12,7 @@ from gamekeeper.attacks.theft import Wrapper
 from gamekeeper.errors import BudgetExceeded
 from gamekeeper.facts import facts
 from gamekeeper.methods import WRAPPERS
-from gamekeeper.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Witness
 from gamekeeper.simplex import label
 from gamekeeper.types import Box, Meter, Reply
 from tests.contracts.recipes import again, name, of, quick, untouched

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from gamekeeper.architectures import Mlp
-from gamekeeper.oracles import Metered
+from gamekeeper.service.oracles import Metered
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Oracle, Reply
 from tests.attacks.relus import Net, wide

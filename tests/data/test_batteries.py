@@ -11,7 +11,7 @@ from gamekeeper.data import batteries
 from gamekeeper.data.batteries import facts, load, weights
 from gamekeeper.data.splits import equal_rows, overlap
 from gamekeeper.errors import BadConfig, UnsafeFile
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.tasks import Classify
 
 SIZES = {

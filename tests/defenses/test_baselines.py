@@ -6,7 +6,7 @@ import torch
 from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely, constant_target, flatten, least_likely
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Owner

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gamekeeper.architectures import Classifier, fresh
-from gamekeeper.defenses.deep_defense import DeepDefense, Misdirector
-from gamekeeper.defenses.deep_layers import chosen, movable, sensitivity
-from gamekeeper.defenses.deep_losses import (
+from gamekeeper.defenses.deep_defense.layers import chosen, movable, sensitivity
+from gamekeeper.defenses.deep_defense.losses import (
     Seen,
     cosine,
     entering,
@@ -21,10 +20,11 @@ from gamekeeper.defenses.deep_losses import (
     out_of_order,
     ranks,
 )
+from gamekeeper.defenses.deep_defense.recipe import DeepDefense, Misdirector
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import EXPLAINERS, ExplainerName
-from gamekeeper.explain_metrics import degenerate, rank_correlation
-from gamekeeper.models import TorchModel
+from gamekeeper.explain.metrics import degenerate, rank_correlation
+from gamekeeper.models.network import TorchModel
 from gamekeeper.targets.builtin import shipped
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Owner, Reply

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from gamekeeper.architectures import Mlp, ResNet, fresh
-from gamekeeper.defenses.dp_accounting import ORDERS, epsilon, noise_for, rdp
 from gamekeeper.defenses.dp_sgd import DPSGD, clipped_sum, per_example, train
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.tasks import Classify
+from gamekeeper.training.dp_accounting import ORDERS, epsilon, noise_for, rdp
 from gamekeeper.types import Box, Owner
 
 TASK, BOX = Classify(3), Box((4,))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from gamekeeper.architectures import LeNet, Mlp, fresh
 from gamekeeper.defenses.grad2 import GRAD2, Steerer, away, direction_of, grad2, steered
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Owner, Reply

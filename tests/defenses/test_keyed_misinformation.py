@@ -20,9 +20,9 @@ from gamekeeper.defenses.keyed_misinformation import (
     least,
 )
 from gamekeeper.defenses.ood_gate import Gate
-from gamekeeper.defenses.ood_scores import calibrated, tap
+from gamekeeper.detectors.ood import calibrated, tap
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.targets.builtin import shipped
 from gamekeeper.targets.target import Target
 from gamekeeper.tasks import Classify

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from gamekeeper.architectures import LeNet, Mlp, fresh
-from gamekeeper.defenses.mad import MAD, Poisoner, deviation, mad, mad_uniform, vertex
+from gamekeeper.defenses.mad.recipe import MAD, Poisoner, deviation, mad, mad_uniform, vertex
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import CHUNK, TorchModel
+from gamekeeper.models.network import CHUNK, TorchModel
 from gamekeeper.simplex import Norm, distance, one_hot
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Owner, Reply

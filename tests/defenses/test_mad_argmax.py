@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from gamekeeper.architectures import LeNet, Mlp, fresh
-from gamekeeper.defenses.mad import MAD, Poisoner, Scatterer, deviation, mad, mad_argmax
-from gamekeeper.defenses.mad_jacobian import gram
-from gamekeeper.defenses.mad_subsets import best_class, best_set, grown, turn
+from gamekeeper.defenses.mad.jacobian import gram
+from gamekeeper.defenses.mad.recipe import MAD, Poisoner, Scatterer, deviation, mad, mad_argmax
+from gamekeeper.defenses.mad.subsets import best_class, best_set, grown, turn
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import Norm, distance, label, step_towards
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Owner, Reply

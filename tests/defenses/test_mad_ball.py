@@ -7,8 +7,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from gamekeeper.defenses.grad2 import grad2
-from gamekeeper.defenses.mad import deviation, mad
-from gamekeeper.defenses.mad_ball import cosine, mad_ball, onto_ball
+from gamekeeper.defenses.mad.ball import cosine, mad_ball, onto_ball
+from gamekeeper.defenses.mad.recipe import deviation, mad
 from gamekeeper.simplex import distance
 from tests.defenses.programs import peaked
 

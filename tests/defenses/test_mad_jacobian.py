@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from gamekeeper.architectures import LeNet, Mlp, ResNet, Wrn, fresh
-from gamekeeper.defenses.mad_jacobian import gram, gram_at_once
+from gamekeeper.defenses.mad.jacobian import gram, gram_at_once
 from gamekeeper.types import Architecture
 
 
@@ -80,7 +80,7 @@ def test_rows_are_cut_to_fit_into_memory(monkeypatch: pytest.MonkeyPatch):
     net = unsettled(fresh(LeNet((1, 16, 16), 4, 20), 0))
     x = inputs(5, 1, 16, 16)
     whole = gram_at_once(net, x)
-    monkeypatch.setattr("gamekeeper.defenses.mad_jacobian.NUMBERS", 1)
+    monkeypatch.setattr("gamekeeper.defenses.mad.jacobian.NUMBERS", 1)
     torch.testing.assert_close(gram(net, x), whole, atol=0, rtol=1e-12)
 
 

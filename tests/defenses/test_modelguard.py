@@ -16,7 +16,7 @@ from gamekeeper.defenses.modelguard import (
     spread,
 )
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Owner

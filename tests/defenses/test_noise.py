@@ -11,7 +11,7 @@ from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.defenses.keyed import secret, uniforms
 from gamekeeper.defenses.noise import RandomNoise, draw, noisy, onto_l1_ball, onto_l2_ball
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Armed, Box, Owner, Reply

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gamekeeper.defenses.stateless import Stateless
 from gamekeeper.learners.distil import Soft
-from gamekeeper.learners.table import arm
+from gamekeeper.learners.lookup_table import arm
 from gamekeeper.simplex import label
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Knowledge, Model, Transfer

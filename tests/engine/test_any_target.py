@@ -11,10 +11,10 @@ from sklearn.linear_model import LogisticRegression
 
 from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.engine.grid import Audit, expand, queries
-from gamekeeper.engine.results import Row
 from gamekeeper.engine.run import LEDGER, run_cell, upstream
 from gamekeeper.errors import Malformed
-from gamekeeper.ledger import Ledger
+from gamekeeper.results import Row
+from gamekeeper.service.ledger import Ledger
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.choice import Choice
 from gamekeeper.types import Box

@@ -13,7 +13,7 @@ from gamekeeper.engine.run import CLONES, rehearse, run_cell, shortened
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import Labels, Soft
 from gamekeeper.methods import World, parse_defense, parse_thief
-from gamekeeper.service import Service
+from gamekeeper.service.service import Service
 from gamekeeper.simplex import label
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.choice import Choice

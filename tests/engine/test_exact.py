@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gamekeeper.engine.grid import Audit, expand
-from gamekeeper.engine.results import Row
 from gamekeeper.engine.run import run_cell, stage
+from gamekeeper.results import Row
 from gamekeeper.targets.choice import Choice
 
 ATTACKS = (

@@ -7,18 +7,18 @@ import orjson
 import pytest
 import torch
 
+from gamekeeper.engine.evaluate import Bench
 from gamekeeper.engine.follow_on import NO_GRADIENT, NO_MEMBERS, Aftermath, correlation
 from gamekeeper.engine.grid import EVADED, Audit, expand, queries
-from gamekeeper.engine.judge import Bench
 from gamekeeper.engine.pictures import Pictures, find, keep, strip
-from gamekeeper.engine.results import from_json, to_line
 from gamekeeper.engine.run import run_cell
 from gamekeeper.errors import BadConfig
-from gamekeeper.models import TorchModel
-from gamekeeper.oracles import Metered
+from gamekeeper.models.network import TorchModel
+from gamekeeper.results import from_json, to_line
+from gamekeeper.service.oracles import Metered
 from gamekeeper.targets.choice import Choice
 from gamekeeper.types import Box
-from tests.engine.rows import row
+from tests.analysis.rows import row
 
 pytestmark = pytest.mark.thorough
 

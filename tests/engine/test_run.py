@@ -12,16 +12,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gamekeeper.defenses.mad import MAD
+from gamekeeper.defenses.mad.recipe import MAD
 from gamekeeper.engine.backends import backend
 from gamekeeper.engine.grid import Audit, expand, queries
 from gamekeeper.engine.plan import check_defenses
-from gamekeeper.engine.results import Results, Row
 from gamekeeper.engine.run import LEDGER, prepared, run_cell, work
 from gamekeeper.errors import BadConfig, Malformed, Unsuited
-from gamekeeper.ledger import Ledger
+from gamekeeper.results import Results, Row
+from gamekeeper.service.ledger import Ledger
 from gamekeeper.surfaces.cli import guarded
-from gamekeeper.surfaces.terminal import cell_line
+from gamekeeper.surfaces.report.terminal import cell_line
 from gamekeeper.targets.choice import Choice
 from gamekeeper.types import Reply, Transfer
 
@@ -190,7 +190,9 @@ def test_a_thief_who_asks_three_times_has_three_pools(tmp_path):
 
 
 def test_answers_that_are_not_numbers_stop_the_run(folder, monkeypatch):
-    monkeypatch.setattr("gamekeeper.models.TorchModel.logits", lambda self, x: torch.full((len(x), 10), torch.nan))
+    monkeypatch.setattr(
+        "gamekeeper.models.network.TorchModel.logits", lambda self, x: torch.full((len(x), 10), torch.nan)
+    )
     (cell,) = cells(Audit(DIGITS, ATTACKS[:1], ["none"], [60], [6], uniform=0))
     with pytest.raises(Malformed, match="60 of 60 answers hold NaN"):
         run_cell(cell, folder)

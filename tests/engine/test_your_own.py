@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from gamekeeper.analysis.checks import raised
+from gamekeeper.analysis.summary import summarise
 from gamekeeper.attacks.theft import Theft
-from gamekeeper.engine.checks import raised
 from gamekeeper.engine.grid import Audit
 from gamekeeper.engine.plan import settle
 from gamekeeper.engine.run import run_cell
-from gamekeeper.engine.summary import summarise
 from gamekeeper.methods import World, parse_attack
 from gamekeeper.targets.choice import Choice
 

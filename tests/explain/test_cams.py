@@ -11,7 +11,7 @@ from gamekeeper.explain.grad_cam import signed_grad_cam
 from gamekeeper.explain.libra_cam import calibrate, gains, kept
 from gamekeeper.explain.maps import layers, picture
 from gamekeeper.explain.relevance_cam import relevance, weighted
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.tasks import Classify
 
 CAMS = ["grad_cam", "relevance_cam", "libra_cam"]

@@ -5,7 +5,7 @@ from torch import nn
 
 from gamekeeper.architectures import Mlp, ResNet, fresh
 from gamekeeper.explain import as_map, gradient, gradient_x_input
-from gamekeeper.models import CHUNK, TorchModel
+from gamekeeper.models.network import CHUNK, TorchModel
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box
 

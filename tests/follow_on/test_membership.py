@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.errors import BadConfig
 from gamekeeper.follow_on.membership import SCORES, auc, caught, confidence, entropy, loss
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Box

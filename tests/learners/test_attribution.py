@@ -15,13 +15,13 @@ from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import EXPLAINERS, gradient, gradient_x_input
 from gamekeeper.learners.attribution import Attribution, mismatch, unit
 from gamekeeper.learners.distil import Soft
-from gamekeeper.ledger import Ledger, Recorded
-from gamekeeper.models import TorchModel
-from gamekeeper.oracles import Metered
-from gamekeeper.service import Service
-from gamekeeper.student import ClonesOnDisk
+from gamekeeper.models.network import TorchModel
+from gamekeeper.service.ledger import Ledger, Recorded
+from gamekeeper.service.oracles import Metered
+from gamekeeper.service.service import Service
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import ClonesOnDisk
 from gamekeeper.types import Box, Knowledge, Reply, Transfer
 
 pytestmark = pytest.mark.thorough

@@ -8,16 +8,16 @@ from safetensors import SafetensorError
 
 from gamekeeper.architectures import LeNet, Mlp, fresh
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
-from gamekeeper.defenses.mad import MAD
+from gamekeeper.defenses.mad.recipe import MAD
 from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
 from gamekeeper.defenses.truncate import Label, Round, TopK
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import Labels, Sharpened, Soft, normalised, sharpen
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import label
-from gamekeeper.student import ClonesOnDisk, train
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import ClonesOnDisk, train
 from gamekeeper.types import Box, Knowledge, Owner, Reply, Transfer
 
 pytestmark = pytest.mark.thorough
@@ -170,7 +170,7 @@ def test_a_shelf_that_cannot_be_written_is_a_warning_and_the_clone_stands(tmp_pa
         caplog.clear()
         assert torch.equal(train(knows(shelf=ClonesOnDisk(folder)), X, Y, QUICK, 0)(X).y, made(X).y)
         assert "could not be kept" in caplog.text
-        monkeypatch.setattr("gamekeeper.student.save_file", half)
+        monkeypatch.setattr("gamekeeper.training.student.save_file", half)
     assert list((tmp_path / "full").iterdir()) == []
 
 

@@ -11,8 +11,8 @@ from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.learners import inverse
 from gamekeeper.learners.distil import Soft
 from gamekeeper.learners.inverse import WIDEST, Inverse, Undo, undo
-from gamekeeper.learners.table import Table, flat
-from gamekeeper.models import TorchModel
+from gamekeeper.learners.lookup_table import Table, flat
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit

@@ -9,15 +9,14 @@ from torch import Tensor
 
 from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten
-from gamekeeper.defenses.mad import MAD
+from gamekeeper.defenses.mad.recipe import MAD
 from gamekeeper.defenses.stateless import Stateless
 from gamekeeper.defenses.truncate import Label, Round
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.learners import table
 from gamekeeper.learners.distil import Soft
+from gamekeeper.learners.lookup_table import Table, around, candidates, dirichlet, flat, guard, match, nearest, own_seed
 from gamekeeper.learners.partial_bayes import PartialBayes
-from gamekeeper.learners.table import Table, around, candidates, dirichlet, flat, guard, match, nearest, own_seed
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit

@@ -9,9 +9,9 @@ from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import Labels
 from gamekeeper.learners.robust import Gce, GeneralisedCrossEntropy, SmallLoss, Smoothed, co_teach, easiest
 from gamekeeper.simplex import distance
-from gamekeeper.student import ClonesOnDisk
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import ClonesOnDisk
 from gamekeeper.types import Box, Knowledge, Learner, Reply, Transfer
 
 pytestmark = pytest.mark.thorough

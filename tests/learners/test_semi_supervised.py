@@ -10,11 +10,11 @@ from gamekeeper.architectures import Classifier, LeNet, Mlp, ResNet
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.learners.distil import Labels
 from gamekeeper.learners.semi_supervised import S4L, FixMatch, guess, unasked
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import label
-from gamekeeper.student import ClonesOnDisk
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import ClonesOnDisk
 from gamekeeper.types import Box, Knowledge, Learner, Reply, Transfer
 
 pytestmark = pytest.mark.thorough

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gamekeeper.engine.lock import claimed
-from gamekeeper.engine.results import Results
+from gamekeeper.results import Results
 from gamekeeper.surfaces.cli import guarded
 
 pytestmark = pytest.mark.thorough

@@ -5,10 +5,10 @@ import json
 import pytest
 
 import gamekeeper.surfaces.reproduce as surface
-from gamekeeper.engine.reproduction import Figure, Ordering, Reproduction, Theft
-from gamekeeper.engine.reproductions import REPRODUCTIONS
-from gamekeeper.engine.results import Results
 from gamekeeper.metrics import wilson
+from gamekeeper.reproductions.description import Figure, Ordering, Reproduction, Theft
+from gamekeeper.reproductions.published import REPRODUCTIONS
+from gamekeeper.results import Results
 from gamekeeper.surfaces.cli import guarded
 
 EXACT, FEW = Theft("iris", "equation_solving", 5), Theft("iris", "equation_fitting", 5)

@@ -15,15 +15,15 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
-from tests.targets.models import export
 
 from gamekeeper.architectures import LeNet, Mlp, ResNet, fresh
 from gamekeeper.errors import BadConfig, GamekeeperError, Malformed, UnsafeFile
-from gamekeeper.models import RemoteModel, SklearnModel, TorchModel
+from gamekeeper.models.network import RemoteModel, SklearnModel, TorchModel
 from gamekeeper.targets import config as targets_config
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.load import load_target
 from gamekeeper.types import Model
+from tests.targets.files.models import export
 
 RNG = np.random.default_rng(0)
 WEIGHT = RNG.integers(-8, 8, (4, 3)).astype(np.float32) / 8

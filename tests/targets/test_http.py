@@ -24,13 +24,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from server import Api, misbehaving, resets, says, serving
 from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import minmax_scale
 
 from gamekeeper.errors import BadConfig, BadQuery, Malformed, OracleError, Unreachable
-from gamekeeper.ledger import Ledger, Recorded
-from gamekeeper.models import RemoteModel
+from gamekeeper.models.network import RemoteModel
+from gamekeeper.service.ledger import Ledger, Recorded
 from gamekeeper.targets.codecs import (
     Expected,
     Quote,
@@ -49,6 +48,7 @@ from gamekeeper.targets.http import HttpConfig, HttpOracle, retry_after
 from gamekeeper.targets.load import load_target
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box
+from tests.targets.server import Api, misbehaving, resets, says, serving
 
 pytestmark = pytest.mark.thorough
 

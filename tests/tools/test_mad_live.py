@@ -6,8 +6,8 @@ from mad_live import gradient, gradient_angle, learn_online, white_box
 from torch import Tensor, nn
 
 from gamekeeper.architectures import LeNet, Mlp, fresh
-from gamekeeper.defenses.mad import MAD, deviation, mad
-from gamekeeper.defenses.mad_jacobian import gram
+from gamekeeper.defenses.mad.jacobian import gram
+from gamekeeper.defenses.mad.recipe import MAD, deviation, mad
 from gamekeeper.simplex import one_hot
 from tests.defenses.programs import peaked
 

@@ -26,7 +26,7 @@ from gamekeeper.attacks.k_center import k_center
 from gamekeeper.attacks.pool import Chosen, FromPool
 from gamekeeper.attacks.rounds import INTERIM, ask, grow, nothing, portion, relearn
 from gamekeeper.errors import BadConfig
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import distance, entropy
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Batch, Knowledge, Meter, Posterior, Transfer

@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from gamekeeper.data.transforms import Images
 from gamekeeper.errors import Unsuited
 from gamekeeper.types import Box, Domain
-from gamekeeper.views import Images
 
 
 def need_images(box: Domain, method: str) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gamekeeper.attacks.rounds import INTERIM, ask, grow, lead, no_clone, nothing, portion, relearn, span, uniform
 from gamekeeper.errors import BadConfig
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Batch, Box, Knowledge, Meter, Model, Transfer, need_box
 

@@ -18,10 +18,10 @@ from torch.nn import functional as F
 from gamekeeper.attacks.augment import view
 from gamekeeper.attacks.rounds import span
 from gamekeeper.attacks.steps import climb
+from gamekeeper.data.transforms import Images
 from gamekeeper.simplex import entropy
 from gamekeeper.training.fit import Fit, autocast, descend, image_memory
 from gamekeeper.types import Batch, Box, Posterior
-from gamekeeper.views import Images
 
 Pair = tuple[Tensor, Tensor]
 SHARPNESS, REACH, BETA = 0.01, 0.01, 0.99

@@ -20,8 +20,8 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 from torch import Tensor
 
+from gamekeeper.attacks.formula_clones import Linear, Link, log_posterior
 from gamekeeper.attacks.rows import Rows, flat
-from gamekeeper.attacks.surrogates import Linear, Link, log_posterior
 from gamekeeper.errors import BadConfig
 from gamekeeper.types import Batch, Knowledge, Meter, Model, Posterior, Reply, Task, need_box
 

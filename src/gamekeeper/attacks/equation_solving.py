@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from gamekeeper.attacks.formula_clones import Linear
 from gamekeeper.attacks.rows import Rows
-from gamekeeper.attacks.surrogates import Linear
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.types import Knowledge, Meter, Model, Posterior, need_box
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from gamekeeper.attacks.rounds import INTERIM, relearn, span
 from gamekeeper.attacks.steps import climb, loss_of, output_of
 from gamekeeper.attacks.synthesis import Copies, Ints, Step, check_sizes, synthesise
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Batch, Box, Knowledge, Meter, Posterior, Transfer, need_box
 

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from gamekeeper.architectures import fresh
 from gamekeeper.attacks.rounds import grow, lead, nothing
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Batch, Knowledge, Meter, Posterior, Transfer
 

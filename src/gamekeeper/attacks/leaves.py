@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from gamekeeper.attacks.formula_clones import Boxes
 from gamekeeper.attacks.grid import MISSING, Grid, Piece, Point
-from gamekeeper.attacks.surrogates import Boxes
 from gamekeeper.types import Task
 
 

@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from gamekeeper.attacks.formula_clones import Linear
 from gamekeeper.attacks.rows import Rows, flat
-from gamekeeper.attacks.surrogates import Linear
 from gamekeeper.errors import BadConfig, BudgetExceeded, Unsuited
 from gamekeeper.facts import Reads
 from gamekeeper.types import Knowledge, Meter, Model, need_box

@@ -26,7 +26,7 @@ from gamekeeper.attacks.rounds import INTERIM, no_clone, relearn, span
 from gamekeeper.attacks.steps import climb, loss_of
 from gamekeeper.attacks.synthesis import Copies, Ints, Step, check_sizes, synthesise
 from gamekeeper.errors import Unsuited
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Batch, Box, Knowledge, Meter, Reply, Transfer, need_box
 

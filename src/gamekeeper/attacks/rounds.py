@@ -9,9 +9,9 @@ from torch import Tensor
 
 from gamekeeper.data.splits import row_keys
 from gamekeeper.errors import Unsuited
-from gamekeeper.models import TorchModel
-from gamekeeper.student import train
+from gamekeeper.models.network import TorchModel
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import train
 from gamekeeper.types import Batch, Box, Knowledge, Meter, Posterior, Reply, Transfer
 
 Clone = TypeVar("Clone")

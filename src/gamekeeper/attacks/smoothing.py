@@ -14,9 +14,9 @@ import torch
 
 from gamekeeper.attacks.augment import need_images
 from gamekeeper.attacks.rounds import nothing
+from gamekeeper.data.transforms import moved
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.types import Knowledge, Meter, Reply, Transfer
-from gamekeeper.views import moved
 
 PART = 14
 """A shift by more than this part of a side changes what small images show."""

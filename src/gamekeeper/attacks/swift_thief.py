@@ -28,7 +28,7 @@ from gamekeeper.attacks.contrastive import Siamese, contrast
 from gamekeeper.attacks.pool import Chosen, FromPool
 from gamekeeper.attacks.rounds import ask, grow, nothing, portion
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models import CHUNK, TorchModel
+from gamekeeper.models.network import CHUNK, TorchModel
 from gamekeeper.training.fit import Fit, fit, image_memory
 from gamekeeper.types import Batch, Box, Knowledge, Meter, Transfer, need_box
 

@@ -12,8 +12,8 @@ import torch
 
 from gamekeeper.attacks.augment import need_images
 from gamekeeper.attacks.rounds import nothing
+from gamekeeper.data.transforms import moved
 from gamekeeper.types import Knowledge, Meter, Reply, Transfer
-from gamekeeper.views import moved
 
 SIDES = torch.tensor([[0, 1], [0, -1], [1, 0], [-1, 0]])
 

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gamekeeper.architectures import fresh
-from gamekeeper.defenses.outliers import beside, check_data, starting
 from gamekeeper.defenses.stateless import Stateless
-from gamekeeper.defenses.surrogate import surrogate_seed
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import TENTHS, Strengths
-from gamekeeper.models import alone
+from gamekeeper.models.network import alone
 from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
+from gamekeeper.training.outliers import beside, check_data, starting
+from gamekeeper.training.surrogate import surrogate_seed
 from gamekeeper.types import Armed, Batch, Model, Owner, Posterior, Reply
 
 NAME = "AdaptiveMisinformation"

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from gamekeeper.architectures import fresh
-from gamekeeper.defenses.dp_accounting import epsilon, noise_for
 from gamekeeper.defenses.stateless import needs_inputs
-from gamekeeper.defenses.surrogate import check, surrogate_seed
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.facts import Strengths
-from gamekeeper.models import TorchModel, alone
+from gamekeeper.models.network import TorchModel, alone
+from gamekeeper.training.dp_accounting import epsilon, noise_for
+from gamekeeper.training.surrogate import check, surrogate_seed
 from gamekeeper.types import Batch, Model, Owner, Reply, Task
 
 PART = 32

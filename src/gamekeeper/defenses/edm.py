@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gamekeeper.defenses.keyed import cells, secret
-from gamekeeper.defenses.outliers import beside, check_data, starting
-from gamekeeper.defenses.surrogate import surrogate_seed
 from gamekeeper.errors import BadConfig
-from gamekeeper.models import alone
+from gamekeeper.models.network import alone
 from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
+from gamekeeper.training.outliers import beside, check_data, starting
+from gamekeeper.training.surrogate import surrogate_seed
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 NAME = "EDM"

@@ -28,7 +28,8 @@ from torch import Tensor
 
 from gamekeeper.defenses.keyed import cells, secret
 from gamekeeper.defenses.ood_gate import Gate
-from gamekeeper.defenses.ood_scores import (
+from gamekeeper.defenses.stateless import classes_of
+from gamekeeper.detectors.ood import (
     Energy,
     Features,
     Knn,
@@ -41,7 +42,6 @@ from gamekeeper.defenses.ood_scores import (
     tap,
     tapped,
 )
-from gamekeeper.defenses.stateless import classes_of
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Strengths
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply

@@ -23,7 +23,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from gamekeeper.defenses.keyed import secret, uniforms
-from gamekeeper.defenses.ood_scores import (
+from gamekeeper.defenses.stateless import classes_of
+from gamekeeper.detectors.ood import (
     Detector,
     Energy,
     Knn,
@@ -34,7 +35,6 @@ from gamekeeper.defenses.ood_scores import (
     Scorer,
     calibrated,
 )  # fmt: skip
-from gamekeeper.defenses.stateless import classes_of
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import SHARES, Strengths
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply

@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gamekeeper.data.splits import row_keys
+from gamekeeper.engine.evaluate import Bench, rate
 from gamekeeper.engine.grid import EVADED, INVERTED, KNOWN
-from gamekeeper.engine.judge import Bench, rate
 from gamekeeper.engine.pictures import Pictures, drawable, strip
-from gamekeeper.engine.results import Evasion, FollowOn, Inversion, Membership
 from gamekeeper.follow_on import evasion, membership
 from gamekeeper.follow_on.inversion import Invert, invert
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
+from gamekeeper.results import Evasion, FollowOn, Inversion, Membership
 from gamekeeper.types import Batch, Box, Model, Posterior, need_box
 
 SEED = 20_260_001

@@ -16,12 +16,12 @@ from gamekeeper.attacks.theft import thief_facts
 from gamekeeper.engine.backends import default_jobs
 from gamekeeper.engine.ensemble import thieves
 from gamekeeper.engine.grid import Audit, Cell, expand, judged, queries, weight
-from gamekeeper.engine.lineup import LineUp, as_before, line_up, question
-from gamekeeper.engine.results import SCHEMA, Results, Run
 from gamekeeper.engine.run import LEDGER, armed, prepared, upstream
+from gamekeeper.engine.strengths import LineUp, as_before, line_up, question
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.learners.table import arm
-from gamekeeper.ledger import Ledger
+from gamekeeper.learners.lookup_table import arm
+from gamekeeper.results import SCHEMA, Results, Run
+from gamekeeper.service.ledger import Ledger
 from gamekeeper.targets.choice import assumptions, facts
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit, fit

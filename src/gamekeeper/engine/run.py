@@ -17,23 +17,23 @@ import torch
 
 from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.data.splits import overlap
-from gamekeeper.defenses.promise import promise
+from gamekeeper.defenses.guarantees import promise
 from gamekeeper.engine.backends import Work
+from gamekeeper.engine.evaluate import Bench, Honest
 from gamekeeper.engine.follow_on import Aftermath
 from gamekeeper.engine.grid import RUN_UP, Cell
-from gamekeeper.engine.judge import Bench, Honest
 from gamekeeper.engine.pictures import keep
-from gamekeeper.engine.results import FollowOn, Results, Row, Seconds
 from gamekeeper.engine.session import Session, opened
 from gamekeeper.errors import GamekeeperError, Halt, Unsuited
-from gamekeeper.ledger import Ledger, Recorded, RecordedModel
 from gamekeeper.metrics import Rate
-from gamekeeper.oracles import Metered, Witness
-from gamekeeper.service import Service
-from gamekeeper.student import ClonesOnDisk
+from gamekeeper.results import FollowOn, Results, Row, Seconds
+from gamekeeper.service.ledger import Ledger, Recorded, RecordedModel
+from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.service import Service
 from gamekeeper.targets.choice import Source, shares_architecture
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import ClonesOnDisk
 from gamekeeper.training.validation import held_out_agreement
 from gamekeeper.types import Armed, Defense, Doubted, Knowledge, Learner, Model, Transfer
 

@@ -25,8 +25,8 @@ from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import EXPLAINERS, ExplainerName, Maps
 from gamekeeper.facts import Reads
 from gamekeeper.learners.distil import normalised
-from gamekeeper.student import taught, train
 from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
+from gamekeeper.training.student import taught, train
 from gamekeeper.types import Batch, Knowledge, Model, Transfer
 
 SMALLEST = 1e-12

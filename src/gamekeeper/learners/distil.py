@@ -15,8 +15,8 @@ import torch
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Reads
 from gamekeeper.simplex import label
-from gamekeeper.student import train
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
 

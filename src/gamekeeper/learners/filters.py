@@ -21,8 +21,8 @@ from torch import Tensor
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import normalised
 from gamekeeper.simplex import label
-from gamekeeper.student import train
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
 PART = 3

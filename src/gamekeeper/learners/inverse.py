@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from gamekeeper.architectures import fresh
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import normalised
-from gamekeeper.learners.table import CONCENTRATION, Table, candidates, guard
-from gamekeeper.student import train
+from gamekeeper.learners.lookup_table import CONCENTRATION, Table, candidates, guard
 from gamekeeper.training.fit import Fit, fit
+from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
 WIDTHS = ((10, (128, 64)), (43, (512, 256)), (100, (1024, 512)))

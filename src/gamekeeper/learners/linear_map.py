@@ -23,8 +23,8 @@ from torch import Tensor
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import normalised, sharpen
-from gamekeeper.student import train
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import train
 from gamekeeper.training.validation import held_out_agreement
 from gamekeeper.types import Knowledge, Model, Posterior, Reply, Transfer
 

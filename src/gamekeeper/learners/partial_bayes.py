@@ -19,9 +19,9 @@ import numpy as np
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import normalised
-from gamekeeper.learners.table import CONCENTRATION, around, candidates, guard, match
-from gamekeeper.student import train
+from gamekeeper.learners.lookup_table import CONCENTRATION, around, candidates, guard, match
 from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
 

@@ -25,8 +25,8 @@ from gamekeeper.architectures import fresh
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Reads
 from gamekeeper.simplex import label
-from gamekeeper.student import taught, train
 from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
+from gamekeeper.training.student import taught, train
 from gamekeeper.types import Batch, Knowledge, Model, Posterior, Transfer
 
 ROUNDS, WARM_UP = 30, 10

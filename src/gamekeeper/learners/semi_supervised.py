@@ -31,8 +31,8 @@ from gamekeeper.facts import Reads
 from gamekeeper.learners.distil import normalised
 from gamekeeper.learners.views import strong, weak
 from gamekeeper.simplex import label
-from gamekeeper.student import taught
 from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
+from gamekeeper.training.student import taught
 from gamekeeper.types import Batch, Knowledge, Model, Posterior, Transfer, need_box
 
 Answers = Literal["labels", "soft"]

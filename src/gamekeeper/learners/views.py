@@ -5,8 +5,8 @@ Everything is drawn from the generator given, one draw for each input, and stays
 
 import torch
 
+from gamekeeper.data.transforms import Images, moved
 from gamekeeper.types import Batch, Box
-from gamekeeper.views import Images, moved
 
 WEAK_SHIFT, STRONG_SHIFT, ERASED = 8, 3, 2
 """Shifts go up to one part in so many of a side (3 and 9 pixels of 28), a square up to a half is erased: FixMatch's 12.5 %,

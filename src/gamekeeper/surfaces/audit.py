@@ -9,19 +9,19 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from gamekeeper.analysis.checks import raised
+from gamekeeper.analysis.summary import summarise
+from gamekeeper.analysis.thresholds import Threshold, Verdict, check_threshold, judge, parse_threshold, unsuited
 from gamekeeper.engine.backends import backend
-from gamekeeper.engine.checks import raised
 from gamekeeper.engine.grid import Audit, Cell, weight
 from gamekeeper.engine.plan import Plan, Question, Spending, check_defenses, plan, settle, spending
-from gamekeeper.engine.results import Results, Row, Run
 from gamekeeper.engine.run import thefts, work
-from gamekeeper.engine.summary import summarise
-from gamekeeper.engine.thresholds import Threshold, Verdict, check_threshold, judge, parse_threshold, unsuited
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import foreign
-from gamekeeper.surfaces.report import write_pngs, write_report
-from gamekeeper.surfaces.terminal import cell_line, show
-from gamekeeper.surfaces.words import headline
+from gamekeeper.results import Results, Row, Run
+from gamekeeper.surfaces.report.page import write_pngs, write_report
+from gamekeeper.surfaces.report.terminal import cell_line, show
+from gamekeeper.surfaces.report.words import headline
 from gamekeeper.targets.target import Target
 from gamekeeper.version import __version__
 

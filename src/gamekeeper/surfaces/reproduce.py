@@ -14,19 +14,19 @@ from rich.table import Table
 from gamekeeper.data.folder import find
 from gamekeeper.engine.backends import backend, default_jobs
 from gamekeeper.engine.grid import Cell
-from gamekeeper.engine.reproduction import Line, Measure, Reproduction, Verdict, cells, lines, verdicts, work
-from gamekeeper.engine.reproductions import REPRODUCTIONS
-from gamekeeper.engine.results import SCHEMA, Results, Row, Run
 from gamekeeper.engine.run import thefts
 from gamekeeper.engine.session import Session
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import Rate
+from gamekeeper.reproductions.description import Line, Measure, Reproduction, Verdict, cells, lines, verdicts, work
+from gamekeeper.reproductions.published import REPRODUCTIONS
+from gamekeeper.reproductions.victims import Published
+from gamekeeper.results import SCHEMA, Results, Row, Run
 from gamekeeper.surfaces.audit import FAILED
-from gamekeeper.surfaces.terminal import cell_line
-from gamekeeper.surfaces.words import count, plain
+from gamekeeper.surfaces.report.terminal import cell_line
+from gamekeeper.surfaces.report.words import count, plain
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.choice import Choice, Source, assumptions, facts
-from gamekeeper.targets.published import Published
 from gamekeeper.targets.target import Target
 from gamekeeper.version import __version__
 

@@ -11,11 +11,11 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.errors import BadConfig
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.methods import parse_architecture
-from gamekeeper.models import TorchModel
+from gamekeeper.models.network import TorchModel
 from gamekeeper.targets.builtin import AUXILIARY, BUILTIN
 from gamekeeper.targets.config import AuditTable, read_config
+from gamekeeper.targets.files.local import explained
 from gamekeeper.targets.load import header, load_data, load_target, pool_label
-from gamekeeper.targets.local import explained
 from gamekeeper.targets.target import Target, check_data, supplied
 from gamekeeper.types import Architecture, Box, Domain
 

@@ -41,9 +41,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from gamekeeper.answers import Kind
 from gamekeeper.errors import BadConfig
 from gamekeeper.explain import ExplainerName
+from gamekeeper.models.answers import Kind
 from gamekeeper.targets.http import HttpConfig
 
 TOML_LIMIT = 2**20

@@ -14,12 +14,12 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.readers import csv_lines, read, unpack
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import parse_architecture
-from gamekeeper.models import RemoteModel
+from gamekeeper.models.network import RemoteModel
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
+from gamekeeper.targets.files.local import explained, load_export, load_onnx, load_sklearn, load_torch
+from gamekeeper.targets.files.safety import read_onnx
 from gamekeeper.targets.http import HttpOracle
-from gamekeeper.targets.local import explained, load_export, load_onnx, load_sklearn, load_torch
-from gamekeeper.targets.safety import read_onnx
 from gamekeeper.targets.target import Target, check_data, digest, file_hash, owner, supplied
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Architecture, Box, Domain, Model

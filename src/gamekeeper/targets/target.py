@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import torch
 
-from gamekeeper.answers import Kind
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.errors import BadConfig, BadQuery
+from gamekeeper.models.answers import Kind
 from gamekeeper.types import Architecture, Batch, Domain, Model, Owner
 
 ORDER = 20_260

@@ -1,0 +1,61 @@
+"""What the strongest copies are good for, as the report shows it: a line for each defense, averaged over seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from statistics import fmean
+from typing import Any, TypeVar
+
+from gamekeeper.analysis.checks import accuracy, grouped
+from gamekeeper.metrics import Rate, over_seeds, spread
+from gamekeeper.results import FollowOn, Row
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Worth:
+    """One defense: the strongest thief whose copies were followed up, by accuracy.
+
+    cells  those of this thief, one a seed
+    found  mean over seeds; of a part that some seed lacks, None
+    """
+
+    defense: str
+    attack: str
+    budget: int
+    cells: tuple[str, ...]
+    found: FollowOn
+
+
+def worths(rows: Sequence[Row]) -> tuple[Worth, ...]:
+    """In order of appearance, of the rows that were followed up at the largest budget."""
+    followed = [row for row in rows if row.follow_on and row.clone]
+    budget = max((row.budget for row in followed), default=0)
+    here = [row for row in followed if row.budget == budget]
+    return tuple(worth(defense, own) for defense, own in grouped(here, lambda row: row.defense).items())
+
+
+def worth(defense: str, rows: Sequence[Row]) -> Worth:
+    thieves = grouped(rows, lambda row: row.attack)
+    attack = max(thieves, key=lambda attack: fmean(map(accuracy, thieves[attack])))
+    own = thieves[attack]
+    found = averaged([row.follow_on for row in own if row.follow_on])
+    return Worth(defense, attack, own[0].budget, tuple(row.cell for row in own), found)
+
+
+def averaged(parts: Sequence[T]) -> T:
+    """Field by field: numbers their mean, rates that of `metrics.over_seeds`, texts each once."""
+    first: Any = parts[0]
+    return type(first)(**{f.name: together([getattr(part, f.name) for part in parts]) for f in fields(first)})
+
+
+def together(values: Sequence[Any]) -> Any:
+    if any(value is None for value in values):
+        return None
+    if isinstance(values[0], Rate):
+        return over_seeds(values, spread([[rate.value for rate in values]]))
+    if isinstance(values[0], float):
+        return fmean(values)
+    if isinstance(values[0], list):
+        return list(dict.fromkeys(text for value in values for text in value))
+    return averaged(values)

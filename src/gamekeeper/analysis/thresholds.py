@@ -1,0 +1,139 @@
+"""`--fail-if`: a stated limit on what a thief may reach, checked on the finished rows.
+
+    worst.fidelity>0.8@1000             the strongest thief of every defense in the grid, at 1,000 queries
+    mad:eps=0.95/worst.accuracy>0.7     one defense, at the largest budget
+    knockoff+labels.accuracy>0.9@2500   one thief
+    none/knockoff.fidelity>=0.95        one thief, no defense
+
+Without a defense named, `none` is left out unless the grid has nothing else. Several seeds are averaged.
+
+A thief some of whose cells failed is not measured. What he might have reached is unknown, so a defense that he met is
+*not judged*, unless another thief is over the limit already. One whom the target or the defense does not suit has no
+part in `worst` as long as others have.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from gamekeeper.analysis.checks import control, grouped
+from gamekeeper.engine.grid import Cell
+from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.results import Row
+
+COMPARE: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+METRICS = ("accuracy", "fidelity", "fidelity_uniform")
+FORM = re.compile(
+    r"(?:(?P<defense>[^/]+)/)?(?P<thief>.+)\.(?P<metric>\w+)\s*(?P<sign>>=|<=|>|<)\s*(?P<limit>\d+\.?\d*|\.\d+)(?:@(?P<budget>\d+))?"
+)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """metric of a thief (or `worst`: the largest over thieves) compared with a limit; budget None: the largest."""
+
+    text: str
+    defense: str | None
+    thief: str
+    metric: str
+    sign: str
+    limit: float
+    budget: int | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a threshold says of one defense.
+
+    value    of the thieves that were measured; None if none was
+    missing  thieves that were not: those with a failed cell
+    """
+
+    threshold: Threshold
+    defense: str
+    value: float | None
+    missing: tuple[str, ...]
+
+    @property
+    def breached(self) -> bool:
+        """For certain: a limit from above (`<`) needs every thief, since the missing one might be the strongest."""
+        certain = not self.missing or self.threshold.sign in (">", ">=")
+        return certain and self.value is not None and COMPARE[self.threshold.sign](self.value, self.threshold.limit)
+
+    @property
+    def judged(self) -> bool:
+        return self.breached or not self.missing
+
+
+def parse_threshold(text: str) -> Threshold:
+    match = FORM.fullmatch(text.strip())
+    if match is None or match["metric"] not in METRICS or float(match["limit"]) > 1:
+        raise BadConfig(
+            f"--fail-if must look like 'worst.fidelity>0.8@1000', with one of {', '.join(METRICS)} and a limit from 0"
+            f" to 1. Got '{text}'."
+        )
+    budget = int(match["budget"]) if match["budget"] else None
+    return Threshold(
+        text, match["defense"], match["thief"], match["metric"], match["sign"], float(match["limit"]), budget
+    )
+
+
+def check_threshold(threshold: Threshold, cells: Sequence[Cell]) -> None:
+    """Raises BadConfig, before anything is spent, if these cells cannot answer the question."""
+    asked = (
+        ("defense", threshold.defense, [cell.defense for cell in cells]),
+        ("thief", None if threshold.thief == "worst" else threshold.thief, [cell.attack for cell in cells]),
+        ("budget", threshold.budget, [cell.budget for cell in cells]),
+    )
+    for what, wanted, known in asked:
+        if wanted is not None and wanted not in known:
+            raise BadConfig(
+                f"--fail-if '{threshold.text}': this run has no {what} {wanted}, so nothing would be judged. It has"
+                f" {', '.join(map(str, dict.fromkeys(known)))}."
+            )
+    if threshold.metric == "fidelity_uniform" and not any(cell.uniform for cell in cells):
+        raise BadConfig(
+            f"--fail-if '{threshold.text}': fidelity on uniform inputs is not measured here (never on a live API, nor"
+            " with --uniform 0). Judge by fidelity."
+        )
+
+
+def judge(threshold: Threshold, rows: Sequence[Row]) -> list[Verdict]:
+    """A verdict on every defense that the threshold is about, from the rows of a whole grid."""
+    budget = threshold.budget or max((row.budget for row in rows), default=0)
+    defenses = {row.defense for row in rows}
+    wanted = {threshold.defense} if threshold.defense else (defenses - {"none"} or defenses)
+    here = [row for row in rows if row.budget == budget and row.defense in wanted]
+    takes_part = [row for row in here if not (control(row) or unsuited(row, here))]
+    matching = takes_part if threshold.thief == "worst" else [row for row in here if row.attack == threshold.thief]
+    by_defense = grouped(matching, lambda row: row.defense)
+    return [verdict(threshold, defense, by_defense[defense]) for defense in sorted(by_defense)]
+
+
+def unsuited(row: Row, rows: Sequence[Row]) -> bool:
+    """Whether a thief refused what others took on: he says why in his row."""
+    return row.error_kind == Unsuited.__name__ and any(r.clone and r.defense == row.defense for r in rows)
+
+
+def verdict(threshold: Threshold, defense: str, rows: Sequence[Row]) -> Verdict:
+    measured: list[float] = []
+    missing: list[str] = []
+    for attack, group in grouped(rows, lambda row: row.attack).items():
+        values = [value for value in (reached(threshold.metric, row) for row in group) if value is not None]
+        if len(values) == len(group):
+            measured.append(mean(values))
+        else:
+            missing.append(attack)
+    return Verdict(threshold, defense, max(measured, default=None), tuple(missing))
+
+
+def reached(metric: str, row: Row) -> float | None:
+    rate = getattr(row.clone, metric, None)
+    return None if rate is None else rate.value

@@ -1,0 +1,5 @@
+"""Maximal angular deviation (Prediction Poisoning, ICLR 2020)."""
+
+from gamekeeper.defenses.mad.recipe import MAD
+
+__all__ = ["MAD"]

@@ -1,0 +1,1 @@
+"""Recipes that score what a client asks. They can change no answer."""

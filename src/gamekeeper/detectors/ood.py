@@ -1,0 +1,366 @@
+"""Scores of how much an input looks like the owner's own: larger is more benign, always.
+
+Source      msp: Hendrycks, Gimpel, "A baseline for detecting misclassified and out-of-distribution examples" (ICLR
+            2017); odin: Liang, Li, Srikant, "Enhancing the reliability of out-of-distribution image detection" (ICLR
+            2018); energy: Liu, Wang, Owens, Li, "Energy-based out-of-distribution detection" (NeurIPS 2020);
+            mahalanobis: Lee, Lee, Lee, Shin, "A simple unified framework for detecting out-of-distribution samples"
+            (NeurIPS 2018); knn: Sun, Ming, Zhu, Li, "Out-of-distribution detection with deep nearest neighbors" (ICML
+            2022); detector: Atli, Szyller, Juuti, Marchal, Asokan, "Extraction of complex DNN models: real threat or
+            boogeyman?" (EDSMLS 2020)
+Equations   max_k y_k; max_k softmax(z(x') / T)_k with x' = x + e sgn(d log softmax(z(x) / T)_top / dx);
+            T log sum_k exp(z_k / T); -min_c (f - m_c)' S^-1 (f - m_c); -|f/|f| - the k-th nearest of the owner's|_2;
+            z_0 - z_1 of a network that tells the owner's inputs from auxiliary ones
+Assumes     msp: a posterior; energy: logits; odin, mahalanobis, knn: the victim's weights, and inputs of the owner's for
+            the last two; detector: auxiliary inputs too
+Deviations  mahalanobis: one layer and no input noise, where the paper joins layers by a regression that is fitted on
+            outliers; 1e-3 of the mean variance is added to S, which dead units make singular. odin: e is a constant; the
+            paper tunes it on outliers. detector: the owner's architecture, its first two outputs, from scratch, where
+            the paper has an ImageNet ResNet; the paper's public images are the auxiliary inputs
+Keeps       nothing is answered here; see ood_gate.py
+
+All are batched and in evaluation mode: a row's score depends on its own input alone, up to the last bits of a network's
+rounding. Scores are float64. msp and odin do not change if a constant is added to the logits; energy does.
+
+No single score serves: of letters and of the other image battery they flag, at 1 % of the owner's held-out inputs, on
+mnist 71 and 90 % (msp), 65 and 92 (energy), 56 and 95 (mahalanobis, conv), 58 and 94 (knn, flat); on fashion 13 and 9,
+14 and 11, 56 and 74, 29 and 20 (results/studies.json). The other two of keyed_misinformation.py, on a first look: 18
+and 2 (mahalanobis, flat), 14 and 0 (knn, flat, unscaled); 64 and 99, 58 and 97.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
+
+from gamekeeper.architectures import fresh
+from gamekeeper.defenses.stateless import needs_inputs
+from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.models.network import CHUNK, TorchModel
+from gamekeeper.training.fit import Fit, fit, image_memory
+from gamekeeper.training.surrogate import surrogate_seed
+from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
+
+Scores = Float[Tensor, " n"]
+Score = Callable[[Batch, Reply], Scores]
+"""Of inputs and the victim's clean answers to them; larger is more benign."""
+Logits = Float[Tensor, "n k"]
+Features = Float[Tensor, "n d"]
+Layer = Literal["conv", "flat", "penultimate", "logits"]
+"""The last convolution's output, its mean over places; what enters the first linear layer; what enters the last one; and
+what the network puts out."""
+
+RIDGE = 1e-3
+HELD_OUT, MOST_HELD_OUT = 4, 2_000
+"""One of so many of the owner's inputs is held out for the threshold, and so many at most."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Recipe of a score."""
+
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
+        """Raises Unsuited if the victim or the owner lacks what the score needs."""
+        ...
+
+
+# pure functions
+
+
+def msp(y: Posterior) -> Scores:
+    """The largest probability."""
+    return y.double().amax(1)
+
+
+def energy(z: Logits, temperature: float = 1.0) -> Scores:
+    """The negative free energy, T log sum exp(z / T)."""
+    return temperature * torch.logsumexp(z.double() / temperature, 1)
+
+
+def odin(net: nn.Module, x: Batch, temperature: float, eps: float) -> Scores:
+    """The largest probability at T after a step that raises it. eps = 0 and T = 1 is msp."""
+    if eps > 0:
+        x = x.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            sure = F.log_softmax(net(x) / temperature, 1).amax(1).sum()
+        x = (x + eps * torch.autograd.grad(sure, x)[0].sign()).detach()
+    with torch.no_grad():
+        return torch.softmax(net(x).double() / temperature, 1).amax(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussians:
+    """Class means in whitened features, where the shared covariance is the identity: distances are Euclidean."""
+
+    whiten: Float[Tensor, "d d"]
+    means: Float[Tensor, "c d"]
+
+    @staticmethod
+    def of(f: Features, truth: Int[Tensor, " n"]) -> "Gaussians":
+        f = f.double()
+        means = torch.stack([f[truth == c].mean(0) for c in truth.unique().tolist()])
+        centred = f - means[torch.unique(truth, return_inverse=True)[1]]
+        covariance = centred.T @ centred / len(f)
+        ridge = RIDGE * covariance.diagonal().mean().clamp(min=torch.finfo(torch.float32).tiny)
+        lower = torch.linalg.cholesky(covariance + ridge * torch.eye(f.shape[1], dtype=f.dtype))
+        whiten = torch.linalg.solve_triangular(lower, torch.eye(f.shape[1], dtype=f.dtype), upper=False).T
+        return Gaussians(whiten, means @ whiten)
+
+    def score(self, f: Features) -> Scores:
+        """Minus the squared Mahalanobis distance to the nearest class."""
+        return -torch.cdist(f.double() @ self.whiten, self.means).square().amin(1)
+
+
+def nearest(f: Features, bank: Float[Tensor, "m d"], k: int) -> Scores:
+    """Minus the distance of each row to its k-th nearest of the bank."""
+    return -torch.cdist(f.double(), bank.double()).topk(min(k, len(bank)), 1, largest=False).values[:, -1]
+
+
+# thresholds from benign inputs
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A fitted score and what it gives to benign inputs that it was not fitted on, sorted upward."""
+
+    score: Score
+    benign: Float[Tensor, " m"]
+
+    def threshold(self, fpr: float) -> float:
+        """Scores below it are flagged: of fresh benign inputs a share of at most fpr, on average over the m held out.
+
+        Below 1 / (m + 1) nothing can be: such an fpr flags nothing.
+        """
+        rank = int(fpr * (len(self.benign) + 1) + 1e-9) - 1
+        if rank < 0:
+            return float("-inf")
+        return float(self.benign[rank]) if rank < len(self.benign) else float("inf")
+
+    def p_values(self, scores: Scores) -> Scores:
+        """The share of benign inputs that score no higher, counting the row itself: at most fpr where it is flagged."""
+        return (torch.searchsorted(self.benign, scores.contiguous(), right=True) + 1).double() / (len(self.benign) + 1)
+
+
+@functools.lru_cache(maxsize=4)
+def calibrated(scorer: Scorer, victim: Model, owner: Owner, seed: int) -> Calibrated:
+    """Fits the score on most of the owner's inputs and scores the others. Raises Unsuited without such inputs.
+
+    Kept for the same objects, since one gate at several strengths has one score.
+    They are the victim's training inputs, on which it is surer than on a user's: users are flagged more often.
+    """
+    if len(owner.x) < 2:
+        raise Unsuited(f"{type(scorer).__name__} sets its threshold on inputs of the owner's; got {len(owner.x)}.")
+    order = torch.randperm(len(owner.x), generator=torch.Generator().manual_seed(surrogate_seed("held out", seed)))
+    m = min(max(1, len(order) // HELD_OUT), MOST_HELD_OUT)
+    held, rest = order[:m], order[m:]
+    mine = replace(owner, x=owner.x[rest], truth=owner.truth[rest])
+    score = scorer.fit(victim, mine, seed)
+    return Calibrated(score, score(owner.x[held], victim(owner.x[held])).sort().values)
+
+
+# recipes
+
+
+def opened(victim: Model, method: str) -> TorchModel:
+    """The victim as a network. Raises Unsuited for any other model."""
+    if not isinstance(victim, TorchModel):
+        raise Unsuited(
+            f"{method} needs the victim's network, its features or gradients; this one is a {type(victim).__name__}."
+            " Take a score that needs answers only: msp."
+        )
+    return victim
+
+
+def flat(out: Tensor) -> Features:
+    """A layer's output as one vector an input; of a convolution the mean over places."""
+    return out.flatten(2).mean(2) if out.ndim > 2 else out
+
+
+@dataclass(frozen=True, eq=False)
+class Tap:
+    """The features of a network at one layer."""
+
+    victim: TorchModel
+    layer: Layer
+
+    def __call__(self, x: Batch) -> Features:
+        return tapped([self], x)[0]
+
+    def place(self) -> tuple[nn.Module, bool]:
+        """The module, and whether its input is meant. Raises Unsuited if there is none of its kind."""
+        if self.layer == "logits":
+            return self.victim.net, False
+        kind = nn.Conv2d if self.layer == "conv" else nn.Linear
+        places = [module for module in self.victim.net.modules() if isinstance(module, kind)]
+        if not places:
+            raise Unsuited(f"features at the layer {self.layer} need a {kind.__name__}; the victim's network has none.")
+        return places[0 if self.layer == "flat" else -1], self.layer != "conv"
+
+
+def tapped(taps: Sequence[Tap], x: Batch) -> list[Features]:
+    """What each of these taps of one network sees, in one pass."""
+    victim = taps[0].victim
+    seen: list[list[Tensor]] = [[] for _ in taps]
+    hooks = [note(tap, parts) for tap, parts in zip(taps, seen, strict=True)]
+    try:
+        victim.logits(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [torch.cat(parts) for parts in seen]
+
+
+def note(tap: Tap, seen: list[Tensor]) -> RemovableHandle:
+    """Adds to `seen` what passes the tap, until it is removed."""
+    place, entering = tap.place()
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        seen.append(flat(inputs[0] if entering else out))
+
+    return place.register_forward_hook(hook)
+
+
+def tap(victim: Model, method: str, layer: Layer) -> Tap:
+    """A network without convolutions has one kind of features for all, the penultimate."""
+    net = opened(victim, method)
+    convolves = any(isinstance(module, nn.Conv2d) for module in net.net.modules())
+    return Tap(net, layer if convolves else "penultimate")
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A score of what one tap sees."""
+
+    tap: Tap
+    score: Callable[[Features], Scores]
+
+    def __call__(self, x: Batch, reply: Reply) -> Scores:
+        return self.score(self.tap(x))
+
+
+@dataclass(frozen=True)
+class Msp:
+    """The victim's largest probability."""
+
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
+        return lambda x, reply: msp(reply.y)
+
+
+@dataclass(frozen=True)
+class Odin:
+    """The largest probability at a high temperature after a small step of the input."""
+
+    temperature: float = 1000.0
+    eps: float = 0.0014
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0 or self.eps < 0:
+            raise BadConfig(f"Odin needs a temperature above 0 and an eps of at least 0. Got {self}.")
+
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
+        net = opened(victim, "Odin")
+
+        def score(x: Batch, reply: Reply) -> Scores:
+            net.net.eval()
+            parts = net.own_dtype(x).split(CHUNK)
+            return torch.cat([odin(net.net, image_memory(part), self.temperature, self.eps) for part in parts])
+
+        return score
+
+
+@dataclass(frozen=True)
+class Energy:
+    """How large the victim's logits are together."""
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise BadConfig(f"The temperature of Energy must be above 0. Got {self.temperature}.")
+
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Seen:
+        net = opened(victim, "Energy")
+        if net.answers != "logits":
+            raise Unsuited(f"Energy needs the victim's logits; its network ends in {net.answers}. Take msp.")
+        return Seen(Tap(net, "logits"), functools.partial(energy, temperature=self.temperature))
+
+
+@dataclass(frozen=True)
+class Mahalanobis:
+    """How near the features are to those of a class, as Gaussians of one covariance."""
+
+    layer: Layer = "conv"
+
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Seen:
+        features = tap(victim, "Mahalanobis", self.layer)
+        needs_inputs(owner, "Mahalanobis is fitted on")
+        return Seen(features, Gaussians.of(features(owner.x), owner.truth).score)
+
+
+@dataclass(frozen=True)
+class Knn:
+    """How near the k-th nearest of the owner's inputs is in feature space.
+
+    scaled  features of length 1, as in the paper; otherwise as they are
+    bank    how many of the owner's inputs are looked through, the first ones
+    """
+
+    k: int = 10
+    layer: Layer = "flat"
+    scaled: bool = True
+    bank: int = 5_000
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or self.bank < self.k:
+            raise BadConfig(f"Knn needs a k of at least 1 and a bank of at least k inputs. Got {self}.")
+
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Seen:
+        features = tap(victim, "Knn", self.layer)
+        needs_inputs(owner, "Knn is fitted on")
+        bank = self.lengthened(features(owner.x[: self.bank]))
+        return Seen(features, lambda f: nearest(self.lengthened(f), bank, self.k))
+
+    def lengthened(self, f: Features) -> Features:
+        return F.normalize(f.double(), dim=1) if self.scaled else f
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A network of its own that was trained to tell the owner's inputs from auxiliary ones."""
+
+    training: Fit = Fit(epochs=5, least_steps=0, rate=0.02)
+
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
+        needs_inputs(owner, "Detector is fitted on")
+        other = auxiliary(owner, "Detector")
+        net = fresh(owner.architecture, surrogate_seed("Detector", seed))
+        x = torch.cat([owner.x, other])
+        strange: Bool[Tensor, " n"] = torch.arange(len(x)) >= len(owner.x)
+
+        def loss(out: Logits, y: Tensor) -> Tensor:
+            return F.cross_entropy(out[:, :2], y)
+
+        model = TorchModel(
+            fit(net, x, strange.long(), loss, self.training, surrogate_seed("Detector", seed)), victim.task
+        )
+
+        def score(x: Batch, reply: Reply) -> Scores:
+            z = model.logits(x).double()
+            return z[:, 0] - z[:, 1]
+
+        return score
+
+
+def auxiliary(owner: Owner, method: str) -> Batch:
+    """The owner's auxiliary inputs. Raises Unsuited without, naming the option that gives them."""
+    if owner.ood is None or len(owner.ood) == 0:
+        raise Unsuited(
+            f"{method} trains on auxiliary inputs of another kind than the owner's, and there are none. Give them with"
+            " --auxiliary related, unrelated or a data file (in a target file: data.auxiliary)."
+        )
+    return owner.ood

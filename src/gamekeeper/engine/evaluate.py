@@ -1,0 +1,247 @@
+"""The judge: measures the clone and the honest user's loss, behind the meter.
+
+Nothing here is ever seen by a thief. Answers of the clean victim on the test set and on uniform inputs are asked
+once per target and process; answers of the defended one once per defense.
+
+Source      fidelity: Tramer et al., "Stealing machine learning models via prediction APIs" (2016), R and R^TV on the
+            test set and on uniform inputs
+Deviations  uniform means uniform in the box for every feature: there is no schema that names categorical ones. The
+            paper measures on 10,000; so do we for tables, and on 2,000 for images, where a network is to be run
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gamekeeper.analysis.bootstrap import packed
+from gamekeeper.defenses.guarantees import Promise
+from gamekeeper.engine.grid import REPEATED
+from gamekeeper.explain import metrics as map_metrics
+from gamekeeper.metrics import Rate, average, ece, ratio, wilson
+from gamekeeper.results import Band, Clone, MapsKept, Utility, Victim
+from gamekeeper.service.oracles import Witness
+from gamekeeper.service.service import Service
+from gamekeeper.simplex import distance
+from gamekeeper.targets.target import Target
+from gamekeeper.types import Batch, Model, Posterior, Reply, Task
+
+BINS = 20
+TIMED, MAPPED = 64, 500
+WITNESSED = 10_000
+EDGES = (0.5, 0.7, 0.9, 0.99, 1.0)
+"""Upper ends of the bands of confidence."""
+ROUNDING = 5e-5
+"""What two batch sizes, or a sum of a thousand float32 terms, may change."""
+PART = 1_000
+"""Uniform inputs in memory at a time."""
+SEED = 20_260_000
+
+
+@dataclass
+class Bench:
+    """What clones of one target are measured against. `session` opens the clean victim for a client of his own."""
+
+    target: Target
+    session: Callable[[], Model]
+    uniform: int
+
+    @cached_property
+    def truth(self) -> Tensor:
+        assert self.target.test.y is not None, "load_target refuses a test set without labels"
+        return self.target.test.y
+
+    @cached_property
+    def chance(self) -> float:
+        """Share of the most frequent class: what a constant answer scores."""
+        return float(torch.bincount(self.truth).max()) / len(self.truth)
+
+    @cached_property
+    def clean_reply(self) -> Reply:
+        return self.session()(self.target.test.x)
+
+    @property
+    def clean(self) -> Posterior:
+        return self.clean_reply.y
+
+    def uniform_inputs(self) -> Iterator[Batch]:
+        """The uniform inputs in parts, always the same ones."""
+        for part, start in enumerate(range(0, self.uniform, PART)):
+            yield self.target.box.uniform(min(PART, self.uniform - start), SEED + part)
+
+    @cached_property
+    def clean_uniform(self) -> Posterior:
+        return self.on_uniform(self.session())
+
+    def on_uniform(self, model: Model) -> Posterior:
+        """A model's answers to the uniform inputs; there must be some."""
+        return torch.cat([model(x).y for x in self.uniform_inputs()])
+
+    def clone(self, clone: Model) -> Clone:
+        """Accuracy against the truth, agreement and distance in total variation against the clean victim."""
+        task = self.target.victim.task
+        answers = clone(self.target.test.x).y
+        right = task.right(answers, self.truth)
+        whole = self.target.answers in ("probabilities", "logits")
+        measured = Clone(
+            accuracy=rate(right),
+            fidelity=rate(agreement(answers, self.clean)),
+            fidelity_uniform=None,
+            tv=average(variation(answers, self.clean)) if whole else None,
+            accuracy_ratio=ratio(right, task.right(self.clean, self.truth)),
+            right=packed(right.tolist()),
+        )
+        if not self.uniform:
+            return measured
+        answers, clean = self.on_uniform(clone), self.clean_uniform
+        return replace(
+            measured,
+            fidelity_uniform=rate(agreement(answers, clean)),
+            tv_uniform=average(variation(answers, clean)) if whole else None,
+        )
+
+
+@dataclass
+class Honest:
+    """What a defense costs honest users, measured on the test set."""
+
+    bench: Bench
+    service: Service
+    promised: Promise
+
+    @cached_property
+    def reply(self) -> Reply:
+        return self.service.reply("alice", self.bench.target.test.x)
+
+    @property
+    def defended(self) -> Posterior:
+        return self.reply.y
+
+    @cached_property
+    def victim(self) -> Victim:
+        task, truth = self.bench.target.victim.task, self.bench.truth
+        return Victim(
+            accuracy=rate(task.right(self.bench.clean, truth)),
+            defended_accuracy=rate(task.right(self.defended, truth)),
+        )
+
+    @cached_property
+    def repeats(self) -> bool:
+        """Whether the same inputs, asked again, get the same answers (up to the rounding of another batch size)."""
+        again = self.service.reply("alice", self.bench.target.test.x[:REPEATED]).y
+        return torch.allclose(self.defended[:REPEATED], again, rtol=0, atol=1e-5)
+
+    @cached_property
+    def seconds_per_query(self) -> float:
+        """Median of five batches of 64, defenses only."""
+        x = self.bench.target.test.x[:TIMED]
+        clean = self.bench.clean_reply.take(slice(TIMED))
+        times: list[float] = []
+        for _ in range(5):
+            start = time.perf_counter()
+            self.service.answer("alice", x, clean, time.time())
+            times.append(time.perf_counter() - start)
+        return statistics.median(times) / len(x)
+
+    @cached_property
+    def own(self) -> Utility:
+        """What honest users lose; nothing of a thief."""
+        clean = self.bench.clean
+        l1, l2, kl = (distance(clean.double(), self.defended.double(), norm) for norm in ("l1", "l2", "kl"))
+        return Utility(
+            l1=float(l1.mean()),
+            l1_thief=None,
+            l1_histogram=[int(n) for n in torch.histc(l1.clamp(0, 2), BINS, 0, 2)],
+            ece=ece(self.defended, self.bench.truth),
+            ece_clean=ece(clean, self.bench.truth),
+            top1_kept=float(agreement(self.defended, clean).double().mean()),
+            top1_kept_thief=None,
+            deterministic=self.repeats,
+            l1_most=float(l1.max()),
+            l2=float(l2.mean()),
+            kl=float(kl.mean()),
+            bands=by_confidence(clean, self.defended, self.bench.target.victim.task, self.bench.truth),
+            promised=self.promised,
+            broken=broken(self.promised, clean, self.defended),
+            maps=maps_kept(
+                self.bench.target.test.x[:MAPPED],
+                self.bench.clean_reply.take(slice(MAPPED)),
+                self.reply.take(slice(MAPPED)),
+                None if self.bench.target.remote else self.bench.session(),
+            ),
+        )
+
+    def utility(self, witness: Witness) -> Utility:
+        """Honest users' loss, and beside it what the thief's queries met."""
+        if not witness.asked:  # a thief whose budget does not pay for his first step
+            return self.own
+        asked, answered = witness.seen(WITNESSED)
+        clean_asked = self.bench.session()(asked).y
+        return replace(
+            self.own,
+            l1_thief=float(distance(clean_asked.double(), answered.double(), "l1").mean()),
+            top1_kept_thief=float(agreement(answered, clean_asked).double().mean()),
+            broken=list(dict.fromkeys([*self.own.broken, *broken(self.promised, clean_asked, answered)])),
+        )
+
+
+def maps_kept(x: Batch, clean: Reply, given: Reply, model: Model | None) -> MapsKept | None:
+    """Of the maps in two replies to x; None without maps. `model` judges what the maps leave of x, twice an input."""
+    if clean.why is None or given.why is None:
+        return None
+    ranks = map_metrics.rank_correlation(clean.why, given.why)
+    kept = MapsKept(
+        n=len(x),
+        rank=None if ranks.isnan().all() else float(ranks.nanmean()),
+        overlap=float(map_metrics.overlap(clean.why, given.why).mean()),
+        flat=map_metrics.degenerate_share(given.why).value,
+        flat_clean=map_metrics.degenerate_share(clean.why).value,
+    )
+    if model is None:
+        return kept
+    drop, drop_clean = (
+        map_metrics.average_drop(map_metrics.confidence(model, x, why, clean.y.argmax(1))).value
+        for why in (given.why, clean.why)
+    )
+    return replace(kept, drop=drop, drop_clean=drop_clean)
+
+
+def by_confidence(clean: Posterior, defended: Posterior, task: Task, truth: Tensor) -> list[Band]:
+    """The top-1 class kept, by how sure the clean answer was."""
+    confidence, kept = clean.max(1).values, agreement(clean, defended)
+    rights = task.right(clean, truth), task.right(defended, truth)
+    place = torch.bucketize(confidence, torch.tensor(EDGES[:-1], dtype=confidence.dtype))
+    return [
+        Band(upto, *(int(some[place == i].sum()) for some in (torch.ones_like(kept), kept, *rights)))
+        for i, upto in enumerate(EDGES)
+    ]
+
+
+def broken(promised: Promise, clean: Posterior, answered: Posterior) -> list[str]:
+    """Names of the promises that some answer does not keep. A clean tie at the top may be named either way."""
+    best, chosen = clean.max(1).values, clean.gather(1, answered.argmax(1, keepdim=True))[:, 0]
+    failed = {
+        "keeps_top1": promised.keeps_top1 and bool((chosen < best - ROUNDING).any()),
+        "l1_bound": bool((distance(clean.double(), answered.double(), "l1") > promised.l1_bound + ROUNDING).any()),
+        "keeps_confidence": promised.keeps_confidence
+        and bool(((answered.max(1).values - best).abs() > ROUNDING).any()),
+    }
+    return [name for name, true in failed.items() if true]
+
+
+def agreement(a: Posterior, b: Posterior) -> Tensor:
+    """Which rows have the same top-1 class, as booleans."""
+    return a.argmax(1) == b.argmax(1)
+
+
+def variation(a: Posterior, b: Posterior) -> Tensor:
+    """Total variation distance of each pair of rows, 0 to 1; rounded rows may sum to a little more than 1."""
+    return (distance(a.double(), b.double(), "l1") / 2).clamp(max=1.0)
+
+
+def rate(right: Tensor) -> Rate:
+    return wilson(int(right.sum()), len(right))

@@ -1,0 +1,160 @@
+"""A thief's table: posteriors a victim might have given beside what the known defense makes of each of them.
+
+The thief arms the defense himself: he knows the recipe, neither its seed nor the victim. His victim is a fresh student,
+his data are none. Where the answers depend on the seed he arms with several of his own and keeps the one whose table
+lies nearest to the answers he bought: a secret that the answers betray is no secret.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gamekeeper.architectures import fresh
+from gamekeeper.errors import Unsuited
+from gamekeeper.models.network import TorchModel
+from gamekeeper.types import Armed, Batch, Knowledge, Owner, Posterior, Reply, Transfer
+
+CONCENTRATION = 8.0
+"""By default the parameters of a candidate's Dirichlet sum to this times k."""
+SPARSEST = 0.01
+"""Least parameter of the flat part's symmetric Dirichlets: their samples reach from bare labels to anywhere. Chosen by
+tools/choose_defaults.py (decision 007)."""
+CHUNK = 2048
+CELLS = 2**20
+"""How many distances are held at a time (4 MB): what bounds the memory."""
+TRIAL, SAMPLE = 1000, 300
+"""Candidates and answers by which one seed is judged."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Candidates (m, k) and what the defense answers for them (m, k)."""
+
+    clean: Posterior
+    answered: Posterior
+
+    def with_rows(self, more: "Table") -> "Table":
+        return Table(torch.cat([self.clean, more.clean]), torch.cat([self.answered, more.answered]))
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The known defenses in the thief's hands, in the order in which they change an answer."""
+
+    armed: tuple[Armed, ...]
+    keeps_top1: bool
+
+    def table(self, x: Batch, clean: Float[Tensor, "m k"], rows: Int[Tensor, " m"]) -> Table:
+        """What becomes of candidate i if it is the answer to x[rows[i]]; all of them asked by one new client."""
+        memories = [armed.fresh() for armed in self.armed]
+        answered: list[Tensor] = []
+        for some, places in zip(clean.split(CHUNK), rows.split(CHUNK), strict=True):
+            inputs, reply = x[places], Reply(some)
+            for armed, memory in zip(self.armed, memories, strict=True):
+                reply = armed.respond(inputs, reply, memory)
+            answered.append(reply.y)
+        return Table(clean, torch.cat(answered))
+
+
+def guard(transfer: Transfer, knows: Knowledge, guesses: int, seed: int) -> Guard:
+    """The defense armed with that one of `guesses` seeds that explains the answers best.
+
+    Raises Unsuited where the thief cannot arm it.
+    """
+    y = transfer.reply.y.float()
+    clean, rows = candidates(y, TRIAL, CONCENTRATION, seed)
+    tried: list[tuple[float, Guard]] = []
+    first: Table | None = None
+    for guess in range(guesses):
+        armed = arm(knows, own_seed(seed, guess))
+        table = armed.table(transfer.x, clean, rows)
+        if first is not None and torch.equal(table.answered, first.answered):
+            break  # this defense does not depend on its seed
+        first = first or table
+        tried.append((float(match(y[:SAMPLE], table, armed.keeps_top1, 0.0)[1].mean()), armed))
+    return min(tried, key=lambda one: one[0])[1]
+
+
+def own_seed(seed: int, guess: int) -> int:
+    """A seed no owner has: with small numbers the thief would stumble on the very seed that the run armed with."""
+    return int.from_bytes(hashlib.sha256(f"a thief's own defense {seed} {guess}".encode()).digest()[:4])
+
+
+def arm(knows: Knowledge, seed: int) -> Guard:
+    """The known recipes armed for a fresh student, without any training data."""
+    x = torch.empty((0, *knows.box.shape))
+    owner = Owner(x, torch.empty(0, dtype=torch.long), knows.box, knows.student)
+    victim = TorchModel(fresh(knows.student, seed), knows.task)
+    armed: list[Armed] = []
+    for recipe in knows.defenses:
+        try:
+            armed.append(recipe.arm(victim, owner, seed))
+        except Unsuited as error:
+            raise Unsuited(
+                "recovering answers needs the known defense in the thief's own hands, armed for a network and without"
+                f" data of his own; {type(recipe).__name__} refused: {error} Take a learner that does not need it,"
+                " such as labels."
+            ) from error
+    return Guard(tuple(armed), all(recipe.keeps_top1 for recipe in knows.defenses))
+
+
+def candidates(
+    y: Posterior, size: int, concentration: float, seed: int
+) -> tuple[Float[Tensor, "m k"], Int[Tensor, " m"]]:
+    """`size` posteriors, half `around` y and half `flat`; and the row of y that each belongs to."""
+    generator = np.random.default_rng(seed)
+    near, rows = around(y, size - size // 2, concentration, generator)
+    more = torch.from_numpy(generator.integers(len(y), size=size // 2))
+    return torch.cat([near, flat(y.shape[1], size // 2, generator)]), torch.cat([rows, more])
+
+
+def around(
+    y: Posterior, size: int, concentration: float, generator: np.random.Generator
+) -> tuple[Float[Tensor, "m k"], Int[Tensor, " m"]]:
+    """Dirichlet(concentration k y_i) for every row i in turn; and i."""
+    rows = torch.from_numpy(generator.permutation(np.arange(size) % len(y)))
+    return dirichlet(concentration * y.shape[1] * y[rows].double().numpy(), generator), rows
+
+
+def flat(k: int, size: int, generator: np.random.Generator) -> Float[Tensor, "m k"]:
+    """Symmetric Dirichlets whose parameter is log-uniform from SPARSEST to 1: no class, no sharpness preferred."""
+    parameter = np.exp(generator.uniform(np.log(SPARSEST), 0, size))
+    return dirichlet(np.repeat(parameter[:, None], k, 1), generator)
+
+
+def dirichlet(alpha: np.ndarray, generator: np.random.Generator) -> Float[Tensor, "m k"]:
+    """One sample a row; uniform where all of a row's gamma variates are too small to be told from 0."""
+    drawn = generator.standard_gamma(alpha)
+    total = drawn.sum(1, keepdims=True)
+    return torch.from_numpy(
+        np.divide(drawn, total, out=np.full_like(drawn, 1 / alpha.shape[1]), where=total > 0)
+    ).float()
+
+
+def match(y: Posterior, table: Table, keeps_top1: bool, tolerance: float) -> tuple[Posterior, Float[Tensor, " n"]]:
+    """For each answer the mean of the candidates whose answer is within max(tolerance, the least distance) in L1.
+
+    And that least distance. With `keeps_top1` only candidates of the answer's own top class count, if there are any.
+    """
+    recovered, least = torch.empty_like(y), torch.empty(len(y))
+    answered_top, clean_top = y.argmax(1), table.clean.argmax(1)
+    groups = answered_top.unique().tolist() if keeps_top1 else [None]
+    for group in groups:
+        rows = torch.arange(len(y)) if group is None else torch.nonzero(answered_top == group)[:, 0]
+        members = torch.nonzero(clean_top == group)[:, 0] if group is not None else torch.empty(0, dtype=torch.long)
+        some = Table(table.clean[members], table.answered[members]) if len(members) else table
+        for part in rows.split(max(1, CELLS // len(some.clean))):
+            recovered[part], least[part] = nearest(y[part], some, tolerance)
+    return recovered, least
+
+
+def nearest(y: Posterior, table: Table, tolerance: float) -> tuple[Posterior, Float[Tensor, " n"]]:
+    """`match` over the whole table, all distances at once."""
+    distances = torch.cdist(y, table.answered, p=1)
+    least = distances.amin(1)
+    close = (distances <= least.clamp(min=tolerance)[:, None]).float()
+    return close @ table.clean / close.sum(1, keepdim=True), least

@@ -1,0 +1,1 @@
+"""Models somebody owns, and what their answers may look like."""

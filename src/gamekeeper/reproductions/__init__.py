@@ -1,0 +1,1 @@
+"""Published experiments as plain data, and the victims they need."""

@@ -1,0 +1,1 @@
+"""The wire: what stands between a client and a victim, and what is kept of it."""

@@ -1,0 +1,53 @@
+"""Service: the one thing that is attacked, served and judged."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gamekeeper.service.memory import Clients, InProcess
+from gamekeeper.types import Armed, Batch, Model, Oracle, Reply
+
+
+@dataclass
+class Service:
+    """A victim behind defenses, which change its answer in the order given, each with a memory of every client.
+
+    Threads may share it: requests of one client are answered one after another, those of two clients side by side.
+    """
+
+    victim: Model
+    defenses: Sequence[Armed] = ()
+    clients: Clients = field(default_factory=InProcess, repr=False)
+
+    def reply(self, client: str, x: Batch) -> Reply:
+        """The answer to a request that comes in now."""
+        at = time.time()
+        return self.answer(client, x, self.victim(x), at)
+
+    def answer(self, client: str, x: Batch, clean: Reply, at: float) -> Reply:
+        """What the client is told where the victim says `clean`: for callers who have asked it, in batches or long ago.
+
+        `at` is when the request came in, in seconds since 1970; a log that is replayed gives its own times. Defenses
+        know no time: it is for what watches a client.
+        """
+        reply = clean
+        with self.clients.hold(client) as memories:
+            for place, defense in enumerate(self.defenses):
+                name = f"defense {place}"
+                if name not in memories:
+                    memories[name] = defense.fresh()
+                reply = defense.respond(x, reply, memories[name])
+        return reply
+
+    def open(self, client: str) -> Oracle:
+        """What a thief, or Alice, is given."""
+        return _Client(self, client)
+
+
+@dataclass(frozen=True)
+class _Client:
+    service: Service
+    name: str
+
+    def __call__(self, x: Batch, /) -> Reply:
+        return self.service.reply(self.name, x)

@@ -1,0 +1,151 @@
+"""What each defense takes from thieves for what it takes from honest users, over its strengths: one curve a defense.
+
+Defenses that differ in one number only are one curve (`--defense mad:eps=0.25/0.5/0.95`), from LEAST strengths on; it
+starts at no defense. A defense is worth its strength where its curve lies below that of a trivial one (`flatten`,
+`least_likely`, `constant_target`) at equal L1.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from gamekeeper.analysis.checks import grouped
+from gamekeeper.analysis.summary import Line, Stolen, Summary
+from gamekeeper.surfaces.report.figures import FAINT, INK, STYLE, Look, nth_look, safe
+
+LEAST = 3
+"""Strengths that make a curve."""
+WIDTH, HEIGHT, LEGEND = 6.8, 6.2, 0.2
+"""Inches; a line of the legend."""
+NUMBER = re.compile(r"(?<==)[\d.]+(?:e-?\d+)?(?=[,+]|$)")
+THIEVES: Mapping[str, Callable[[Line], Stolen | None]] = {
+    "soft thief": lambda line: line.soft,
+    "strongest thief": lambda line: line.worst,
+}
+COSTS: Mapping[str, Callable[[Line], float]] = {
+    "moved answers (mean L1)": lambda line: line.kept.l1 if line.kept else 0.0,
+    "accuracy for honest users": lambda line: line.kept.accuracy.value if line.kept else 0.0,
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """One defense at several strengths: its name with `*` for the number, and its lines from the weakest on."""
+
+    name: str
+    lines: tuple[Line, ...]
+
+
+def families(summary: Summary) -> tuple[Family, ...]:
+    """Measured defenses that differ in one number, LEAST of them at least; each in the largest group it belongs to."""
+    measured = [line for line in summary.defended if line.kept and line.worst and line.soft]
+    spots = [(name, number, line) for line in measured for name, number in blanked(line.defense)]
+    groups = {
+        name: [(number, line) for _, number, line in spot] for name, spot in grouped(spots, lambda s: s[0]).items()
+    }
+    found: list[Family] = []
+    taken: set[str] = set()
+    for name, group in sorted(groups.items(), key=lambda item: -len(item[1])):
+        own = [(number, line) for number, line in group if line.defense not in taken]
+        if len(own) >= LEAST:
+            taken |= {line.defense for _, line in own}
+            found.append(Family(name, from_weakest([line for _, line in sorted(own, key=lambda pair: pair[0])])))
+    order = [line.defense for line in measured]
+    return tuple(sorted(found, key=lambda family: min(order.index(line.defense) for line in family.lines)))
+
+
+def from_weakest(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """Lines by a growing number, turned round where the largest clearly leaves the soft thief more (`round:decimals`)."""
+    first, last = lines[0].soft, lines[-1].soft
+    turned = first is not None and last is not None and first.accuracy.high < last.accuracy.low
+    return tuple(reversed(lines)) if turned else tuple(lines)
+
+
+def blanked(defense: str) -> list[tuple[str, float]]:
+    """A defense's name with each of its numbers left out in turn, and that number."""
+    return [(f"{defense[: m.start()]}*{defense[m.end() :]}", float(m[0])) for m in NUMBER.finditer(defense)]
+
+
+def trade_curves(summary: Summary) -> Figure | None:
+    """Clone accuracy against each cost, for the soft and the strongest thief. None without a defense at LEAST strengths."""
+    curves = families(summary)
+    if not curves or summary.undefended is None or summary.undefended.kept is None:
+        return None
+    with mpl.rc_context(STYLE):
+        rows = -(-len(curves) // 2)
+        height = HEIGHT + LEGEND * rows
+        figure = Figure(figsize=(WIDTH, height))
+        grid = figure.subplots(2, 2, sharey=True, sharex="row", squeeze=False)
+        figure.subplots_adjust(
+            left=0.09,
+            right=0.985,
+            top=1 - 0.3 / height,
+            bottom=(0.75 + LEGEND * rows) / height,
+            hspace=0.3,
+            wspace=0.08,
+        )
+        looks = family_looks(curves)
+        for axes_row, (cost, costs) in zip(grid, COSTS.items(), strict=True):
+            for axes, (who, thief) in zip(axes_row, THIEVES.items(), strict=True):
+                for family in curves:
+                    draw(axes, (summary.undefended, *family.lines), looks[family.name], costs, thief)
+                finish(axes, summary, who, cost)
+        for axes in grid[1]:
+            if not axes.xaxis_inverted():
+                axes.invert_xaxis()  # shared along the row: what honest users lose grows to the right, as L1 does
+        for axes in grid[:, 0]:
+            axes.set_ylabel("accuracy of the clone")
+        legend(figure, looks)
+    return figure
+
+
+def family_looks(curves: Sequence[Family]) -> dict[str, Look]:
+    return {family.name: nth_look(i) for i, family in enumerate(curves)}
+
+
+def draw(
+    axes: Axes, lines: Sequence[Line], look: Look, cost: Callable[[Line], float], thief: Callable[[Line], Stolen | None]
+) -> None:
+    """From no defense through every strength, with 95 % intervals."""
+    stolen = [(cost(line), one.accuracy) for line in lines if (one := thief(line))]
+    axes.errorbar(
+        [x for x, _ in stolen], [rate.value for _, rate in stolen],
+        yerr=[[rate.value - rate.low for _, rate in stolen], [rate.high - rate.value for _, rate in stolen]],
+        color=look.colour, marker=look.marker, markersize=4.5, linewidth=look.width, linestyle=look.dashes, markeredgecolor="white",
+        markeredgewidth=0.5, elinewidth=0.6, zorder=3,
+    )  # fmt: skip
+
+
+def finish(axes: Axes, summary: Summary, who: str, cost: str) -> None:
+    """Titles, the undefended point and the label floor."""
+    axes.set_title(who, fontsize=9, loc="left", color=INK)
+    axes.set_xlabel(cost)
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    if summary.floor:
+        axes.axhline(summary.floor.accuracy.value, color=FAINT, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+
+
+def legend(figure: Figure, looks: Mapping[str, Look]) -> None:
+    """Two columns below the axes; the dashed line is explained with them."""
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=look.colour,
+            marker=look.marker,
+            markersize=5,
+            linewidth=look.width,
+            linestyle=look.dashes,
+            label=safe(name),
+        )
+        for name, look in looks.items()
+    ]
+    handles.append(Line2D([], [], color=FAINT, linewidth=1, linestyle=(0, (5, 3)), label="label floor"))
+    figure.legend(handles=handles, loc="lower left", ncols=2, frameon=False, fontsize=8.5, bbox_to_anchor=(0.08, 0.0))

@@ -1,0 +1,384 @@
+"""The report's three figures: price to steal, non-replicability against utility, perturbation.
+
+Each function draws a matplotlib Figure from a summary; `svg` and `write_png` turn it into text or a file. Drawn on the
+Agg backend without pyplot: no window, no global state. Text stays text, ids and metadata are fixed, so the same
+summary gives the same bytes.
+
+Colours are Okabe and Ito's, told apart by the colour-blind; markers and labels at the lines' ends tell them apart in
+grey as well.
+"""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, Line, Summary
+from gamekeeper.surfaces.report.words import broken, count, money, percent, plain
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F")
+MARKERS = ("s", "^", "D", "v", "P", "X", "h")
+INK, FAINT = "#1A1A1A", "#8A8A8A"
+APART = 0.006
+"""Accuracy; how far a point may be drawn from its height so that its neighbours stay visible."""
+WIDTH = 6.8
+"""Inches; drawn at 700 px or more, a point of text is about 1.35 px."""
+CROWD, MOST = 13, 24
+"""Lines that a plot of points can name; and that curves and panels can. More have rows in `ranking.py`, sweeps are in
+`curves.py`."""
+NAME_WIDTH = 20
+LINE_HEIGHT = 11.5
+"""Points between two lines of a label."""
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "gamekeeper",
+}
+
+
+Dashes = Literal["-", "--", ":"]
+DASHES: tuple[Dashes, ...] = ("-", "--", ":")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one defense is drawn, the same in every figure."""
+
+    colour: str
+    marker: str
+    width: float
+    dashes: Dashes = "-"
+
+
+@dataclass(frozen=True)
+class Label:
+    """Words beside a point of the axes, x and y in data units."""
+
+    x: float
+    y: float
+    lines: tuple[str, ...]
+    look: Look
+
+
+def looks(summary: Summary) -> dict[str, Look]:
+    """Undefended black and bold; defenses in the order of the table."""
+    found = {UNDEFENDED: Look(INK, "o", 2.4)}
+    for i, line in enumerate(summary.defended):
+        found[line.defense] = nth_look(i)
+    return found
+
+
+def nth_look(i: int) -> Look:
+    """Colours come round first; then markers and dashes tell them apart."""
+    turn, place = divmod(i, len(COLOURS))
+    return Look(COLOURS[place], MARKERS[(i + turn) % len(MARKERS)], 1.4, DASHES[turn % len(DASHES)])
+
+
+def price_curve(summary: Summary) -> Figure | None:
+    """Clone accuracy of the strongest thief at each budget against queries, and money. None before a measurement."""
+    lines = [line for line in summary.lines if line.curve]
+    crowded = len(lines) > (MOST if any(len(line.curve) > 1 for line in lines) else CROWD)
+    if not lines or crowded or summary.victim is None:
+        return None
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(4.3, labels=sum(len(named(line)) for line in lines), top=0.52 if summary.price else 0.2)
+        styles = looks(summary)
+        query_axis(axes, lines)
+        ends = [
+            draw_curve(axes, line, styles[line.defense], dodge)
+            for line, dodge in zip(lines, dodges(axes, lines), strict=True)
+        ]
+        low = max(0.0, min(s.accuracy.low for line in lines for s in line.curve) - 0.04)
+        axes.set_ylim(low, max(1.0, summary.victim.value + 0.075 * (1 - low)))
+        axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+        axes.set_ylabel("accuracy of the strongest clone")
+        victim_line(axes, summary.victim.value)
+        if summary.price:
+            money_axis(axes, summary.price)
+        label_right(figure, axes, ends)
+    return figure
+
+
+def dodges(axes: Axes, lines: Sequence[Line]) -> list[float]:
+    """Factors of the queries by which points stand a hair apart, so that equal intervals stay visible."""
+    left, right = axes.get_xlim()
+    share = min(0.006, 0.05 / len(lines)) if max(len(line.curve) for line in lines) > 1 else 0.1 / len(lines)
+    return [(right / left) ** (share * (place - (len(lines) - 1) / 2)) for place in range(len(lines))]
+
+
+def draw_curve(axes: Axes, line: Line, look: Look, dodge: float) -> Label:
+    """One defense, its points moved by `dodge`; returns the label of its last point."""
+    x = [s.queries * dodge for s in line.curve]
+    y = [s.accuracy.value for s in line.curve]
+    below = [s.accuracy.value - s.accuracy.low for s in line.curve]
+    above = [s.accuracy.high - s.accuracy.value for s in line.curve]
+    axes.errorbar(
+        x, y, yerr=[below, above], color=look.colour, marker=look.marker, markersize=5.5, linewidth=look.width,
+        markeredgecolor="white", markeredgewidth=0.6, elinewidth=1.1, capsize=2.5,
+        zorder=4 if line.defense == UNDEFENDED else 3,
+    )  # fmt: skip
+    return Label(x[-1], y[-1], named(line), look)
+
+
+def query_axis(axes: Axes, lines: Sequence[Line]) -> None:
+    """Logarithmic, with a tick at each measured budget that has room for its number."""
+    queries = sorted({round(s.queries) for line in lines for s in line.curve})
+    axes.set_xscale("log")
+    axes.set_xlim(queries[0] / 1.25, queries[-1] * 1.06 if len(queries) > 1 else queries[0] * 1.25)
+    kept: list[int] = []
+    room = (queries[-1] * 1.06 / (queries[0] / 1.25)) ** 0.09
+    for query in reversed(queries):
+        if not kept or query * room <= kept[-1]:
+            kept.append(query)
+    axes.set_xticks(kept[::-1], [count(query) for query in kept[::-1]])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("queries spent (logarithmic)")
+
+
+def victim_line(axes: Axes, victim: float) -> None:
+    """The model itself, and the levels whose price the report gives."""
+    low, high = axes.get_ylim()
+    side = axes.get_yaxis_transform()
+    axes.axhline(victim, color=INK, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+    words = f"the model itself {victim:.3f}"
+    axes.text(0.008, victim + (high - low) * 0.012, words, va="bottom", fontsize=8.5, transform=side)
+    for level in LEVELS:
+        if low < level * victim:
+            axes.axhline(level * victim, color="#D9D9D9", linewidth=0.8, zorder=0)
+            axes.text(0.008, level * victim, percent(level), va="center", fontsize=7.5, color="#666666", zorder=1,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8}, transform=side)  # fmt: skip
+
+
+def money_axis(axes: Axes, price: float) -> None:
+    """The same ticks in money, on top."""
+    top = axes.secondary_xaxis("top", functions=(times(price), times(1 / price)))
+    ticks = [float(tick) * price for tick in axes.get_xticks()]
+    top.set_xticks(ticks, [money(tick) for tick in ticks])
+    top.set_xticks([], minor=True)
+    top.set_xlabel(f"money, at {money(price)} a query")
+    top.spines["top"].set_visible(True)
+
+
+def times(factor: float) -> Callable[[Any], Any]:
+    return lambda value: value * factor
+
+
+def utility_plot(summary: Summary) -> Figure | None:
+    """Defended accuracy against clone accuracy, at the summary's budget. None before a measurement."""
+    lines = [line for line in summary.lines if line.worst and line.kept]
+    if not 0 < len(lines) <= CROWD or summary.victim is None:
+        return None
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(4.6, labels=sum(len(named(line)) for line in lines), top=0.2, bottom=0.68)
+        styles = looks(summary)
+        shift = apart(lines)
+        ends = [draw_trade(axes, line, styles[line.defense], shift[line.defense]) for line in lines]
+        low = min([e.x for e in ends] + [e.y for e in ends] + [line.soft.accuracy.value for line in lines if line.soft])
+        low = max(0.0, round(low - 0.08, 1))
+        axes.set_xlim(low - 0.02 * (1 - low), 1.0)
+        axes.set_ylim(low - 0.02 * (1 - low), 1.0 + 0.03 * (1 - low))
+        axes.set_xlabel(
+            "accuracy of the clone (further left: harder to steal)\n"
+            "filled: strongest thief, with its 95 % interval; hollow: soft thief"
+        )
+        axes.set_ylabel("accuracy for honest users (higher: better)")
+        diagonal(axes, low)
+        if summary.floor:
+            floor_line(axes, summary.floor.accuracy.value)
+        label_right(figure, axes, ends)
+    return figure
+
+
+def apart(lines: Sequence[Line]) -> dict[str, float]:
+    """Small shifts in height for points that would hide each other; never more than APART from the measured place."""
+    spots = [(line.worst.accuracy, line.kept.accuracy.value) for line in lines if line.worst and line.kept]
+    shift: dict[str, float] = {}
+    for line, (x, y) in zip(lines, spots, strict=True):
+        near = [i for i, (a, b) in enumerate(spots) if abs(b - y) < APART and a.low <= x.high and x.low <= a.high]
+        step = 2 * APART / max(len(near) - 1, 2)
+        shift[line.defense] = ((len(near) - 1) / 2 - near.index(lines.index(line))) * step
+    return shift
+
+
+def draw_trade(axes: Axes, line: Line, look: Look, shift: float) -> Label:
+    """Strongest thief filled with his interval, soft thief hollow, joined by a thin line."""
+    assert line.worst is not None
+    assert line.kept is not None
+    x, y = line.worst.accuracy, line.kept.accuracy.value + shift
+    if line.soft and line.soft != line.worst:
+        axes.plot([line.soft.accuracy.value, x.value], [y, y], color=look.colour, linewidth=1, zorder=2)
+        axes.plot(
+            [line.soft.accuracy.value], [y], color=look.colour, marker=look.marker, markersize=7, linestyle="none",
+            markerfacecolor="white", markeredgewidth=1.4, zorder=3,
+        )  # fmt: skip
+    axes.errorbar(
+        [x.value], [y], xerr=[[x.value - x.low], [x.high - x.value]], color=look.colour, marker=look.marker,
+        markersize=8, markeredgecolor="white", markeredgewidth=0.8, elinewidth=1, capsize=2, linestyle="none", zorder=4,
+    )  # fmt: skip
+    return Label(x.value, y, named(line), look)
+
+
+def diagonal(axes: Axes, low: float) -> None:
+    """Below it the clone is better than what honest users get."""
+    axes.plot([low, 1], [low, 1], color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    place = low + 0.30 * (1 - low)
+    axes.text(place, place - 0.03 * (1 - low), "the clone is as good as the service", rotation=45, fontsize=8,
+              rotation_mode="anchor", transform_rotates_text=True, color="#666666", va="top")  # fmt: skip
+
+
+def floor_line(axes: Axes, floor: float) -> None:
+    """What no defense that keeps the labels can get below."""
+    low, high = axes.get_ylim()
+    axes.axvline(floor, color=INK, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+    axes.text(floor - 0.008 * (high - low), low + 0.02 * (high - low), f"label floor {floor:.3f}", rotation=90,
+              va="bottom", ha="right", fontsize=8.5)  # fmt: skip
+
+
+def perturbations(summary: Summary) -> Figure | None:
+    """Small multiples: how far honest answers are moved, L1 per test input. None if no defense moves any."""
+    lines = [line for line in summary.lines if line.kept and line.kept.l1 > 0 and sum(line.kept.l1_histogram)]
+    if not 0 < len(lines) <= MOST:
+        return None
+    columns = 2 if len(lines) < 3 else 3
+    rows = -(-len(lines) // columns)
+    with mpl.rc_context(STYLE):
+        height = 0.75 + 1.85 * rows
+        figure = Figure(figsize=(WIDTH, height))
+        styles = looks(summary)
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        figure.subplots_adjust(
+            left=0.105, right=0.985, bottom=0.5 / height, top=1 - 0.42 / height, hspace=0.5, wspace=0.1
+        )
+        for place, axes in enumerate(grid.flat):
+            if place < len(lines):
+                histogram(axes, lines[place], styles[lines[place].defense])
+                axes.xaxis.set_tick_params(labelbottom=place + columns >= len(lines))
+            else:
+                axes.set_axis_off()
+        figure.supxlabel("L1 distance between the clean and the defended answer (0 to 2)", fontsize=9, y=0.06 / height)
+        grid[0, 0].set_ylabel("share of test inputs")
+    return figure
+
+
+def histogram(axes: Axes, line: Line, look: Look) -> None:
+    assert line.kept is not None
+    bins = line.kept.l1_histogram
+    width = 2 / len(bins)
+    shares = [n / sum(bins) for n in bins]
+    axes.bar([width * i for i in range(len(bins))], shares, width=width, align="edge", color=look.colour, linewidth=0)
+    axes.axvline(line.kept.l1, color=INK, linewidth=1)
+    right = line.kept.l1 < 1.2
+    axes.text(line.kept.l1 + (0.04 if right else -0.04), 1.13, f"mean {line.kept.l1:.2f}", fontsize=8.5,
+              ha="left" if right else "right", va="top")  # fmt: skip
+    axes.set_xlim(0, 2)
+    axes.set_ylim(0, 1.15)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+    axes.set_xticks([0, 0.5, 1, 1.5, 2], ["0", "0.5", "1", "1.5", "2"])
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.set_title("\n".join(broken(safe(line.defense), 26)), fontsize=8.5, loc="left", color=INK)
+
+
+def canvas(height: float, labels: int, top: float, bottom: float = 0.5) -> tuple[Figure, Axes]:
+    """A figure with a margin on the right for `labels` lines of text; it grows where they need more. Inches."""
+    height = max(height, labels * LINE_HEIGHT / 72 * 1.25 + 1.0)
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.add_axes((0.09, bottom / height, 0.64, 1 - (bottom + top) / height))
+    return figure, axes
+
+
+def named(line: Line) -> tuple[str, ...]:
+    """A defense's name, and its strongest thief's accuracy."""
+    name = "no defense" if line.defense == UNDEFENDED else safe(line.defense)
+    last = line.curve[-1] if line.curve else line.worst
+    return (*broken(name, NAME_WIDTH), f"clone {last.accuracy.value:.3f}" if last else "")
+
+
+def label_right(figure: Figure, axes: Axes, labels: Sequence[Label]) -> None:
+    """Labels in the right margin, none over another, each joined to its point by a thin line."""
+    box = axes.get_window_extent()
+    scale = figure.dpi / 72
+    # of two at about the same height the one further right comes first, so that their leaders do not cross
+    order = sorted(labels, key=lambda label: (-round(label.y, 2), -label.x))
+    wanted = [axes.transData.transform((label.x, label.y))[1] / scale for label in order]
+    heights = [len(label.lines) * LINE_HEIGHT + 4 for label in order]
+    places = stacked(wanted, heights, box.y0 / scale - 20, box.y1 / scale + 8)
+    inverse = axes.transAxes.inverted()
+    for label, place in zip(order, places, strict=True):
+        y = inverse.transform((0, place * scale))[1]
+        start = inverse.transform(axes.transData.transform((label.x, label.y)))
+        colour, bold = label.look.colour, label.look.width > 2
+        inside: dict[str, Any] = {"transform": axes.transAxes, "color": colour, "clip_on": False}
+        axes.plot([start[0], 1.015, 1.035], [start[1], y, y], linewidth=0.6, alpha=0.7, zorder=1, **inside)
+        axes.plot([1.04], [y], marker=label.look.marker, markersize=5.5, **inside)
+        axes.text(1.06, y, "\n".join(label.lines), transform=axes.transAxes, color=INK, fontsize=8.5, va="center",
+                  linespacing=1.15, fontweight="bold" if bold else "normal")  # fmt: skip
+
+
+def stacked(wanted: Sequence[float], heights: Sequence[float], low: float, high: float) -> list[float]:
+    """Centres as near as possible to `wanted` (descending) without overlap, inside [low, high] where they fit.
+
+    Blocks that touch are merged and moved to their mean, the pool-adjacent-violators way.
+    """
+    blocks: list[tuple[list[int], float]] = []
+    for i in range(len(wanted)):
+        members, centre = [i], wanted[i]
+        while True:
+            height = sum(heights[j] for j in members)
+            centre = max(low + height / 2, min(high - height / 2, centre))
+            if not blocks or blocks[-1][1] - sum(heights[j] for j in blocks[-1][0]) / 2 >= centre + height / 2:
+                break
+            members = blocks.pop()[0] + members
+            centre = sum(wanted[j] for j in members) / len(members)
+        blocks.append((members, centre))
+    places: list[float] = []
+    for members, centre in blocks:
+        edge = centre + sum(heights[j] for j in members) / 2
+        for j in members:
+            places.append(edge - heights[j] / 2)
+            edge -= heights[j]
+    return places
+
+
+def safe(name: str) -> str:
+    """ASCII only: the font has no glyph for the rest."""
+    return plain(name).encode("ascii", "replace").decode()
+
+
+def svg(figure: Figure, name: str) -> str:
+    """The figure as an <svg> element for a page; every id starts with `name`. The same figure gives the same text."""
+    with mpl.rc_context(STYLE):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
+    return re.sub(r'^<svg[^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" xmlns="http://www.w3.org/2000/svg"'
+                  r' xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true">', text)  # fmt: skip
+
+
+def write_png(figure: Figure, path: Path) -> None:
+    """Written aside and renamed, 200 dots an inch."""
+    aside = path.with_name(f"{path.name}.new")
+    with mpl.rc_context(STYLE):
+        figure.savefig(aside, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+    aside.replace(path)

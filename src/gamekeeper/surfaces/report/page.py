@@ -1,0 +1,184 @@
+"""report.html: one self-contained page, a pure function of `run.json`, `results.jsonl` and the pictures kept with them.
+
+No scripts, nothing from outside; every name is escaped. The same files give the same bytes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gamekeeper.analysis.checks import FLAGS, raised
+from gamekeeper.analysis.follow_on import Worth, worths
+from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, Summary, summarise, unique
+from gamekeeper.results import FollowOn, Results, Row, Run
+from gamekeeper.surfaces.report import figures, words
+from gamekeeper.surfaces.report.album import Album, album
+from gamekeeper.surfaces.report.curves import trade_curves
+from gamekeeper.surfaces.report.ranking import ranking
+from gamekeeper.surfaces.report.standards import ENTRIES, VERSIONS
+
+REPORT = "report.html"
+TEMPLATE = "report.html.j2"
+FIGURES = {
+    "price-to-steal": figures.price_curve,
+    "utility": figures.utility_plot,
+    "ranking": ranking,
+    "strengths": trade_curves,
+    "perturbation": figures.perturbations,
+}
+
+
+def write_report(folder: Path) -> Path:
+    """Reads the run in `folder`, writes report.html aside and renames it. Raises BadConfig if there is no run."""
+    results = Results(folder)
+    aside = folder / f"{REPORT}.new"
+    rows = results.read()
+    aside.write_text(page(results.header(), rows, album(folder, worths(rows))), encoding="utf-8")
+    return aside.replace(folder / REPORT)
+
+
+def write_pngs(folder: Path) -> list[Path]:
+    """The figures of the report as PNG files in `folder`; one that would be empty is left out."""
+    results = Results(folder)
+    summary = summarise(results.header(), results.read())
+    written: list[Path] = []
+    for name, draw in FIGURES.items():
+        figure = draw(summary)
+        if figure is not None:
+            written.append(folder / f"{name}.png")
+            figures.write_png(figure, written[-1])
+    return written
+
+
+def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
+    """The whole report as HTML."""
+    summary = summarise(run, rows)
+    flags = raised(rows)
+    seen = unique(name for names in flags.values() for name in names)
+    return environment().get_template(TEMPLATE).render(
+        run=run,
+        rows=rows,
+        summary=summary,
+        headline=words.sentences(summary),
+        notes=words.notes(summary),
+        drawn=drawings(summary),
+        cell_flags=flags,
+        flags=[flag for name, flag in FLAGS.items() if name in seen],
+        levels=LEVELS,
+        blind=any(line.blind for line in summary.lines),
+        worths=(followed := worths(rows)),
+        compared=compared(followed),
+        lacking=unique(f"{why} ({spot(name)})" for name, _, found in compared(followed) for why in found.lacking),
+        pictures=pictures,
+        papers=any(row.paper is not None for row in rows),
+        facts=facts(run.target),
+        entries=ENTRIES,
+        versions=VERSIONS,
+        undefended=UNDEFENDED,
+    )  # fmt: skip
+
+
+def compared(followed: Sequence[Worth]) -> list[tuple[str | None, str, FollowOn]]:
+    """The lines of the follow-on tables: defense, thief and what was found; last the model itself, without a name."""
+    lines: list[tuple[str | None, str, FollowOn]] = [(one.defense, one.attack, one.found) for one in followed]
+    itself = next((one.found.itself for one in followed if one.found.itself), None)
+    return [*lines, (None, "", itself)] if itself else lines
+
+
+def spot(defense: str | None) -> str:
+    """Where something is missing, in words."""
+    if defense is None:
+        return "the model itself"
+    return "no defense" if defense == UNDEFENDED else f"defense {defense}"
+
+
+def drawings(summary: Summary) -> Mapping[str, Markup]:
+    """Figure name -> inline SVG; matplotlib has escaped the names in it. Empty ones are left out."""
+    drawn = {name: draw(summary) for name, draw in FIGURES.items()}
+    return {name: Markup(figures.svg(figure, name)) for name, figure in drawn.items() if figure}  # noqa: S704
+
+
+def environment() -> Environment:
+    """Autoescape on; a name missing from the context is an error, not an empty place."""
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "plain": words.plain,
+        "name": breakable,
+        "command": command,
+        "prose": prose,
+        "count": words.count,
+        "money": words.money,
+        "percent": percent,
+        "value": words.value,
+        "interval": words.interval,
+        "reached": words.reached,
+        "between": words.between,
+        "amount": words.amount,
+        "efficiency": words.efficiency,
+        "bands": words.bands,
+        "promises": words.promises,
+        "seconds": words.seconds,
+        "moment": moment,
+    }
+    made.filters.update(filters)
+    return made
+
+
+def breakable(name: str) -> Markup:
+    """A method's name, escaped, that may be broken where its parts meet."""
+    return Markup("<wbr>").join(words.pieces(name))
+
+
+def command(line: str) -> Markup:
+    """A command line, escaped, that may be broken between its words only."""
+    return Markup(" ").join(Markup("<span>{}</span>").format(word) for word in words.plain(line).split(" "))
+
+
+def percent(fraction: float) -> str:
+    return prose(words.percent(fraction))
+
+
+def prose(text: str) -> str:
+    """A number stays on one line with its percent sign."""
+    return text.replace(" %", "\u00a0%")
+
+
+def moment(text: str) -> str:
+    """An ISO date as `2026-11-03 09:12 UTC`; anything else as it stands."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return words.plain(text)
+
+
+def facts(target: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """The header's description of the target as pairs of words, nested keys joined."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in target.items():
+        name = f"{prefix}{words.plain(str(key)).replace('_', ' ')}"
+        if isinstance(value, dict):
+            pairs += facts(value, f"{name}, ")
+        elif isinstance(value, list):
+            pairs.append(
+                (name, (" × " if key == "shape" else " to " if key == "range" else ", ").join(map(spelt, value)))
+            )
+        else:
+            pairs.append((name, spelt(value)))
+    return pairs
+
+
+def spelt(value: object) -> str:
+    """A plain value in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else words.plain(str(value))

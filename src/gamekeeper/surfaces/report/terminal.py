@@ -1,0 +1,133 @@
+"""The report in a terminal: one line for a finished cell, the defense table, the sentences round it.
+
+Readable at 80 columns and without colour. Names from outside never reach the terminal with their escapes.
+"""
+
+import textwrap
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from gamekeeper.analysis.summary import UNDEFENDED, Line, Stolen, Summary
+from gamekeeper.results import Row
+from gamekeeper.surfaces.report.words import (
+    broken,
+    count,
+    efficiency,
+    headline,
+    interval,
+    notes,
+    percent,
+    plain,
+    rated,
+    reached,
+    seconds,
+    value,
+)
+
+LEVEL = 0.9
+ERROR_WIDTH = 200
+NAME_WIDTH, THIEF_WIDTH = 24, 15
+
+
+def cell_line(row: Row) -> str:
+    """One plain line for a finished cell, for streaming."""
+    name = f"{plain(row.defense)} | {plain(row.attack)} | {count(row.budget)} queries | seed {row.seed}"
+    if row.error is not None:
+        spent = f" after {count(row.queries)} queries" if row.queries else ""
+        return f"{name}: failed{spent}, {plain(row.error)[:ERROR_WIDTH]}"
+    if row.clone is None or row.victim is None:
+        return f"{name}: no measurement"
+    victim = f"clone {rated(row.clone.accuracy)} of {value(row.victim.accuracy)}"
+    honest = f", honest users {value(row.victim.defended_accuracy)}"
+    return f"{name}: {victim}{honest}" + (f", {row.seconds.thief:.1f} s" if row.seconds else "")
+
+
+def defense_table(summary: Summary) -> Table:
+    """A line for each defense at the summary's budget: utility kept, soft and strongest thief, eta, price, flags."""
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False, leading=1)
+    table.add_column(Text("defense\n! flags"), min_width=NAME_WIDTH, overflow="fold")
+    chosen = any(line.blind for line in summary.lines)
+    for title in ("honest\nacc.", "top-1\nkept", "L1\ntime", "soft /\nblind" if chosen else "soft\nthief"):
+        table.add_column(Text(title), justify="right", no_wrap=True)
+    table.add_column(Text("strongest\nthief"), min_width=THIEF_WIDTH, overflow="fold")
+    for title in ("eta", f"{percent(LEVEL)}\nat"):
+        table.add_column(Text(title), justify="right", no_wrap=True)
+    for line in summary.lines:
+        table.add_row(*cells(line))
+    return table
+
+
+def cells(line: Line) -> list[Text]:
+    name = Text("\n".join(broken(line.defense, NAME_WIDTH)), style="bold")
+    for flag in line.flags:
+        name.append(f"\n! {plain(flag)}", style="not bold yellow")
+    kept, soft, worst = line.kept, line.soft, line.worst
+    return [
+        name,
+        Text(value(kept.accuracy) if kept else "–"),
+        Text(percent(kept.top1_kept) if kept else "–"),
+        Text(f"{kept.l1:.2f}\n{seconds(kept.seconds) if line.defense != UNDEFENDED else '–'}" if kept else "–"),
+        Text("\n".join(value(one.accuracy) if one else "–" for one in (soft, *([line.blind] if line.blind else [])))),
+        strongest(line, worst) if worst else Text("not measured"),
+        Text(efficiency(line)),
+        Text(next((reached(price.queries) for price in line.prices if price.level == LEVEL), "–")),
+    ]
+
+
+def strongest(line: Line, worst: Stolen) -> Text:
+    """Its accuracy and interval, who it is, and what it does to the undefended figure."""
+    change = {"lower": " ↓", "higher": " ↑"}.get(line.change or "", "") if line.defense != UNDEFENDED else ""
+    text = Text(f"{value(worst.accuracy)}{change}", style="bold")
+    text.append("\n".join(["", interval(worst.accuracy), *broken(worst.attack, THIEF_WIDTH)]), style="not bold")
+    if line.missing:
+        text.append(f"\n{len(line.missing)} not measured", style="not bold yellow")
+    return text
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Headline, what is missing, the table and how to read it, failed cells."""
+    console.print(filled(headline(summary), console.width, "bold"))
+    for note in notes(summary):
+        console.print(filled(note, console.width, "yellow"))
+    if summary.flags:
+        flags = ", ".join(map(plain, summary.flags))
+        console.print(filled(f"! on every number here: {flags}", console.width, "yellow"))
+    if summary.budget is not None:
+        console.print(Padding(defense_table(summary), (1, 0)))
+        for sentence in legend(summary):
+            console.print(filled(sentence, console.width, "dim"))
+    for row in summary.failed:
+        console.print(Text(cell_line(row), style="red"))
+
+
+def filled(sentence: str, width: int, style: str) -> Text:
+    """In lines of the terminal's width, no number apart from its percent sign."""
+    joined = sentence.replace(" %", "\u00a0%")
+    return Text(textwrap.fill(joined, width, break_on_hyphens=False).replace("\u00a0", " "), style=style)
+
+
+def legend(summary: Summary) -> list[str]:
+    """How to read the table."""
+    assert summary.budget is not None
+    said = [
+        f"Clone accuracy at {count(summary.budget)} queries, 95 % intervals; ↓ lower than undefended beyond the noise."
+    ]
+    if summary.floor:
+        said.append(
+            f"Label floor {rated(summary.floor.accuracy)}: what a thief gets from bare labels, undefended. eta is the"
+            " way from the strongest undefended thief (0) to the floor (1); only a defense that changes labels gets above 1."
+        )
+    if any(line.blind for line in summary.lines):
+        said.append(
+            "Blind: the thief who chooses among those learners by how well a rehearsal foretold answers held out; he knows"
+            " no truth, so this is what to expect. The strongest is what to fear."
+        )
+    if summary.control:
+        said.append(f"Control: a clone of shuffled answers reaches {rated(summary.control.accuracy)}.")
+    victim = f" of the model's accuracy ({value(summary.victim)})" if summary.victim else ""
+    said.append(f"{percent(LEVEL)} at: queries for {percent(LEVEL)}{victim}, between measured budgets only.")
+    return said

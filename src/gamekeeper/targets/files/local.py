@@ -1,0 +1,222 @@
+"""Model files as victims: read safely (`safety.py`), compared with what the target file declares, and rehearsed.
+
+Every loader asks the model a few uniform inputs before it hands it on. So a wrong declaration, a network left in
+training mode or an exported batch of fixed size is met at the start, and not in the middle of an audit.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gamekeeper.architectures import fresh
+from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.explain import EXPLAINERS, ExplainerName
+from gamekeeper.models.answers import Kind
+from gamekeeper.models.network import ExportedModel, OnnxModel, SklearnModel, TorchModel
+from gamekeeper.targets.files import pt2
+from gamekeeper.targets.files.safety import read_onnx, read_safetensors, read_skops, refuse_code
+from gamekeeper.targets.files.trees import parts
+from gamekeeper.types import Architecture, Box, Domain, Model, Task
+
+REHEARSED = 8
+"""Inputs that a model is asked when it is loaded."""
+ALIKE = 1e-4
+"""How far an answer may change with the rest of its batch: the rounding of another summation order."""
+MAX_LISTED = 5
+
+
+def load_torch(path: Path, architecture: Architecture, task: Task, box: Domain, answers: Kind = "logits") -> TorchModel:
+    """A safetensors state dict in a fresh network of the named architecture.
+
+    Raises UnsafeFile for a file that is not safetensors, BadConfig for weights that do not fit or are not finite.
+    """
+    refuse_code(path, "torch")
+    net = fresh(architecture, seed=0)
+    fill(net, read_safetensors(path), path, architecture)
+    if len(box.shape) == 3:
+        net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - as training leaves it
+    model = TorchModel(net.eval(), task, answers)
+    rehearse(model, box, path, (RuntimeError, ValueError, IndexError))
+    return model
+
+
+def explained(model: TorchModel, explain: ExplainerName, box: Domain) -> TorchModel:
+    """The model with an attribution map to every answer, rehearsed. Raises BadConfig if it has no such maps."""
+    sold = replace(model, explain=EXPLAINERS[explain])
+    try:
+        sold(box.uniform(1, seed=0))
+    except Unsuited as error:
+        raise BadConfig(f"explain = {explain}: {error}") from error
+    return sold
+
+
+def load_export(path: Path, task: Task, box: Domain, answers: Kind) -> ExportedModel:
+    """A torch.export archive (.pt2); its weights' gradients are not on offer.
+
+    Raises UnsafeFile for an archive that could run code, BadConfig for a fixed batch size or another input.
+    """
+    refuse_code(path, "export")
+    program = pt2.read(path)
+    check_shape(path, program.shape, box, "dynamic_shapes=({0: torch.export.Dim('batch')},)")
+    model = ExportedModel(program, task, answers)
+    rehearse(model, box, path, (RuntimeError, ValueError, LookupError, TypeError, AttributeError))
+    return model
+
+
+def load_onnx(path: Path, task: Task, box: Domain, answers: Kind) -> OnnxModel:
+    """An ONNX model of one float32 input, run by onnxruntime on the CPU in one thread.
+
+    Raises UnsafeFile for weights outside its folder and foreign operators, BadConfig for a fixed batch size, another
+    input, or if onnxruntime is not installed.
+    """
+    refuse_code(path, "onnx")
+    data = read_onnx(path)
+    try:
+        import onnxruntime  # an extra: may not be installed
+    except ImportError as error:
+        raise BadConfig("ONNX models need onnxruntime: pip install 'gamekeeper[onnx]'.") from error
+    state: Any = onnxruntime.capi.onnxruntime_pybind11_state  # pyright: ignore[reportAttributeAccessIssue]
+    errors = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented)
+    errors += (state.RuntimeException, RuntimeError, ValueError)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what is wrong comes as an exception
+    try:
+        session: Any = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        given, outputs = session.get_inputs(), session.get_outputs()
+        types = {one.name: one.type for one in given}
+        sizes = tuple(size if isinstance(size, int) else None for size in given[0].shape) if given else ()
+        output = chosen_output(path, outputs, task, answers)
+    except errors as error:
+        raise BadConfig(f"onnxruntime cannot run {path}: {str(error)[:300]}. Convert the model again.") from error
+    if list(types.values()) != ["tensor(float)"]:
+        met = ", ".join(f"{name}: {kind}" for name, kind in types.items()) or "none"
+        raise BadConfig(f"{path} must take one float32 tensor; it takes {met}. Convert a model of one float32 input.")
+    check_shape(path, sizes, box, "dynamic_shapes=({0: 'batch'},) in torch.onnx.export")
+    model = OnnxModel(session, task, answers, next(iter(types)), output)
+    rehearse(model, box, path, errors)
+    return model
+
+
+def load_sklearn(path: Path, task: Task, box: Domain, answers: Kind | None = None) -> SklearnModel:
+    """A scikit-learn classifier from a skops file; it works on flattened inputs, in float64 and in one thread.
+
+    Raises UnsafeFile for types that are not trusted, BadConfig for other classes or another number of features.
+    """
+    refuse_code(path, "sklearn")
+    estimator = read_skops(path)
+    model = SklearnModel(estimator, task, answers)
+    expected, given = getattr(estimator, "n_features_in_", None), math.prod(box.shape)
+    if expected is not None and expected != given:
+        raise BadConfig(f"{path} was fitted on {expected} features; [input] shape {list(box.shape)} has {given}.")
+    # threads would add their parts in any order: the same question would get answers that differ in the last digit
+    for part in parts(estimator):
+        if "n_jobs" in getattr(part, "__dict__", {}):
+            part.n_jobs = None
+    rehearse(model, box, path, (ValueError, TypeError, AttributeError, LookupError))
+    return model
+
+
+def fill(net: nn.Module, weights: Mapping[str, Tensor], path: Path, architecture: Architecture) -> None:
+    """Copies weights into the network. Raises BadConfig, listing what differs, unless every one fits and is finite."""
+    wanted = net.state_dict()
+    differ = [
+        f"{name} is {spell(weights[name])} where {spell(wanted[name])} is needed"
+        for name in sorted(wanted.keys() & weights.keys())
+        if weights[name].shape != wanted[name].shape
+        or weights[name].is_floating_point() != wanted[name].is_floating_point()
+    ]
+    trouble = {
+        "missing": sorted(wanted.keys() - weights.keys()),
+        "not in the architecture": sorted(weights.keys() - wanted.keys()),
+        "of another shape": differ,
+    }
+    if any(trouble.values()):
+        said = "; ".join(f"{what}: {listed(names)}" for what, names in trouble.items() if names)
+        raise BadConfig(f"the weights in {path} do not fit {architecture}: {said}. Name the architecture they are of.")
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise BadConfig(
+                f"{name} in {path} holds NaN or infinite weights. Give a model that was trained to the end."
+            )
+    net.load_state_dict({name: value.to(wanted[name].dtype) for name, value in weights.items()})
+
+
+def spell(value: Tensor) -> str:
+    return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+
+
+def listed(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + more
+
+
+def check_shape(path: Path, sizes: tuple[int | None, ...], box: Domain, how: str) -> None:
+    """Raises BadConfig unless an input of these sizes (None: any) takes batches of the domain of any length."""
+    if sizes and sizes[0] is not None:
+        raise BadConfig(
+            f"{path} takes exactly {sizes[0]} inputs at a time; the batch must be dynamic. Export it again with {how}."
+        )
+    inner = sizes[1:]
+    if sizes and (
+        len(inner) != len(box.shape) or any(size not in (None, own) for size, own in zip(inner, box.shape, strict=True))
+    ):
+        met = ", ".join("any" if size is None else str(size) for size in inner)
+        raise BadConfig(f"{path} takes inputs of shape [{met}]; [input] declares {list(box.shape)}. Correct `shape`.")
+
+
+def chosen_output(path: Path, outputs: Any, task: Task, answers: Kind) -> str:
+    """The output that can hold the declared answers. Converters of classifiers give labels and scores side by side."""
+    fitting = [one.name for one in outputs if fits(one, task, answers)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if len(outputs) == 1 and outputs[0].type.startswith("tensor("):
+        return outputs[0].name  # what comes is checked against the declaration
+    met = ", ".join(f"{one.name}: {one.type} {one.shape}" for one in outputs)
+    hint = " (for scikit-learn convert with options={'zipmap': False})" if "map" in met else ""
+    raise BadConfig(
+        f"{path} must have one output for {answers} over {task.classes} classes; it gives {met}{hint}."
+        " Convert a model with that one output."
+    )
+
+
+def fits(output: Any, task: Task, answers: Kind) -> bool:
+    if answers == "labels":
+        return output.type in ("tensor(int64)", "tensor(int32)")
+    wide = len(output.shape) == 2 and (output.shape[1] == task.classes or not isinstance(output.shape[1], int))
+    return output.type in ("tensor(float)", "tensor(double)") and wide
+
+
+def rehearse(model: Model, box: Domain, path: Path, errors: tuple[type[Exception], ...]) -> None:
+    """Asks a few uniform inputs, twice together and once alone.
+
+    Raises BadConfig if the model fails, answers NaN, or answers differently; Malformed if it answers something else
+    than declared.
+    """
+    x = box.uniform(REHEARSED, seed=0)
+    try:
+        first, again = model(x).y, model(x).y
+        alone = torch.cat([model(part).y for part in x.split(1)])
+    except errors as error:
+        raise BadConfig(
+            f"{path} fails on inputs of shape {list(box.shape)}: {str(error)[:300]}. Check [input]."
+        ) from error
+    if not first.isfinite().all():
+        where = (
+            f"between {box.low:g} and {box.high:g}. Check `low` and `high`." if isinstance(box, Box) else f"of {box}."
+        )
+        raise BadConfig(f"{path} answers NaN to inputs {where}")
+    if not torch.equal(first, again):
+        raise BadConfig(
+            f"{path} answers the same inputs differently. Was it saved in training mode? Call .eval() first."
+        )
+    if not torch.allclose(first, alone, rtol=0, atol=ALIKE):
+        raise BadConfig(
+            f"{path} answers an input differently when it is asked alone: its answers depend on the rest of the batch."
+            " Was it saved in training mode? Call .eval() first."
+        )

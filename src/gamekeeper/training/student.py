@@ -1,0 +1,104 @@
+"""A thief's student and his shelf of finished clones."""
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gamekeeper.architectures import fresh
+from gamekeeper.models.network import TorchModel
+from gamekeeper.training.fit import Fit, fit, network_memory
+from gamekeeper.types import Batch, Knowledge, Posterior
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class ClonesOnDisk:
+    """Finished clones by the hash of everything they were made from, so that no clone is trained twice.
+
+    Two thieves with the same inputs, targets, student, recipe and seed hold the same clone: with `labels` that is
+    every defense that keeps the top-1. `seconds` adds up what the clones taken from the shelf cost when they were made.
+    """
+
+    folder: Path
+    seconds: float = field(default=0.0, init=False)
+
+    def find(self, key: str, net: nn.Module) -> bool:
+        """Loads the clone into `net`; False if there is none, or none that can be read."""
+        path = self.folder / f"{key}.safetensors"
+        if not path.exists():
+            return False
+        try:
+            with safe_open(path, "pt") as file:
+                net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+                self.seconds += float((file.metadata() or {})["seconds"])
+        except (SafetensorError, RuntimeError, KeyError, ValueError):
+            return False  # a damaged copy is made again, and then replaces this one
+        return True
+
+    def keep(self, key: str, net: nn.Module, seconds: float) -> None:
+        """Written aside and renamed; two workers that race write the same bytes.
+
+        A clone that cannot be kept (a full disk) is a warning: the theft it belongs to stands.
+        """
+        aside = self.folder / f"{key}.{os.getpid()}.new"
+        tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, aside, {"seconds": f"{seconds:.6f}"})
+            aside.replace(self.folder / f"{key}.safetensors")
+        except (OSError, SafetensorError) as error:
+            with suppress(OSError):
+                aside.unlink()
+            log.warning("a clone could not be kept in %s, and is made again if it is needed: %s", self.folder, error)
+
+
+def train(knows: Knowledge, x: Batch, y: Posterior, recipe: Fit, seed: int) -> TorchModel:
+    """A fresh student trained on (x, y) by the task's loss. Without any answers it stays untrained."""
+
+    def teach(student: nn.Module) -> None:
+        fit(student, x, y.float(), knows.task.loss, recipe, seed)
+
+    return taught(knows, (x, y), recipe, seed, teach)
+
+
+def taught(
+    knows: Knowledge, data: tuple[Tensor, ...], recipe: object, seed: int, teach: Callable[[nn.Module], None]
+) -> TorchModel:
+    """A fresh student after `teach`, or from the shelf if that was done before. Without any data it stays untrained.
+
+    data    everything learnt from; the first tensor holds the inputs that were answered
+    recipe  its repr, with `seed`, says all of `teach` that `data` does not
+    """
+    student = fresh(knows.student, seed)
+    if len(data[0]) == 0:
+        return TorchModel(student.eval(), knows.task)
+    shelf = knows.shelf
+    key = fingerprint(repr((knows.student, knows.task, recipe, seed, torch.__version__)), data)
+    if shelf is not None and shelf.find(key, student):
+        # laid out as after training, so that a clone answers alike whether it was trained or found
+        return TorchModel(network_memory(student.eval()), knows.task)
+    start = time.perf_counter()
+    teach(student)
+    if shelf is not None:
+        shelf.keep(key, student, time.perf_counter() - start)
+    return TorchModel(student, knows.task)
+
+
+def fingerprint(text: str, data: tuple[Tensor, ...]) -> str:
+    """SHA-256 over a text and the shapes, dtypes and bytes of tensors."""
+    digest = hashlib.sha256(text.encode())
+    for tensor in data:
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()[:32]

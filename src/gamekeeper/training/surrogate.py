@@ -1,0 +1,55 @@
+"""The network that stands for the thief's in a defense that needs gradients: never trained, or trained a little."""
+
+import functools
+import hashlib
+
+from gamekeeper.architectures import fresh
+from gamekeeper.errors import Unsuited
+from gamekeeper.models.network import TorchModel
+from gamekeeper.training.fit import Fit, fit
+from gamekeeper.types import Architecture, Batch, Model, Owner
+
+
+def stand_in(
+    method: str, architecture: Architecture, victim: Model, owner: Owner, seed: int, epochs: int = 0
+) -> TorchModel:
+    """A network of this architecture after `epochs` passes over the owner's inputs with the victim's answers.
+
+    Raises Unsuited unless it takes the victim's inputs and has as many classes, or if there is nothing to train it on.
+    """
+    net = fresh(architecture, surrogate_seed(method, seed))
+    check(method, TorchModel(net, victim.task), architecture, owner.box.uniform(1, seed))
+    if epochs > 0:
+        if len(owner.x) == 0:
+            raise Unsuited(
+                f"{method} trains its surrogate on inputs of the owner's, and was given none. Give it some, or set"
+                " epochs to 0 for a surrogate that was never trained."
+            )
+        return trained(method, architecture, victim, owner, seed, epochs)
+    return TorchModel(net.eval(), victim.task)
+
+
+@functools.lru_cache(maxsize=2)
+def trained(method: str, architecture: Architecture, victim: Model, owner: Owner, seed: int, epochs: int) -> TorchModel:
+    """Kept, since one defense at several strengths has one surrogate; the same objects, not equal ones, are the key."""
+    net = fresh(architecture, surrogate_seed(method, seed))
+    recipe = Fit(epochs=epochs, least_steps=0)
+    fit(net, owner.x, victim(owner.x).y.float(), victim.task.loss, recipe, surrogate_seed(method, seed))
+    return TorchModel(net.eval(), victim.task)
+
+
+def surrogate_seed(method: str, seed: int) -> int:
+    """A seed of the surrogate's own: a student initialised from `seed` would otherwise *be* the surrogate."""
+    return int.from_bytes(hashlib.sha256(f"{method} surrogate {seed}".encode()).digest()[:4])
+
+
+def check(method: str, surrogate: TorchModel, architecture: Architecture, x: Batch) -> None:
+    """Raises Unsuited unless the surrogate takes inputs like x and has the task's classes."""
+    classes = surrogate.task.classes
+    need = f"{method} needs a surrogate for inputs of shape {tuple(x.shape[1:])} and {classes} classes"
+    try:
+        got = surrogate.logits(x).shape
+    except RuntimeError as error:
+        raise Unsuited(f"{need}; {architecture} does not take such inputs.") from error
+    if got != (1, classes):
+        raise Unsuited(f"{need}; {architecture} answers {got[-1]} classes.")

@@ -1,0 +1,69 @@
+"""Differences between thieves: paired, calibrated, and the same for rows of older versions."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gamekeeper.analysis.bootstrap import Replicates, interval, packed, unpacked, verdict
+from gamekeeper.metrics import wilson
+from gamekeeper.results import Row
+from tests.analysis.rows import row
+
+
+def measured(right: np.ndarray, seed: int = 0, attack: str = "knockoff") -> Row:
+    """A row whose clone got exactly these test inputs right."""
+    made = row(attack=attack, seed=seed)
+    assert made.clone is not None
+    rate = wilson(int(right.sum()), len(right))
+    return replace(made, clone=replace(made.clone, accuracy=rate, right=packed(right.tolist())))
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 2001])
+def test_bits_come_back(n: int):
+    right = np.random.default_rng(n).random(n) < 0.7
+    assert (unpacked(measured(right)) == right).all()
+
+
+def test_an_old_row_is_right_on_as_many_inputs_as_it_says():
+    assert unpacked(row(accuracy=0.731)).sum() == round(0.731 * 2000)
+
+
+def test_replicates_average_over_seeds_and_inputs():
+    a, b = np.arange(1000) < 900, np.arange(1000) < 800
+    values = Replicates(1000, (0, 1)).accuracy([measured(a), measured(b, seed=1)])
+    assert values.mean() == pytest.approx(0.85, abs=0.01)
+    # two seeds that differ by 0.1: the mean of two draws is 0.8, 0.85 or 0.9
+    assert values.std() == pytest.approx(0.05 / np.sqrt(2), rel=0.25)
+
+
+def test_a_clone_does_not_differ_from_itself():
+    draws, same = Replicates(2000, (0,)), row(accuracy=0.9)
+    assert (draws.accuracy([same]) - draws.accuracy([same]) == 0).all()
+
+
+def test_pairs_tell_apart_what_intervals_cannot():
+    base = np.random.default_rng(0).random(2000) < 0.9
+    better = base.copy()
+    better[np.flatnonzero(~base)[:12]] = True
+    low, high = measured(base), measured(better)
+    assert low.clone is not None
+    assert high.clone is not None
+    assert high.clone.accuracy.low < low.clone.accuracy.high  # the intervals overlap
+    draws = Replicates(2000, (0,))
+    assert verdict(draws.accuracy([high]) - draws.accuracy([low])) == "higher"
+
+
+def test_equal_thieves_are_told_apart_as_seldom_as_stated():
+    generator, draws = np.random.default_rng(1), Replicates(400, (0,), 400)
+    said = 0
+    for _ in range(300):
+        rows = [measured(generator.random(400) < 0.8) for _ in range(2)]
+        said += verdict(draws.accuracy([rows[0]]) - draws.accuracy([rows[1]])) != "same"
+    # 5 % are expected; 300 trials have a standard error of 1.3 points
+    assert 0.01 < said / 300 < 0.10
+
+
+def test_a_missing_seed_is_stood_in_for():
+    values = Replicates(500, (0, 1, 2)).accuracy([measured(np.ones(500, bool), seed=1)])
+    assert interval(values) == pytest.approx((1.0, 1.0))

@@ -1,0 +1,148 @@
+"""Numbers and sentences: literal expectations."""
+
+from dataclasses import replace
+
+import pytest
+
+from gamekeeper.analysis.summary import Summary, summarise
+from gamekeeper.metrics import Crossing
+from gamekeeper.results import Row
+from gamekeeper.surfaces.report.words import (
+    broken,
+    headline,
+    money,
+    notes,
+    percent,
+    plain,
+    reached,
+    reached_in_words,
+    rough,
+)
+from tests.analysis.rows import row
+from tests.surfaces.report import example
+
+
+def summary(rows: list[Row]) -> Summary:
+    return summarise(example.run(rows), rows)
+
+
+def grid(**accuracy: tuple[float, float]) -> list[Row]:
+    attacks = ("knockoff", "knockoff+labels")
+    return [row(d, a, accuracy=v) for d, values in accuracy.items() for a, v in zip(attacks, values, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0, "0"), (0.001, "0.001"), (0.0015, "0.0015"), (0.05, "0.05"), (0.78, "0.78"), (2.5, "2.50"), (1250.4, "1,250"), (99.999, "100")],
+)  # fmt: skip
+def test_money_has_sensible_digits(amount: float, text: str):
+    assert money(amount) == text
+
+
+@pytest.mark.parametrize(("fraction", "text"), [(0.92, "92 %"), (1.0, "100 %"), (0.998, "99.8 %"), (0.99999, "100 %")])
+def test_percent_says_100_only_for_all(fraction: float, text: str):
+    assert percent(fraction) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(868.3, 870), (1234, 1200), (25_499, 25_000), (7.4, 7), (99.7, 100)])
+def test_interpolated_queries_have_two_digits(number: float, text: int):
+    assert rough(number) == text
+
+
+def test_a_price_outside_the_measured_budgets_says_so():
+    assert reached(Crossing(868.3, "exact")) == "870"
+    assert reached(Crossing(250, "at most")) == "≤ 250"
+    assert reached(Crossing(2500, "more than")) == "> 2,500"
+    assert reached_in_words(Crossing(2500, "more than"), 0.001) == "is not reached by 2,500 queries"
+    assert reached_in_words(Crossing(868.3, "exact"), 0.001) == "takes about 870 queries (0.87)"
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07name", "name"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("a\rb\nc\td", "a b c d"),
+        ("ab\x00\x08\x9bc", "abc"),
+        ("gnp\u202eexe", "gnpexe"),
+        ("naïve 漢", "naïve 漢"),
+    ],
+)
+def test_plain_leaves_nothing_that_moves_a_cursor(text: str, clean: str):
+    assert plain(text) == clean
+
+
+def test_names_break_between_their_parts():
+    assert broken("reverse_sigmoid:beta=0.9,gamma=0.2", 20) == ["reverse_sigmoid:", "beta=0.9,gamma=0.2"]
+    assert broken("mad:eps=0.95", 20) == ["mad:eps=0.95"]
+    assert broken("x" * 45, 20) == ["x" * 20, "x" * 20, "x" * 5]
+
+
+def test_headline_of_a_defense_that_helps():
+    rows = grid(none=(0.90, 0.70), label=(0.70, 0.70))
+    assert headline(summary(rows)) == (
+        "Undefended, 1,000 queries (1.00 in money at 0.001 a query) steal 92 % of this model's accuracy (0.90 of 0.98)."
+        " 90 % of the model's accuracy takes at most 1,000 queries (1.00), 95 % is not reached by 1,000 queries."
+        " The best defense tested, 'label', lowers the 92 % to 71 % (0.70) against the strongest of 2 thieves and keeps"
+        " 100 % of honest users' top answers; it moves their probabilities by 0.10 on average (L1, at most 2)."
+    )
+
+
+def test_headline_says_where_the_bare_label_would_do_as_well():
+    assert "nothing but the label would do as well (0.70)" in headline(
+        summary(grid(none=(0.9, 0.7), poison=(0.5, 0.7)))
+    )
+
+
+def test_headline_says_that_no_defense_helps():
+    text = headline(summary(grid(none=(0.90, 0.70), a=(0.895, 0.7), b=(0.91, 0.7))))
+    assert text.endswith(
+        "None of the 2 defenses tested lowers the 92 % beyond the noise of this measurement:"
+        " 'a' leaves 91 % (0.90) against the strongest of 2 thieves."
+    )
+
+
+def test_headline_prefers_a_defense_that_honest_users_can_bear():
+    rows = [row(accuracy=0.9), row("mild", accuracy=0.8, defended=0.97), row("harsh", accuracy=0.1, defended=0.1)]
+    text = headline(summary(rows))
+    assert "The best defense tested that costs honest users at most 5 points of accuracy, 'mild', lowers" in text
+    assert "'harsh' lowers it to 0.10, and honest users' accuracy from 0.98 to 0.10." in text
+
+
+def test_headline_of_a_defense_that_only_destroys():
+    text = headline(summary([row(accuracy=0.9), row("harsh", accuracy=0.1, defended=0.1)]))
+    assert "No defense tested lowers the 92 % at a loss of 5 points of accuracy or less" in text
+    assert "their accuracy from 0.98 to 0.10" in text
+
+
+def test_of_equal_defenses_the_one_users_notice_least_is_best():
+    rows = [row(accuracy=0.9), row("loud", accuracy=0.70), row("quiet", accuracy=0.705)]
+    assert rows[1].utility is not None
+    rows[1] = replace(rows[1], utility=replace(rows[1].utility, l1=1.6))
+    assert "'quiet'" in headline(summary(rows))
+
+
+def test_headline_without_an_undefended_thief():
+    assert "no defense can be compared" in headline(summary([row("mad")]))
+
+
+def test_headline_of_nothing():
+    assert headline(summarise(example.run(), [])) == "Nothing has been measured yet."
+
+
+def test_headline_never_promises():
+    text = headline(summary(example.rows())).lower()
+    assert not [word for word in ("protect", "secure", "safe", "prevent", "guarantee") if word in text]
+
+
+def test_notes_count_missing_and_failed_cells():
+    rows = example.rows()
+    part = [example.failed(rows[0], "no gradients"), *rows[1:20]]
+    said = notes(summarise(example.run(), part))
+    assert said[0].startswith("The run is not finished: 20 of 72 cells.")
+    assert said[1].startswith("1 cell of 72 failed")
+
+
+def test_a_finished_run_needs_no_note():
+    assert notes(summary(example.rows())) == []
