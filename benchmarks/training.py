@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from gamekeeper.architectures import LeNet, fresh
 from gamekeeper.attacks.knockoff import Knockoff
 from gamekeeper.learners.distil import Soft
+from gamekeeper.models.layout import bf16_pays
 from gamekeeper.service.oracles import Metered
 from gamekeeper.targets.load import load_target
-from gamekeeper.training.fit import Fit, bf16_pays
+from gamekeeper.training.fit import Fit
 from gamekeeper.types import Knowledge
 
 BUDGET, EPOCHS, ROUNDS = 2000, 10, 5

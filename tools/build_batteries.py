@@ -41,9 +41,10 @@ from gamekeeper.architectures import LeNet, fresh
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.readers import read
 from gamekeeper.data.splits import overlap, split
+from gamekeeper.models.layout import bf16_pays
 from gamekeeper.models.network import TorchModel
 from gamekeeper.tasks import Classify
-from gamekeeper.training.fit import Fit, bf16_pays, fit
+from gamekeeper.training.fit import Fit, fit
 
 SEED = 0
 TEST, TRAIN, LETTERS, OTHERS = 2000, 4000, 12000, 4000

@@ -14,7 +14,8 @@ from gamekeeper.version import __version__
 if TYPE_CHECKING:
     from gamekeeper.attacks.knockoff import Knockoff
     from gamekeeper.attacks.theft import Theft
-    from gamekeeper.models.network import OnnxModel, SklearnModel, TorchModel
+    from gamekeeper.models.network import TorchModel
+    from gamekeeper.models.opaque import OnnxModel, SklearnModel
     from gamekeeper.service.ledger import Ledger, Recorded
     from gamekeeper.service.oracles import Metered
     from gamekeeper.service.service import Service
@@ -50,10 +51,11 @@ __all__ = [
 HOMES = {
     "attacks.knockoff": ("Knockoff",),
     "attacks.theft": ("Theft",),
-    "ledger": ("Ledger", "Recorded"),
-    "models": ("OnnxModel", "SklearnModel", "TorchModel"),
-    "oracles": ("Metered",),
-    "service": ("Service",),
+    "service.ledger": ("Ledger", "Recorded"),
+    "models.network": ("TorchModel",),
+    "models.opaque": ("OnnxModel", "SklearnModel"),
+    "service.oracles": ("Metered",),
+    "service.service": ("Service",),
     "targets.choice": ("Choice",),
     "targets.load": ("load_target",),
     "targets.target": ("Target",),

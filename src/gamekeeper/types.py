@@ -257,6 +257,28 @@ class Defense(Protocol):
         ...
 
 
+Scores = Float[Tensor, " n"]
+
+
+@runtime_checkable
+class Watch(Protocol):
+    """A detector made ready for one victim. It sees clean answers and can change none.
+
+    What it remembers of a client is passed in, never kept.
+    """
+
+    def fresh(self) -> Any:
+        """Memory for a new client; None if it needs none."""
+        ...
+
+    def score(self, x: Batch, clean: Reply, at: float, memory: Any) -> Scores:
+        """After each row, in order: larger is more suspicious, NaN where there is no verdict. May update `memory`.
+
+        at  when the request came in, in seconds since 1970; NaN where nobody knows
+        """
+        ...
+
+
 @runtime_checkable
 class Meter(Protocol):
     """The only door a thief has: an oracle that counts, and refuses a batch over budget before it is sent."""

@@ -10,7 +10,7 @@ from gamekeeper.architectures import Mlp
 from gamekeeper.attacks.equation_fitting import EquationFitting, Perceptron
 from gamekeeper.attacks.formula_clones import Linear
 from gamekeeper.errors import BadConfig
-from gamekeeper.models.network import SklearnModel
+from gamekeeper.models.opaque import SklearnModel
 from gamekeeper.service.oracles import Metered, Witness
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Reply

@@ -11,7 +11,8 @@ from gamekeeper.attacks.equation_solving import EquationSolving, step
 from gamekeeper.attacks.formula_clones import Linear
 from gamekeeper.defenses.truncate import round_off, top_k
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models.network import SklearnModel, TorchModel
+from gamekeeper.models.network import TorchModel
+from gamekeeper.models.opaque import SklearnModel
 from gamekeeper.service.oracles import Metered, Witness
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Reply

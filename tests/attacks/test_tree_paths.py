@@ -9,7 +9,7 @@ from sklearn.tree import DecisionTreeClassifier
 from gamekeeper.attacks.formula_clones import Boxes
 from gamekeeper.attacks.tree_paths import TreePaths
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models.network import SklearnModel
+from gamekeeper.models.opaque import SklearnModel
 from gamekeeper.service.oracles import Metered, Witness
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Reply

@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from gamekeeper.architectures import Mlp, ResNet, fresh
-from gamekeeper.defenses.dp_sgd import DPSGD, clipped_sum, per_example, train
+from gamekeeper.defenses.dp_sgd import DPSGD
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models.network import TorchModel
 from gamekeeper.tasks import Classify
 from gamekeeper.training.dp_accounting import ORDERS, epsilon, noise_for, rdp
+from gamekeeper.training.dp_sgd import PrivateFit, clipped_sum, per_example, train
 from gamekeeper.types import Box, Owner
 
 TASK, BOX = Classify(3), Box((4,))
@@ -62,9 +63,8 @@ def test_each_example_is_clipped_not_their_mean(clip: float):
 
 def test_without_noise_or_clipping_it_is_stochastic_gradient_descent():
     held = owner()
-    recipe = DPSGD(clip=1e9, rate=0.3, momentum=0.5)
     ours, plain = fresh(MLP, 1), fresh(MLP, 1)
-    train(ours, TASK, held, recipe, noise=0.0, q=1.0, steps=5, seed=0)
+    train(ours, TASK, held.x, held.truth, PrivateFit(1e9, 0.0, 1.0, 5, rate=0.3, momentum=0.5), seed=0)
     descent = torch.optim.SGD(plain.parameters(), lr=0.3, momentum=0.5)
     for _ in range(5):
         descent.zero_grad()
@@ -80,7 +80,7 @@ def test_the_noise_of_a_step_has_the_standard_deviation_sigma_c():
     net = fresh(Mlp((4,), 3, (2_000,)), 0)
     before = [w.detach().clone() for w in net.parameters()]
     recipe, sigma, q = DPSGD(clip=0.2, rate=0.7, momentum=0.0), 3.0, 1e-9
-    train(net, TASK, held, recipe, sigma, q, steps=1, seed=3)
+    train(net, TASK, held.x, held.truth, PrivateFit(recipe.clip, sigma, q, 1, recipe.rate, recipe.momentum), seed=3)
     moved = torch.cat([(a.detach() - b).flatten() for a, b in zip(net.parameters(), before, strict=True)]).double()
     expected = 0.7 * sigma * 0.2 / (q * 10)
     n = len(moved)

@@ -19,7 +19,7 @@ from gamekeeper.defenses.keyed_misinformation import (
     derangement,
     least,
 )
-from gamekeeper.defenses.ood_gate import Gate
+from gamekeeper.defenses.when import When
 from gamekeeper.detectors.ood import calibrated, tap
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models.network import TorchModel
@@ -47,14 +47,14 @@ def toy() -> tuple[TorchModel, Owner]:
 
 
 @functools.cache
-def armed(share: float, seed: int = 0) -> Gate:
+def armed(share: float, seed: int = 0) -> When:
     return KeyedMisinformation(share).arm(*toy(), seed)
 
 
 def behind(share: float, x: Batch, seed: int = 0) -> tuple[Posterior, Posterior]:
     """Clean answers behind the gate, and what is given instead."""
     clean, one = toy()[0](x), armed(share, seed)
-    rows = one.strange(x, clean)
+    rows = one.suspicious(x, clean)
     return clean.y[rows], one.respond(x, clean, None).y[rows]
 
 
@@ -69,22 +69,22 @@ def digits() -> tuple[Target, Owner]:
 def test_the_stated_share_of_fresh_benign_inputs_is_behind_the_gate(share: float):
     n, held_out = 4_000, len(calibrated(Union(), *toy(), 0).benign)
     x = benign(n, 1)
-    found = armed(share).strange(x, toy()[0](x)).double().mean().item()
+    found = armed(share).suspicious(x, toy()[0](x)).double().mean().item()
     assert held_out == 1_000
     assert abs(found - share) < 4 * math.sqrt(share * (1 - share) * (1 / n + 1 / held_out))
 
 
 def test_far_inputs_are_behind_the_gate():
     x = 8 * benign(500, 2)
-    assert armed(0.02).strange(x, toy()[0](x)).double().mean() > 0.9
+    assert armed(0.02).suspicious(x, toy()[0](x)).double().mean() > 0.9
 
 
 def test_letters_are_behind_the_gate_of_a_digits_network_and_digits_are_not():
     target, owner = digits()
     one = KeyedMisinformation(0.02).arm(target.victim, owner, 0)
     letters, users = target.pool.x[:300], target.test.x[:300]
-    assert one.strange(letters, target.victim(letters)).double().mean() > 0.5
-    assert one.strange(users, target.victim(users)).double().mean() < 0.06
+    assert one.suspicious(letters, target.victim(letters)).double().mean() > 0.5
+    assert one.suspicious(users, target.victim(users)).double().mean() < 0.06
 
 
 def test_share_0_is_the_very_reply():
@@ -95,7 +95,7 @@ def test_share_0_is_the_very_reply():
 def test_in_front_of_the_gate_answers_are_the_clean_ones_bit_for_bit():
     x = benign(500, 4)
     clean, one = toy()[0](x), armed(0.1)
-    rows = one.strange(x, clean)
+    rows = one.suspicious(x, clean)
     assert 0 < rows.sum() < 500
     assert torch.equal(one.respond(x, clean, None).y[~rows], clean.y[~rows])
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from gamekeeper.defenses import OodGate
-from gamekeeper.defenses.ood_gate import Answer, Gate, shuffled, uniform
+from gamekeeper.defenses.ood_gate import Answer, Misleading, shuffled, uniform
+from gamekeeper.defenses.when import When
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.targets.builtin import digits
 from gamekeeper.targets.target import Target
@@ -22,14 +23,14 @@ def test_flagged_are_those_below_the_threshold_and_the_others_come_back_bit_for_
     victim, x = target().victim, target().test.x
     reply = victim(x)
     gate = OodGate(fpr=0.05).arm(victim, target().owner, 0)
-    assert isinstance(gate, Gate)
-    flagged = reply.y.amax(1) < gate.threshold
+    assert isinstance(gate, When)
+    flagged = reply.y.amax(1) < -gate.above
     given = gate.respond(x, reply, None).y
     assert 0 < flagged.sum() < len(x) / 2
     assert torch.equal(given[~flagged], reply.y[~flagged])
     assert torch.equal(given[flagged].sort(1).values, reply.y[flagged].sort(1).values)
     assert (given[flagged] != reply.y[flagged]).any(1).all()
-    even = replace(gate, mislead=uniform).respond(x, reply, None).y
+    even = replace(gate, then=Misleading(uniform)).respond(x, reply, None).y
     assert torch.equal(even[flagged], torch.full_like(even[flagged], 0.1))
     assert torch.equal(even[~flagged], reply.y[~flagged])
 
@@ -41,9 +42,9 @@ def test_of_inputs_the_victim_was_not_trained_on_the_stated_share_is_flagged():
     owner = replace(mine, x=test.x[:300], truth=test.y[:300])
     for seed in range(3):
         gate = OodGate(fpr=0.2).arm(target().victim, owner, seed)
-        assert isinstance(gate, Gate)
-        fresh = gate.score(test.x[300:], target().victim(test.x[300:]))
-        share = (fresh < gate.threshold).double().mean()
+        assert isinstance(gate, When)
+        fresh = gate.suspicious(test.x[300:], target().victim(test.x[300:]))
+        share = fresh.double().mean()
         error = (0.2 * 0.8 * (1 / len(fresh) + 1 / 75)) ** 0.5  # of the fresh inputs, and of the 75 held out
         assert abs(share - 0.2) < 4 * error
 

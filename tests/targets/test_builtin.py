@@ -5,7 +5,8 @@ import torch
 
 from gamekeeper.architectures import Mlp
 from gamekeeper.data.splits import overlap
-from gamekeeper.models.network import SklearnModel, TorchModel
+from gamekeeper.models.network import TorchModel
+from gamekeeper.models.opaque import SklearnModel
 from gamekeeper.targets.builtin import BUILTIN, blends
 from gamekeeper.targets.load import load_target
 from gamekeeper.targets.target import Target

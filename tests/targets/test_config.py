@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression
 
 from gamekeeper.architectures import LeNet, Mlp, ResNet, fresh
 from gamekeeper.errors import BadConfig, GamekeeperError, Malformed, UnsafeFile
-from gamekeeper.models.network import RemoteModel, SklearnModel, TorchModel
+from gamekeeper.models.network import TorchModel
+from gamekeeper.models.opaque import RemoteModel, SklearnModel
 from gamekeeper.targets import config as targets_config
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.load import load_target

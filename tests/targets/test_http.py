@@ -28,7 +28,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import minmax_scale
 
 from gamekeeper.errors import BadConfig, BadQuery, Malformed, OracleError, Unreachable
-from gamekeeper.models.network import RemoteModel
+from gamekeeper.models.opaque import RemoteModel
 from gamekeeper.service.ledger import Ledger, Recorded
 from gamekeeper.targets.codecs import (
     Expected,

@@ -21,7 +21,7 @@ POINT = 0.01
 UTILITY_LOSS = 0.01
 LUCK = 0.1
 """By how much a clone that learnt noise may beat the most frequent class: which classes it gives to whole groups of inputs is
-luck that the test set's size does not lessen. Seven such clones on ten classes were right on 5 to 17 %."""
+luck that the test set's size does not lessen. The Control of docs/worst-case.md shows how far it goes."""
 FLAT = 0.005
 
 

@@ -17,9 +17,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
+from typing import Protocol, runtime_checkable
 
 from gamekeeper.analysis.checks import control, grouped
-from gamekeeper.engine.grid import Cell
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.results import Row
 
@@ -85,7 +85,21 @@ def parse_threshold(text: str) -> Threshold:
     )
 
 
-def check_threshold(threshold: Threshold, cells: Sequence[Cell]) -> None:
+@runtime_checkable
+class Planned(Protocol):
+    """What is asked of a theft that has not run."""
+
+    @property
+    def defense(self) -> str: ...
+    @property
+    def attack(self) -> str: ...
+    @property
+    def budget(self) -> int: ...
+    @property
+    def uniform(self) -> int: ...
+
+
+def check_threshold(threshold: Threshold, cells: Sequence[Planned]) -> None:
     """Raises BadConfig, before anything is spent, if these cells cannot answer the question."""
     asked = (
         ("defense", threshold.defense, [cell.defense for cell in cells]),

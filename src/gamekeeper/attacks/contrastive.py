@@ -19,8 +19,9 @@ from gamekeeper.attacks.augment import view
 from gamekeeper.attacks.rounds import span
 from gamekeeper.attacks.steps import climb
 from gamekeeper.data.transforms import Images
+from gamekeeper.models.layout import autocast, image_memory
 from gamekeeper.simplex import entropy
-from gamekeeper.training.fit import Fit, autocast, descend, image_memory
+from gamekeeper.training.fit import Fit, descend
 from gamekeeper.types import Batch, Box, Posterior
 
 Pair = tuple[Tensor, Tensor]

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gamekeeper.models.layout import image_memory
 from gamekeeper.models.network import TorchModel
-from gamekeeper.training.fit import image_memory
 from gamekeeper.types import Batch
 
 ITERATIONS = 20

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gamekeeper.models.layout import image_memory
 from gamekeeper.models.network import CHUNK
-from gamekeeper.training.fit import image_memory
 from gamekeeper.types import Batch, Box
 
 Score = Callable[..., Float[Tensor, " n"]]

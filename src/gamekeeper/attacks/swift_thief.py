@@ -28,8 +28,9 @@ from gamekeeper.attacks.contrastive import Siamese, contrast
 from gamekeeper.attacks.pool import Chosen, FromPool
 from gamekeeper.attacks.rounds import ask, grow, nothing, portion
 from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.models.layout import image_memory
 from gamekeeper.models.network import CHUNK, TorchModel
-from gamekeeper.training.fit import Fit, fit, image_memory
+from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Batch, Box, Knowledge, Meter, Transfer, need_box
 
 BANDWIDTH = 0.5

@@ -1,36 +1,13 @@
-"""Recipes that change answers, one paper a file."""
+"""Recipes that change answers, one paper per file. Each can be imported from here: `from gamekeeper.defenses import MAD`."""
 
-from gamekeeper.defenses.adaptive_misinformation import AdaptiveMisinformation
-from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
-from gamekeeper.defenses.deep_defense.recipe import DeepDefense
-from gamekeeper.defenses.dp_sgd import DPSGD
-from gamekeeper.defenses.edm import EDM
-from gamekeeper.defenses.grad2 import GRAD2
-from gamekeeper.defenses.keyed_misinformation import KeyedMisinformation
-from gamekeeper.defenses.mad.recipe import MAD
-from gamekeeper.defenses.modelguard import ModelGuardS, ModelGuardW
-from gamekeeper.defenses.noise import RandomNoise
-from gamekeeper.defenses.ood_gate import OodGate
-from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
-from gamekeeper.defenses.truncate import Label, Round, TopK
+import importlib
+import pkgutil
 
-__all__ = [
-    "DPSGD",
-    "EDM",
-    "GRAD2",
-    "MAD",
-    "AdaptiveMisinformation",
-    "ConstantTarget",
-    "DeepDefense",
-    "Flatten",
-    "KeyedMisinformation",
-    "Label",
-    "LeastLikely",
-    "ModelGuardS",
-    "ModelGuardW",
-    "OodGate",
-    "RandomNoise",
-    "ReverseSigmoid",
-    "Round",
-    "TopK",
-]
+
+def __getattr__(name: str) -> type:
+    """The recipe of that name, wherever in the package it stands: a new file need not be listed here."""
+    for info in pkgutil.iter_modules(__path__):
+        recipe = getattr(importlib.import_module(f"{__name__}.{info.name}"), name, None)
+        if isinstance(recipe, type) and hasattr(recipe, "arm"):
+            return recipe
+    raise AttributeError(f"module '{__name__}' has no recipe '{name}'")

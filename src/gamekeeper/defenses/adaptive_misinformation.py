@@ -26,8 +26,9 @@ from gamekeeper.architectures import fresh
 from gamekeeper.defenses.stateless import Stateless
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import TENTHS, Strengths
+from gamekeeper.models.layout import autocast, image_memory
 from gamekeeper.models.network import alone
-from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
+from gamekeeper.training.fit import Fit, Rows, descend
 from gamekeeper.training.outliers import beside, check_data, starting
 from gamekeeper.training.surrogate import surrogate_seed
 from gamekeeper.types import Armed, Batch, Model, Owner, Posterior, Reply

@@ -15,9 +15,10 @@ from typing import ClassVar
 
 import torch
 
-from gamekeeper.defenses.stateless import Stateless, check_l1, classes_of
+from gamekeeper.defenses.stateless import Stateless, check_l1
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.facts import L1, Strengths
+from gamekeeper.needs import classes_of
 from gamekeeper.simplex import label, one_hot, step_towards
 from gamekeeper.types import Model, Owner, Posterior
 

@@ -2,11 +2,10 @@
 
 Source      Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang, "Deep learning with differential privacy" (CCS 2016),
             Algorithm 1; as a baseline against theft: Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), 5.1
-Equations   g_i <- g_i / max(1, |g_i|_2 / C), every example's own gradient over all weights together
-            w <- w - rate (sum_i g_i + N(0, sigma^2 C^2)) / (q n), the sum over a Poisson sample of rate q
+Equations   those of training/dp_sgd.py
 Assumes     the owner's inputs and labels; a network of his without BatchNorm, which mixes the examples of a batch
 Deviations  another network answers, not the victim: the owner's architecture, trained afresh. sigma follows from the
-            stated epsilon (dp_accounting.py), delta is a tenth of 1/n. With momentum, which costs no privacy. Noise and
+            stated epsilon (training/dp_accounting.py), delta is a tenth of 1/n. With momentum, which costs no privacy. Noise and
             samples come from the seed, not from a secure source: a measurement, not a release
 Keeps       argmax: no
 
@@ -17,40 +16,17 @@ good a copy as before, of a model that is less accurate.
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch import nn
 
 from gamekeeper.architectures import fresh
-from gamekeeper.defenses.stateless import needs_inputs
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.facts import Strengths
 from gamekeeper.models.network import TorchModel, alone
+from gamekeeper.needs import needs_inputs
 from gamekeeper.training.dp_accounting import epsilon, noise_for
+from gamekeeper.training.dp_sgd import PrivateFit, train
 from gamekeeper.training.surrogate import check, surrogate_seed
-from gamekeeper.types import Batch, Model, Owner, Reply, Task
-
-PART = 32
-"""Examples whose gradients are in memory at a time."""
-Gradients = dict[str, Tensor]
-"""Of each weight, by name: (n, *weight) one an example, or (*weight) summed."""
-
-
-def per_example(net: nn.Module, task: Task, x: Batch, target: Tensor) -> Gradients:
-    """The gradient of every example's own loss, in one pass."""
-    weights = {name: weight.detach() for name, weight in net.named_parameters()}
-
-    def loss(weights: Gradients, one: Tensor, wanted: Tensor) -> Tensor:
-        return task.loss(functional_call(net, weights, (one[None],)), wanted[None])
-
-    return vmap(grad(loss), in_dims=(None, 0, 0))(weights, x, target)
-
-
-def clipped_sum(gradients: Gradients, clip: float) -> Gradients:
-    """The sum of the examples' gradients, each cut to a norm of `clip` over all weights together."""
-    norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients.values()]).sum(0).sqrt()
-    scale = (clip / norms.clamp(min=1e-12)).clamp(max=1.0)
-    return {name: torch.einsum("n,n...->...", scale, g) for name, g in gradients.items()}
+from gamekeeper.types import Batch, Model, Owner, Reply
 
 
 @dataclass(frozen=True)
@@ -102,29 +78,9 @@ class DPSGD:
         steps = max(1, round(self.epochs / q))
         delta = 0.1 / len(owner.x)
         noise = noise_for(self.epsilon, q, steps, delta)
-        train(net, victim.task, owner, self, noise, q, steps, surrogate_seed("DPSGD noise", seed))
+        recipe = PrivateFit(self.clip, noise, q, steps, self.rate, self.momentum)
+        train(net, victim.task, owner.x, owner.truth, recipe, surrogate_seed("DPSGD noise", seed))
         return Private(TorchModel(net.eval(), victim.task), epsilon(q, noise, steps, delta), delta)
-
-
-def train(
-    net: nn.Module, task: Task, owner: Owner, recipe: DPSGD, noise: float, q: float, steps: int, seed: int
-) -> None:
-    """Algorithm 1 in place, `steps` of it. An empty sample moves by noise alone."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = dict(net.named_parameters())
-    moving = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    target = task.target(owner.truth)
-    net.train()
-    for _ in range(steps):
-        rows = torch.nonzero(torch.rand(len(owner.x), generator=generator) < q)[:, 0]
-        total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        for some in rows.split(PART):
-            for name, part in clipped_sum(per_example(net, task, owner.x[some], target[some]), recipe.clip).items():
-                total[name] += part
-        for name, weight in weights.items():
-            drawn = torch.randn(weight.shape, generator=generator) * (noise * recipe.clip)
-            moving[name].mul_(recipe.momentum).add_((total[name] + drawn) / (q * len(owner.x)))
-            weight.data.sub_(recipe.rate * moving[name])
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,8 +27,9 @@ from torch.nn import functional as F
 
 from gamekeeper.defenses.keyed import cells, secret
 from gamekeeper.errors import BadConfig
+from gamekeeper.models.layout import autocast, image_memory
 from gamekeeper.models.network import alone
-from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
+from gamekeeper.training.fit import Fit, Rows, descend
 from gamekeeper.training.outliers import beside, check_data, starting
 from gamekeeper.training.surrogate import surrogate_seed
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply

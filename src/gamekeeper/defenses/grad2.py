@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gamekeeper.architectures import Classifier
-from gamekeeper.defenses.stateless import check_l1, classes_of
+from gamekeeper.defenses.stateless import check_l1
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.facts import L1, Strengths
 from gamekeeper.models.network import CHUNK, TorchModel
+from gamekeeper.needs import classes_of
 from gamekeeper.training.surrogate import stand_in, surrogate_seed
 from gamekeeper.types import Architecture, Batch, Model, Owner, Posterior, Reply
 

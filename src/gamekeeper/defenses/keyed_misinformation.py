@@ -1,6 +1,6 @@
 """Keyed misinformation: strange inputs get answers of the same look whose classes only a secret tells apart.
 
-Source      none, our own. The gate combines scores of ood_scores.py. Kariyappa, Qureshi, "Defending against model
+Source      none, our own. The gate combines scores of detectors/ood.py. Kariyappa, Qureshi, "Defending against model
             stealing attacks with adaptive misinformation" (CVPR 2020) has a gate and wrong answers behind it, from a
             second network, which a thief who knows the method can compute; here they hang on a key
 Equations   strange(x) iff s(x) = min_j p_j(x) (the mean of p_j where equal) is below the share's quantile of s on
@@ -27,8 +27,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gamekeeper.defenses.keyed import cells, secret
-from gamekeeper.defenses.ood_gate import Gate
-from gamekeeper.defenses.stateless import classes_of
+from gamekeeper.defenses.ood_gate import gate
+from gamekeeper.defenses.when import When
 from gamekeeper.detectors.ood import (
     Energy,
     Features,
@@ -44,6 +44,7 @@ from gamekeeper.detectors.ood import (
 )
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Strengths
+from gamekeeper.needs import classes_of
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 SCORES = (Energy(), Mahalanobis("conv"), Mahalanobis("flat"), Knn(layer="flat", scaled=False))
@@ -154,10 +155,10 @@ class KeyedMisinformation:
     def keyed(self) -> bool:
         return True
 
-    def arm(self, victim: Model, owner: Owner, seed: int) -> Gate:
+    def arm(self, victim: Model, owner: Owner, seed: int) -> When:
         """Raises Unsuited for a victim without features or logits, or an owner without inputs."""
         classes_of(victim, "KeyedMisinformation")
         key = secret("KeyedMisinformation", seed, owner.secret)
         found = calibrated(Union(), victim, owner, seed)
         buckets = Buckets.of(tap(victim, "KeyedMisinformation", "flat"), owner.x[: self.sample], self.bits, key)
-        return Gate(found.score, found.threshold(self.share), lambda x, y: deranged(y, buckets(x), key))
+        return gate(found, self.share, lambda x, y: deranged(y, buckets(x), key))

@@ -24,9 +24,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gamekeeper.defenses.grad2 import grad2
-from gamekeeper.defenses.stateless import Stateless, check_l1, classes_of, needs_inputs
+from gamekeeper.defenses.stateless import Stateless, check_l1
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import L1, Strengths
+from gamekeeper.needs import classes_of, needs_inputs
 from gamekeeper.simplex import LEAD, distance, step_towards
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 

@@ -20,9 +20,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gamekeeper.defenses.keyed import secret, uniforms
-from gamekeeper.defenses.stateless import classes_of
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Strengths
+from gamekeeper.needs import classes_of
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 Ball = Literal["l1", "l2"]

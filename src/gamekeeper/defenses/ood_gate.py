@@ -1,7 +1,7 @@
 """A gate: queries that do not look like the owner's own inputs get another answer.
 
 Source      Atli, Szyller, Juuti, Marchal, Asokan, "Extraction of complex DNN models: real threat or boogeyman?"
-            (EDSMLS 2020); the scores' own papers are in ood_scores.py
+            (EDSMLS 2020); the scores' own papers are in detectors/ood.py
 Equations   none: flagged iff the score is below the threshold; shuffled: the posterior's entries in the order of
             HMAC(secret, input); uniform: 1/k
 Assumes     what the score assumes; inputs of the owner's for the threshold
@@ -10,7 +10,7 @@ Deviations  the threshold is set on held-out inputs of the owner's alone, at a s
 Keeps       argmax: no, of flagged queries. fpr = 0 flags nothing
 
 An honest user whose inputs look strange is flagged too: on the victim's own training inputs a threshold is set that
-users of other inputs exceed more often (mnist: msp at 1 % flags 4.5 % of the test set, mahalanobis 0.9 %).
+users of other inputs exceed more often (measured in results/studies.json; table in docs/papers/ood-gates.md).
 """
 
 from collections.abc import Callable, Mapping
@@ -19,24 +19,23 @@ from functools import partial
 from typing import ClassVar, Literal, get_args
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from gamekeeper.defenses.keyed import secret, uniforms
-from gamekeeper.defenses.stateless import classes_of
+from gamekeeper.defenses.when import When
 from gamekeeper.detectors.ood import (
-    Detector,
+    Calibrated,
     Energy,
     Knn,
     Mahalanobis,
     Msp,
     Odin,
-    Score,
+    OodClassifier,
     Scorer,
     calibrated,
 )  # fmt: skip
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import SHARES, Strengths
+from gamekeeper.needs import classes_of
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 ScoreName = Literal["msp", "odin", "energy", "mahalanobis", "knn", "detector"]
@@ -50,7 +49,7 @@ SCORERS: Mapping[ScoreName, Scorer] = {
     "energy": Energy(),
     "mahalanobis": Mahalanobis(),
     "knn": Knn(),
-    "detector": Detector(),
+    "detector": OodClassifier(),
 }
 
 
@@ -102,32 +101,27 @@ class OodGate:
     def keyed(self) -> bool:
         return self.answer == "shuffled"
 
-    def arm(self, victim: Model, owner: Owner, seed: int) -> "Gate":
+    def arm(self, victim: Model, owner: Owner, seed: int) -> When:
         """Raises Unsuited if the victim or the owner lacks what the score needs."""
         classes_of(victim, "OodGate")
         found = calibrated(SCORERS[self.score], victim, owner, seed)
         mislead = partial(shuffled, secret("OodGate", seed, owner.secret)) if self.answer == "shuffled" else uniform
-        return Gate(found.score, found.threshold(self.fpr), mislead)
+        return gate(found, self.fpr, mislead)
 
 
 @dataclass(frozen=True, eq=False)
-class Gate:
-    """Inputs that score below `threshold` are behind it, and `mislead` answers them; the others it lets through."""
+class Misleading:
+    """Answers by `mislead`, whoever asks."""
 
-    score: Score
-    threshold: float
     mislead: Mislead = field(repr=False)  # may hold a key
 
     def fresh(self) -> None:
         return None
 
-    def strange(self, x: Batch, reply: Reply) -> Bool[Tensor, " n"]:
-        return self.score(x, reply) < self.threshold
-
     def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
-        behind = self.strange(x, reply)
-        if not behind.any():
-            return reply
-        y = reply.y.clone()
-        y[behind] = self.mislead(x[behind], y[behind])
-        return Reply(y, reply.why)
+        return Reply(self.mislead(x, reply.y), reply.why)
+
+
+def gate(found: Calibrated, share: float, mislead: Mislead) -> When:
+    """Misleads about the inputs that look least like the owner's: of benign ones a share of at most `share`."""
+    return When(found.watch(), -found.threshold(share), Misleading(mislead))

@@ -17,9 +17,10 @@ from typing import ClassVar
 
 import torch
 
-from gamekeeper.defenses.stateless import Stateless, classes_of
+from gamekeeper.defenses.stateless import Stateless
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import TENTHS, Strengths
+from gamekeeper.needs import classes_of
 from gamekeeper.simplex import restore_top1
 from gamekeeper.types import Model, Owner, Posterior
 

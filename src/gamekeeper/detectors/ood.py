@@ -21,10 +21,8 @@ Keeps       nothing is answered here; see ood_gate.py
 All are batched and in evaluation mode: a row's score depends on its own input alone, up to the last bits of a network's
 rounding. Scores are float64. msp and odin do not change if a constant is added to the logits; energy does.
 
-No single score serves: of letters and of the other image battery they flag, at 1 % of the owner's held-out inputs, on
-mnist 71 and 90 % (msp), 65 and 92 (energy), 56 and 95 (mahalanobis, conv), 58 and 94 (knn, flat); on fashion 13 and 9,
-14 and 11, 56 and 74, 29 and 20 (results/studies.json). The other two of keyed_misinformation.py, on a first look: 18
-and 2 (mahalanobis, flat), 14 and 0 (knn, flat, unscaled); 64 and 99, 58 and 97.
+No single score serves: which one sees that an input is odd differs between victims and between kinds of odd inputs
+(results/studies.json; table in docs/papers/ood-gates.md).
 """
 
 import functools
@@ -39,14 +37,14 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from gamekeeper.architectures import fresh
-from gamekeeper.defenses.stateless import needs_inputs
 from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.models.layout import image_memory
 from gamekeeper.models.network import CHUNK, TorchModel
-from gamekeeper.training.fit import Fit, fit, image_memory
+from gamekeeper.needs import auxiliary, needs_inputs
+from gamekeeper.training.fit import Fit, fit
 from gamekeeper.training.surrogate import surrogate_seed
-from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
+from gamekeeper.types import Batch, Model, Owner, Posterior, Reply, Scores
 
-Scores = Float[Tensor, " n"]
 Score = Callable[[Batch, Reply], Scores]
 """Of inputs and the victim's clean answers to them; larger is more benign."""
 Logits = Float[Tensor, "n k"]
@@ -125,6 +123,19 @@ def nearest(f: Features, bank: Float[Tensor, "m d"], k: int) -> Scores:
 
 
 @dataclass(frozen=True, eq=False)
+class Unlike:
+    """A fitted score of how much an input looks like the owner's, as a watch: the less, the more suspicious."""
+
+    benign: Score
+
+    def fresh(self) -> None:
+        return None
+
+    def score(self, x: Batch, clean: Reply, at: float, memory: None) -> Scores:
+        return -self.benign(x, clean)
+
+
+@dataclass(frozen=True, eq=False)
 class Calibrated:
     """A fitted score and what it gives to benign inputs that it was not fitted on, sorted upward."""
 
@@ -140,6 +151,9 @@ class Calibrated:
         if rank < 0:
             return float("-inf")
         return float(self.benign[rank]) if rank < len(self.benign) else float("inf")
+
+    def watch(self) -> Unlike:
+        return Unlike(self.score)
 
     def p_values(self, scores: Scores) -> Scores:
         """The share of benign inputs that score no higher, counting the row itself: at most fpr where it is flagged."""
@@ -330,7 +344,7 @@ class Knn:
 
 
 @dataclass(frozen=True)
-class Detector:
+class OodClassifier:
     """A network of its own that was trained to tell the owner's inputs from auxiliary ones."""
 
     training: Fit = Fit(epochs=5, least_steps=0, rate=0.02)
@@ -354,13 +368,3 @@ class Detector:
             return z[:, 0] - z[:, 1]
 
         return score
-
-
-def auxiliary(owner: Owner, method: str) -> Batch:
-    """The owner's auxiliary inputs. Raises Unsuited without, naming the option that gives them."""
-    if owner.ood is None or len(owner.ood) == 0:
-        raise Unsuited(
-            f"{method} trains on auxiliary inputs of another kind than the owner's, and there are none. Give them with"
-            " --auxiliary related, unrelated or a data file (in a target file: data.auxiliary)."
-        )
-    return owner.ood

@@ -25,7 +25,8 @@ from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import EXPLAINERS, ExplainerName, Maps
 from gamekeeper.facts import Reads
 from gamekeeper.learners.distil import normalised
-from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
+from gamekeeper.models.layout import autocast, image_memory
+from gamekeeper.training.fit import Fit, Rows, descend
 from gamekeeper.training.student import taught, train
 from gamekeeper.types import Batch, Knowledge, Model, Transfer
 

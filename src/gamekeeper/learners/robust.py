@@ -24,8 +24,9 @@ from torch.nn import functional as F
 from gamekeeper.architectures import fresh
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Reads
+from gamekeeper.models.layout import autocast, image_memory
 from gamekeeper.simplex import label
-from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
+from gamekeeper.training.fit import Fit, Rows, descend
 from gamekeeper.training.student import taught, train
 from gamekeeper.types import Batch, Knowledge, Model, Posterior, Transfer
 

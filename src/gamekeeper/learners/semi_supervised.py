@@ -30,8 +30,9 @@ from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.facts import Reads
 from gamekeeper.learners.distil import normalised
 from gamekeeper.learners.views import strong, weak
+from gamekeeper.models.layout import autocast, image_memory
 from gamekeeper.simplex import label
-from gamekeeper.training.fit import Fit, Rows, autocast, descend, image_memory
+from gamekeeper.training.fit import Fit, Rows, descend
 from gamekeeper.training.student import taught
 from gamekeeper.types import Batch, Knowledge, Model, Posterior, Transfer, need_box
 

@@ -37,7 +37,7 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.folder import find
 from gamekeeper.data.readers import NUMBER, read, table
 from gamekeeper.data.splits import split
-from gamekeeper.models.network import SklearnModel
+from gamekeeper.models.opaque import SklearnModel
 from gamekeeper.reproductions.smoothed_tree import SmoothedTree
 from gamekeeper.targets.builtin import SEED, SEEDS, made
 from gamekeeper.targets.choice import Choice, explaining

@@ -22,7 +22,8 @@ from gamekeeper.architectures import LeNet, Mlp, fresh
 from gamekeeper.data import batteries
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.splits import split
-from gamekeeper.models.network import SklearnModel, TorchModel
+from gamekeeper.models.network import TorchModel
+from gamekeeper.models.opaque import SklearnModel
 from gamekeeper.targets.files.local import load_torch
 from gamekeeper.targets.target import Target, digest, file_hash, owner
 from gamekeeper.tasks import Classify

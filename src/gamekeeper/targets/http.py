@@ -39,7 +39,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from gamekeeper.errors import BadConfig, Malformed, Unreachable
-from gamekeeper.models.network import Raw
+from gamekeeper.models.opaque import Raw
 from gamekeeper.targets.codecs import (
     ALL,
     DATATYPES,

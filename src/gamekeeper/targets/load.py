@@ -14,7 +14,7 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.readers import csv_lines, read, unpack
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import parse_architecture
-from gamekeeper.models.network import RemoteModel
+from gamekeeper.models.opaque import RemoteModel
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.files.local import explained, load_export, load_onnx, load_sklearn, load_torch

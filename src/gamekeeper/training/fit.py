@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from gamekeeper.errors import BadConfig
+from gamekeeper.models.layout import autocast, image_memory, network_memory
 from gamekeeper.types import Batch
 
 Loss = Callable[[Float[Tensor, "n k"], Shaped[Tensor, "n ..."]], Float[Tensor, ""]]
@@ -71,27 +72,6 @@ class Fit:
         return replace(
             self, epochs=max(1, epochs(self.epochs * share)), least_steps=least_steps(self.least_steps * share)
         )
-
-
-def bf16_pays() -> bool:
-    """Whether this processor multiplies bf16 in hardware (elsewhere autocast emulates it, slowly)."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())  # pyright: ignore
-
-
-def autocast() -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays())
-
-
-def image_memory(x: Tensor) -> Tensor:
-    """channels_last for image batches, unchanged otherwise."""
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
-
-
-def network_memory(net: nn.Module) -> nn.Module:
-    """channels_last for convolutional networks, unchanged otherwise: another layout answers otherwise in the last bit."""
-    if any(isinstance(layer, nn.Conv2d) for layer in net.modules()):
-        return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return net
 
 
 def fit(net: nn.Module, x: Batch, y: Shaped[Tensor, "n ..."], loss: Loss, recipe: Fit, seed: int) -> nn.Module:

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from gamekeeper.architectures import fresh
-from gamekeeper.defenses.stateless import classes_of, needs_inputs
-from gamekeeper.detectors.ood import auxiliary
 from gamekeeper.models.network import TorchModel
+from gamekeeper.needs import auxiliary, classes_of, needs_inputs
 from gamekeeper.types import Batch, Model, Owner
 
 

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gamekeeper.architectures import fresh
+from gamekeeper.models.layout import network_memory
 from gamekeeper.models.network import TorchModel
-from gamekeeper.training.fit import Fit, fit, network_memory
+from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Batch, Knowledge, Posterior
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,8 @@ from torch import nn
 from gamekeeper.architectures import LeNet, Mlp, ResNet, fresh
 from gamekeeper.errors import BadConfig, Malformed, UnsafeFile
 from gamekeeper.models.answers import Kind
-from gamekeeper.models.network import CHUNK, OnnxModel, SklearnModel, TorchModel
+from gamekeeper.models.network import CHUNK, TorchModel
+from gamekeeper.models.opaque import OnnxModel, SklearnModel
 from gamekeeper.targets.files.local import load_export, load_onnx, load_sklearn, load_torch
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Architecture, Box, Model

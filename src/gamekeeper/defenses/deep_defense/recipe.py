@@ -42,12 +42,12 @@ from gamekeeper.defenses.deep_defense.layers import (
 )
 from gamekeeper.defenses.deep_defense.losses import Logits, order_kept, ranks
 from gamekeeper.defenses.keyed import secret, uniforms
-from gamekeeper.defenses.stateless import classes_of, needs_inputs
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import Explainer, grad_cam, relevance_cam
 from gamekeeper.explain.grad_cam import signed_grad_cam
 from gamekeeper.explain.maps import layers, picture
 from gamekeeper.models.network import TorchModel
+from gamekeeper.needs import classes_of, needs_inputs
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 SAMPLE = 100

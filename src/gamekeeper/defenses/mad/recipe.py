@@ -33,10 +33,11 @@ from gamekeeper.defenses.keyed import secret, uniforms
 from gamekeeper.defenses.mad.ball import mad_ball
 from gamekeeper.defenses.mad.jacobian import Gram, gram
 from gamekeeper.defenses.mad.subsets import ENUMERATED, best_class, best_set, times, turn
-from gamekeeper.defenses.stateless import Stateless, classes_of
+from gamekeeper.defenses.stateless import Stateless
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import L1, Strengths
 from gamekeeper.models.network import TorchModel
+from gamekeeper.needs import classes_of
 from gamekeeper.simplex import Norm, distance, one_hot, step_towards
 from gamekeeper.training.surrogate import stand_in
 from gamekeeper.types import Architecture, Armed, Batch, Model, Owner, Posterior, Reply

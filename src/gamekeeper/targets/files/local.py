@@ -17,7 +17,8 @@ from gamekeeper.architectures import fresh
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.models.answers import Kind
-from gamekeeper.models.network import ExportedModel, OnnxModel, SklearnModel, TorchModel
+from gamekeeper.models.network import TorchModel
+from gamekeeper.models.opaque import ExportedModel, OnnxModel, SklearnModel
 from gamekeeper.targets.files import pt2
 from gamekeeper.targets.files.safety import read_onnx, read_safetensors, read_skops, refuse_code
 from gamekeeper.targets.files.trees import parts

@@ -1,0 +1,25 @@
+"""How tensors and weights lie in memory, and in which precision they are multiplied: the same for training and asking."""
+
+import torch
+from torch import Tensor, nn
+
+
+def bf16_pays() -> bool:
+    """Whether this processor multiplies bf16 in hardware (elsewhere autocast emulates it, slowly)."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())  # pyright: ignore
+
+
+def autocast() -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays())
+
+
+def image_memory(x: Tensor) -> Tensor:
+    """channels_last for image batches, unchanged otherwise."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+def network_memory(net: nn.Module) -> nn.Module:
+    """channels_last for convolutional networks, unchanged otherwise: another layout answers otherwise in the last bit."""
+    if any(isinstance(layer, nn.Conv2d) for layer in net.modules()):
+        return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return net

@@ -1,0 +1,150 @@
+"""Models of which only answers are on offer: exported programs, ONNX, scikit-learn, somebody's API.
+
+Every answer is made a posterior by `Answers`, which raises Malformed for answers that are not what was declared.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gamekeeper.errors import BadConfig, Malformed
+from gamekeeper.models.answers import Answers, Kind
+from gamekeeper.models.network import CHUNK
+from gamekeeper.types import Batch, Reply, Task
+
+
+@dataclass(frozen=True, eq=False)
+class ExportedModel:
+    """A program read from a torch.export archive: tensors in, tensors out; its weights are not on offer."""
+
+    program: Callable[[Tensor], Tensor]
+    task: Task
+    answers: Kind
+
+    def __call__(self, x: Batch, /) -> Reply:
+        with torch.no_grad():
+            raw = torch.cat([self.program(part) for part in x.float().split(CHUNK)])
+        return Reply(Answers(self.answers, self.task.classes).posterior(raw, len(x)))
+
+
+@runtime_checkable
+class Session(Protocol):
+    """What is used of an onnxruntime.InferenceSession."""
+
+    def run(self, output_names: Sequence[str], input_feed: Mapping[str, Any], /) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxModel:
+    """An onnxruntime session with the names of its input (float32) and of the output that holds the answer."""
+
+    session: Session
+    task: Task
+    answers: Kind
+    input: str
+    output: str
+
+    def __call__(self, x: Batch, /) -> Reply:
+        feeds = [{self.input: part.contiguous().numpy()} for part in x.float().split(CHUNK)]
+        raw = np.concatenate([np.asarray(self.session.run([self.output], feed)[0]) for feed in feeds])
+        return Reply(Answers(self.answers, self.task.classes).posterior(numbers(raw), len(x)))
+
+
+@dataclass(frozen=True, eq=False)
+class SklearnModel:
+    """A fitted scikit-learn classifier. Posteriors are float64, from predict_proba, or else one-hot labels (float32).
+
+    answers  "probabilities" or "labels"; by default probabilities where the estimator has them
+
+    The estimator's classes must be 0 to k-1, all of them: BadConfig otherwise.
+    """
+
+    estimator: Any
+    task: Task
+    answers: Kind | None = None
+
+    def __post_init__(self) -> None:
+        name = type(self.estimator).__name__
+        classes = getattr(self.estimator, "classes_", None)
+        wanted = list(range(self.task.classes))
+        if not isinstance(classes, np.ndarray) or classes.tolist() != wanted:
+            met = "none (it is not a fitted classifier)" if classes is None else spelled(classes)
+            raise BadConfig(
+                f"{name} must have been fitted on classes 0 to {self.task.classes - 1}, all of them. Its classes_ are"
+                f" {met}. Fit it on labels counted from 0, and declare their number in `classes`."
+            )
+        if self.answers not in (None, "probabilities", "labels"):
+            raise BadConfig(
+                f"a scikit-learn model answers probabilities or labels. Got '{self.answers}': declare one of the two."
+            )
+        if self.answers == "probabilities" and not hasattr(self.estimator, "predict_proba"):
+            raise BadConfig(
+                f'{name} has no predict_proba. Declare answers = "labels", or calibrate it and save it again.'
+            )
+
+    @property
+    def kind(self) -> Kind:
+        """What it answers."""
+        return self.answers or ("probabilities" if hasattr(self.estimator, "predict_proba") else "labels")
+
+    def __call__(self, x: Batch, /) -> Reply:
+        rows = x.reshape(len(x), -1).double().numpy()
+        ask = self.estimator.predict_proba if self.kind == "probabilities" else self.estimator.predict
+        with warnings.catch_warnings():
+            # it was fitted on a table with column names; ours come in the order of the data file
+            warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+            raw = ask(rows)
+        return Reply(Answers(self.kind, self.task.classes).posterior(numbers(raw), len(x)))
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """What an API sent: answers (n, k) or labels (n,), as they came; and maps (n, h, w) where it sells them."""
+
+    y: Tensor
+    why: Tensor | None = None
+
+
+@runtime_checkable
+class Wire(Protocol):
+    """Somebody's API; names say which question each input is."""
+
+    def __call__(self, x: Batch, names: Sequence[bytes] | None = None, /) -> Raw: ...
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteModel:
+    """Somebody's API."""
+
+    oracle: Wire
+    task: Task
+    answers: Kind
+
+    def __call__(self, x: Batch, /) -> Reply:
+        return self.read(self.oracle(x), len(x))
+
+    def named(self, x: Batch, names: Sequence[bytes], /) -> Reply:
+        """The same, of questions that bear names: a request sent again is then not another question."""
+        return self.read(self.oracle(x, names), len(x))
+
+    def read(self, raw: Raw, n: int) -> Reply:
+        return Reply(Answers(self.answers, self.task.classes).posterior(raw.y, n), raw.why)
+
+
+def numbers(raw: Any) -> Tensor:
+    """A library's answer as a tensor. Raises Malformed for anything but an array of numbers."""
+    if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "buif":
+        met = f"an array of {raw.dtype}" if isinstance(raw, np.ndarray) else type(raw).__name__
+        raise Malformed(f"the target must answer an array of numbers; it answered {met}.")
+    return torch.from_numpy(np.ascontiguousarray(raw))
+
+
+def spelled(classes: Any) -> str:
+    """At most five class names, for a message."""
+    names = [str(c) for c in np.ravel(classes)[:5].tolist()]
+    return ", ".join(names) + (", …" if np.size(classes) > 5 else "")
