@@ -22,7 +22,7 @@ from gamekeeper.attacks.knockoff import Knockoff
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.learners.distil import Soft
 from gamekeeper.service.ledger import Ledger, Recorded
-from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.service.service import Service
 from gamekeeper.targets.load import load_target
 from gamekeeper.training.fit import Fit
@@ -51,7 +51,7 @@ def theft(folder: Path) -> dict[str, int]:
     peaks = {"peak before asking": peak()}
     with closing(Ledger(folder / "ledger.sqlite")) as ledger:
         oracle = Recorded(Service(target.victim, []).open("mallory"), ledger, "benchmark")
-        meter = Metered(Witness(oracle), BUDGET, target.box)
+        meter = Metered(Transcript(oracle), BUDGET, target.box)
         thief = Theft(Knockoff(), Soft())
         transfer = thief.ask(meter, knows, 0)
         assert meter.spent == len(transfer.x) == ledger.answers() == BUDGET

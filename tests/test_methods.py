@@ -4,10 +4,10 @@ import pytest
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import Sharpened
-from gamekeeper.methods import LEARNERS, World, describe, parse_attack, parse_defense, schooling, settable
+from gamekeeper.methods import LEARNERS, InputSpec, describe, parse_attack, parse_defense, settable, training_parameters
 from gamekeeper.training.fit import Fit
 
-WORLD = World((1, 8, 8), 10)
+WORLD = InputSpec((1, 8, 8), 10)
 
 
 def learner(text: str):
@@ -31,7 +31,7 @@ def test_every_learner_keeps_what_is_not_named(name):
 
 @pytest.mark.parametrize("name", list(LEARNERS))
 def test_no_parameter_of_a_learner_has_the_name_of_one_of_its_training(name):
-    assert not set(settable(LEARNERS[name])) & set(schooling(LEARNERS[name]))
+    assert not set(settable(LEARNERS[name])) & set(training_parameters(LEARNERS[name]))
 
 
 def test_the_page_of_a_learner_lists_its_training():

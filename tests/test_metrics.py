@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from gamekeeper.errors import BadConfig
-from gamekeeper.metrics import Crossing, Rate, Spread, average, crossing, ece, over_seeds, ratio, spread, wilson
+from gamekeeper.metrics import Crossing, Estimate, Spread, average, crossing, ece, over_seeds, ratio, spread, wilson
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 40), (8, 10), (1836, 2000), (2000, 2000)])
@@ -125,7 +125,7 @@ def test_seeds_that_agree_keep_wilsons_interval():
 
 def test_seeds_widen_in_quadrature():
     # t(0.975, 4) = 2.776445; error = 2.776445 * 0.02 / sqrt(4)
-    rates = [Rate(0.5, 0.47, 0.53, 1000)] * 4
+    rates = [Estimate(0.5, 0.47, 0.53, 1000)] * 4
     wide, plain = over_seeds(rates, Spread(0.02, 4)), over_seeds(rates, Spread(0.0, 4))
     error = 2.776445105 * 0.01
     assert wide.value - wide.low == pytest.approx(math.hypot(plain.value - plain.low, error), abs=1e-9)

@@ -13,12 +13,12 @@ from gamekeeper.results import Results
 
 
 @cache
-def bench() -> dict[str, Any]:
+def clone_metrics() -> dict[str, Any]:
     return json.loads((RESULTS / "bench.json").read_text())
 
 
 def stamp() -> str:
-    about = bench()["about"]
+    about = clone_metrics()["about"]
     return f"`results/bench.json`, gamekeeper {about['version']}, torch {about['torch']}, {about['date']}. `make bench`"
 
 
@@ -36,18 +36,18 @@ def mad() -> str:
             f"{row['ratio']:.2f}",
             str(row["aim"]),
         ]
-        for row in bench()["mad"]["service"]
+        for row in clone_metrics()["mad"]["service"]
     ]
     solve = "; ".join(
         f"{row['us_per_row']:.2f} ({row['surrogate']}, {row['classes']} classes, batch {row['batch']})"
-        for row in bench()["mad"]["solve"]
+        for row in clone_metrics()["mad"]["solve"]
     )
     head = ["victim", "classes", "batch", "surrogate", "defended / plain answer", "aim"]
     return table(head, rows, f"The solve alone, microseconds per row: {solve}. {stamp()}")
 
 
 def training() -> str:
-    found = bench()["training"]
+    found = clone_metrics()["training"]
     names = {
         "ours": "gamekeeper",
         "plain": "plain PyTorch loop",
@@ -64,18 +64,18 @@ def training() -> str:
 
 
 def memory() -> str:
-    if "memory" not in bench():
+    if "memory" not in clone_metrics():
         return missing("memory")
-    found = bench()["memory"]
+    found = clone_metrics()["memory"]
     rows = [[when, f"{most / 1e6:,.0f} MB"] for when, most in found["bytes"].items() if most]
     below = f"{found['budget']:,} answers; the aim is to stay below {found['aim_bytes'] / 1e9:.0f} GB. {stamp()}"
     return table(["a big theft", "resident memory"], rows, below)
 
 
 def querying() -> str:
-    if "querying" not in bench():
+    if "querying" not in clone_metrics():
         return missing("querying")
-    picks, rounds = bench()["querying"]["k_center"], bench()["querying"]["jbda"]
+    picks, rounds = clone_metrics()["querying"]["k_center"], clone_metrics()["querying"]["jbda"]
     what = f"k-center, {picks['picks']} of {picks['points']:,} points: plain loop / ours"
     rows = [
         [what, f"{picks['ratio']:,}", f"at least {picks['aim']:g}"],
@@ -85,9 +85,9 @@ def querying() -> str:
 
 
 def ensemble() -> str:
-    if "ensemble" not in bench():
+    if "ensemble" not in clone_metrics():
         return missing("ensemble")
-    found = bench()["ensemble"]
+    found = clone_metrics()["ensemble"]
     full = found["full_over_soft"]
     rows = [
         ["`worst`", str(found["thieves"]), str(found["ratio"]), f"at most {found['aim']:g}"],
@@ -118,9 +118,9 @@ def whole_ensemble() -> str:
 
 def perturbing() -> str:
     """Linear programs against HiGHS, MAD's rows against one backward pass per class, the Gram matrix against the Jacobian."""
-    if "perturbing" not in bench():
+    if "perturbing" not in clone_metrics():
         return missing("perturbing")
-    found = bench()["perturbing"]
+    found = clone_metrics()["perturbing"]
     rows = [
         [f"{row['defense']}, {row['classes']} classes, per row, against HiGHS", f"{row['us_per_row']:g} us (aim {row['aim']:g})",
          f"{row['ratio']:g}", str(row["ratio_aim"])]
@@ -141,9 +141,9 @@ def perturbing() -> str:
 
 def deep_defense() -> str:
     """DeepDefense's modes against a loop over queries, and its cost on a larger network."""
-    if "deep_defense" not in bench():
+    if "deep_defense" not in clone_metrics():
         return missing("deep_defense")
-    found = bench()["deep_defense"]
+    found = clone_metrics()["deep_defense"]
     rows = [
         [f"{row['network']}, {row['way']}", f"{row['ms']:g} ms", f"{row['ratio']:g}" if "ratio" in row else "1",
          str(row["aim"]) if row.get("aim") else "–", f"{row['cosine']:g}"]
@@ -164,9 +164,9 @@ def deep_defense() -> str:
 
 
 def recovery() -> str:
-    if "recovery" not in bench():
+    if "recovery" not in clone_metrics():
         return missing("recovery")
-    found = bench()["recovery"]
+    found = clone_metrics()["recovery"]
     rows = [
         [
             "of the answer's top class" if row["top class only"] else "all",
@@ -191,7 +191,7 @@ def recovery() -> str:
 
 
 def ledger() -> str:
-    found = bench()["ledger"]
+    found = clone_metrics()["ledger"]
     rows = [
         [f"size of {found['rows']:,} answers over {found['classes']} classes", f"{found['bytes'] / 1e6:.1f} MB"],
         ["written in batches of 256 / one by one", f"{found['batch_256_over_batch_1']} times as fast"],

@@ -13,7 +13,7 @@ import orjson
 
 from gamekeeper.analysis.bootstrap import Values
 from gamekeeper.analysis.checks import raised
-from gamekeeper.analysis.summary import Line, Stolen, summarise
+from gamekeeper.analysis.summary import DefenseSummary, Stolen, summarise
 from gamekeeper.results import HEADER, RESULTS, Results
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +38,7 @@ def tables(folder: Path) -> dict[str, Any]:
     }
 
 
-def numbers(line: Line) -> dict[str, Any]:
+def numbers(line: DefenseSummary) -> dict[str, Any]:
     return {
         "thieves": [thief(one) for one in line.thieves],
         "missing": list(line.missing),

@@ -2,7 +2,7 @@
 
 from committed import RESULTS, stamp, summary, table, thefts
 
-from gamekeeper.analysis.summary import Line, Stolen
+from gamekeeper.analysis.summary import DefenseSummary, Stolen
 from gamekeeper.engine.ensemble import ENSEMBLES
 from gamekeeper.results import Results
 from gamekeeper.surfaces.report.curves import families
@@ -24,7 +24,7 @@ def defenses(name: str) -> str:
     return table(head, rows, below)
 
 
-def defense_row(line: Line, blind: bool) -> list[str]:
+def defense_row(line: DefenseSummary, blind: bool) -> list[str]:
     assert line.kept and line.worst and line.soft
     chosen = f"{value(line.blind.accuracy)} `{line.blind.attack}`" if line.blind else "–"
     return [
@@ -183,5 +183,5 @@ def findings() -> str:
     return table(head, rows, below)
 
 
-def strongest_outsider(line: Line) -> Stolen:
+def strongest_outsider(line: DefenseSummary) -> Stolen:
     return next(one for one in line.thieves if not one.attack.startswith("insider"))

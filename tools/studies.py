@@ -86,11 +86,11 @@ def maps(n: int = 96) -> Found:
             clean = victim(x)
             bent = live.respond(x, clean, None)
             kept = maps_kept(x, clean, bent, None)
-            assert clean.why is not None and bent.why is not None and kept is not None
-            random = torch.rand(clean.why.shape, generator=torch.Generator().manual_seed(0))
+            assert clean.maps is not None and bent.maps is not None and kept is not None
+            random = torch.rand(clean.maps.shape, generator=torch.Generator().manual_seed(0))
             drops = {
-                who: confidence(victim, x, why, clean.y.argmax(1)).drops()
-                for who, why in (("victim", clean.why), ("bent", bent.why), ("random", random))
+                who: confidence(victim, x, maps, clean.y.argmax(1)).drops()
+                for who, maps in (("victim", clean.maps), ("bent", bent.maps), ("random", random))
             }
             found.append({
                 "victim": name, "explainer": explain, "n": n,
@@ -128,7 +128,11 @@ def orders(n: int = 32) -> Found:
         clean = live.network(clothes(n))
         best = live.bend_all(clothes(n), clean.y)
         cosines = best.cosines[best.found]
-        kept = None if clean.why is None or best.why is None else float(rank_correlation(clean.why, best.why).nanmean())
+        kept = (
+            None
+            if clean.maps is None or best.maps is None
+            else float(rank_correlation(clean.maps, best.maps).nanmean())
+        )
         found.append({
             "k": k, "explainer": explain, "n": n, "feasible": float(best.found.double().mean()),
             "below": float(cosines[:, 0].mean()), "above": float(cosines[:, 1].mean()),

@@ -22,7 +22,7 @@ A Defense may have:
     monotone         whether more of that strength never moves an answer less. Usually True
     truncates        whether rows may sum to less than 1. Usually False
 
-The last four are for the contract's tests (`tests/contracts/`), which hold a recipe that says nothing to the most.
+The last four are for the contract's tests (`tests/contracts/`) alone.
 """
 
 import math

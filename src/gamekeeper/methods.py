@@ -150,28 +150,28 @@ KINDS: Mapping[str, Mapping[str, type]] = {
 
 
 @dataclass(frozen=True)
-class World:
+class InputSpec:
     """What names of networks are completed with: the target's input shape and number of classes."""
 
     shape: Shape
     classes: int
 
 
-def parse_thief(text: str, world: World) -> tuple[Attack, Architecture | None]:
+def parse_thief(text: str, spec: InputSpec) -> tuple[Attack, Architecture | None]:
     """`knockoff+labels@resnet:depth=8` -> the attack, and the network the thief trains (None: the target's student)."""
     thief = taken_apart(text)
-    student = None if thief.network is None else build(thief.network, ARCHITECTURES, "architecture", world)
-    return attack_of(thief, text, world), cast(Architecture | None, student)
+    student = None if thief.network is None else build(thief.network, ARCHITECTURES, "architecture", spec)
+    return attack_of(thief, text, spec), cast(Architecture | None, student)
 
 
-def parse_attack(text: str, world: World) -> Attack:
+def parse_attack(text: str, spec: InputSpec) -> Attack:
     """`knockoff+averaged:n=3+labels` -> Theft; `equation_solving` -> an exact attack, which stands alone."""
-    return attack_of(taken_apart(text), text, world)
+    return attack_of(taken_apart(text), text, spec)
 
 
-def attack_of(thief: MethodText, text: str, world: World) -> Attack:
+def attack_of(thief: MethodText, text: str, spec: InputSpec) -> Attack:
     """Parts after the querying may come in any order; the learner defaults to soft."""
-    first = build(thief.first, {**QUERYINGS, **EXACT}, "attack", world)
+    first = build(thief.first, {**QUERYINGS, **EXACT}, "attack", spec)
     rest = thief.parts[1:]
     if not asks(first):
         if rest:
@@ -179,7 +179,7 @@ def attack_of(thief: MethodText, text: str, world: World) -> Attack:
                 f"{thief.first.name} is an attack of its own and takes no learner or wrapper; got '{text}'."
             )
         return cast(Attack, first)
-    parts = [build(part, {**WRAPPERS, **LEARNERS}, "learner or wrapper", world) for part in rest]
+    parts = [build(part, {**WRAPPERS, **LEARNERS}, "learner or wrapper", spec) for part in rest]
     wrappers = tuple(part for part in parts if isinstance(part, Wrapper))
     learners = [cast(Learner, part) for part in parts if not isinstance(part, Wrapper)]
     if len(learners) > 1:
@@ -192,22 +192,22 @@ def asks(recipe: object) -> bool:
     return get_type_hints(type(recipe).__call__).get("return") is Transfer
 
 
-def parse_defense(text: str, world: World) -> tuple[Defense, ...]:
+def parse_defense(text: str, spec: InputSpec) -> tuple[Defense, ...]:
     """`none` -> (); `mad:eps=0.5+round` -> two recipes, in the order in which they change the answer."""
     if text.strip() == "none":
         return ()
     chain = taken_apart(text)
     if chain.network is not None:
         raise BadConfig(f"a defense trains no network of a thief's, so nothing stands behind @. Got '{text}'.")
-    return tuple(cast(Defense, build(part, DEFENSES, "defense", world)) for part in chain.parts)
+    return tuple(cast(Defense, build(part, DEFENSES, "defense", spec)) for part in chain.parts)
 
 
 def parse_architecture(text: str, shape: Shape, classes: int) -> Architecture:
     """`resnet:depth=14,width=16` -> recipe of a network for this shape and number of classes."""
-    return cast(Architecture, build(part(text), ARCHITECTURES, "architecture", World(shape, classes)))
+    return cast(Architecture, build(part(text), ARCHITECTURES, "architecture", InputSpec(shape, classes)))
 
 
-def build(written: Part, names: Mapping[str, type], kind: str, world: World) -> object:
+def build(written: Part, names: Mapping[str, type], kind: str, spec: InputSpec) -> object:
     """One recipe from its name and parameters. Raises BadConfig naming what is allowed."""
     name = written.name
     if name not in names and not written.is_import_path:
@@ -215,19 +215,19 @@ def build(written: Part, names: Mapping[str, type], kind: str, world: World) -> 
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise BadConfig(f"there is no {kind} '{name}'.{hint} Known: {', '.join(sorted(names))}.")
     recipe = names[name] if name in names else imported(name)
-    own, training = settable(recipe), schooling(recipe)
+    own, training = settable(recipe), training_parameters(recipe)
     allowed = {**own, **training}
     values: dict[str, Any] = {}
     for key, value in written.pairs:
         if value is None or key not in allowed:
             raise BadConfig(f"{name} has no parameter '{key}'. It takes: {', '.join(allowed) or 'none'}.")
-        values[key] = convert(f"{name}:{key}", value, allowed[key].hint, world)
+        values[key] = convert(f"{name}:{key}", value, allowed[key].hint, spec)
     chosen = {key: value for key, value in values.items() if key in own}
     if len(chosen) < len(values):
         given = {key: value for key, value in values.items() if key in training}
         chosen["fit"] = replace(cast(Fit, fit_of(recipe)), **given)
     if kind == "architecture":
-        chosen |= {"shape": world.shape, "classes": world.classes}
+        chosen |= {"shape": spec.shape, "classes": spec.classes}
     return recipe(**chosen)
 
 
@@ -249,7 +249,7 @@ def imported(name: str) -> type:
     return found
 
 
-def foreign(text: str) -> bool:
+def is_import_path(text: str) -> bool:
     """Whether a method's text names somebody's own class, whose import runs code."""
     return any(part.is_import_path for part in taken_apart(text).all_parts)
 
@@ -269,7 +269,7 @@ def settable(recipe: type) -> dict[str, Parameter]:
     return {f.name: Parameter(hints[f.name], f.default) for f in given}
 
 
-def schooling(recipe: type) -> dict[str, Parameter]:
+def training_parameters(recipe: type) -> dict[str, Parameter]:
     """The fields of a learner's training, with this learner's defaults; none for other methods."""
     usual = fit_of(recipe) if learns(recipe) else None
     if usual is None:
@@ -287,12 +287,12 @@ def fit_of(learner: type) -> Fit | None:
     return next((f.default for f in fields(learner) if f.name == "fit" and isinstance(f.default, Fit)), None)
 
 
-def convert(where: str, text: str, hint: Any, world: World) -> Any:
+def convert(where: str, text: str, hint: Any, spec: InputSpec) -> Any:
     """`text` as a value of the field's type. Raises BadConfig naming the type."""
     options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     for option in options:
         if option is Architecture and part(text).name in ARCHITECTURES:
-            return parse_architecture(text, world.shape, world.classes)
+            return parse_architecture(text, spec.shape, spec.classes)
         if get_origin(option) is Literal and text in get_args(option):
             return text
         if option in READ and READ[option][0].fullmatch(text):
@@ -335,7 +335,7 @@ def describe(name: str, kind: str) -> Description:
     recipe = KINDS[kind][name]
     given = {
         key: f"{spell(each.hint)}, default {each.default}" if each.default is not MISSING else spell(each.hint)
-        for key, each in {**settable(recipe), **schooling(recipe)}.items()
+        for key, each in {**settable(recipe), **training_parameters(recipe)}.items()
     }
     module = inspect.getdoc(inspect.getmodule(recipe)) or ""
     entries = re.findall(r"^([A-Z]\w+) {2,}(.+(?:\n {4,}.+)*)", module, re.MULTILINE)

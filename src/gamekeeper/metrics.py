@@ -23,7 +23,7 @@ Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class Rate:
+class Estimate:
     """A fraction with its sample size and a 95 % interval: Wilson's, or over seeds that of `over_seeds`.
 
     Also a mean of numbers in [0, 1] (`average`), and a ratio of two fractions, which may exceed 1 (`ratio`).
@@ -35,13 +35,13 @@ class Rate:
     n: int
 
 
-def wilson(right: int, n: int) -> Rate:
+def wilson(right: int, n: int) -> Estimate:
     """`right` of `n` trials with Wilson's 95 % score interval. Raises BadConfig unless 0 <= right <= n and n >= 1."""
     if not 0 <= right <= n or n < 1:
         raise BadConfig(f"a rate needs 0 <= right <= n and at least one trial. Got {right} of {n}. Give a test set.")
     p = right / n
     low, high = wilson_limits(p, n)
-    return Rate(p, 0.0 if right == 0 else low, 1.0 if right == n else high, n)
+    return Estimate(p, 0.0 if right == 0 else low, 1.0 if right == n else high, n)
 
 
 def wilson_limits(p: float, n: int, z: float = Z95) -> tuple[float, float]:
@@ -52,7 +52,7 @@ def wilson_limits(p: float, n: int, z: float = Z95) -> tuple[float, float]:
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
-def average(values: Shaped[Any, " n"]) -> Rate:
+def average(values: Shaped[Any, " n"]) -> Estimate:
     """Mean of numbers in [0, 1] with a 95 % interval that is on the safe side: Wilson's round the mean.
 
     No variable in [0, 1] varies more than a coin of the same mean, whose interval that is. Raises BadConfig for none,
@@ -64,10 +64,10 @@ def average(values: Shaped[Any, " n"]) -> Rate:
         raise BadConfig(f"an average needs numbers between 0 and 1. Got {met}.")
     mean = float(numbers.mean())
     low, high = wilson_limits(mean, len(numbers))
-    return Rate(mean, min(low, mean), max(high, mean), len(numbers))
+    return Estimate(mean, min(low, mean), max(high, mean), len(numbers))
 
 
-def ratio(right: Bool[Any, " n"], reference: Bool[Any, " n"]) -> Rate | None:
+def ratio(right: Bool[Any, " n"], reference: Bool[Any, " n"]) -> Estimate | None:
     """Rate of `right` over the rate of `reference` on the same n inputs, with Bonett and Price's 95 % interval.
 
     Both rates get Wilson's interval, with a quantile so chosen that their limits, divided crosswise, give the
@@ -81,7 +81,7 @@ def ratio(right: Bool[Any, " n"], reference: Bool[Any, " n"]) -> Rate | None:
     apart = sum(math.sqrt((1 - (count + 1) / (n + 2)) / (count + 1)) for count in (x, y))
     z = Z95 * together / apart
     (low, high), (least, most) = wilson_limits(x / n, n, z), wilson_limits(y / n, n, z)
-    return Rate(x / y, min(low / most, x / y), max(high / least, x / y), len(a))
+    return Estimate(x / y, min(low / most, x / y), max(high / least, x / y), len(a))
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def spread(groups: Sequence[Sequence[float]]) -> Spread:
     return Spread(math.sqrt(squares / freedom), freedom)
 
 
-def over_seeds(rates: Sequence[Rate], seeds: Spread) -> Rate:
+def over_seeds(rates: Sequence[Estimate], seeds: Spread) -> Estimate:
     """Mean over seeds of one test set's rates, with a 95 % interval for both sources of chance.
 
     Test inputs: Wilson's interval round the mean, with n counted once, since all seeds share the test set.
@@ -116,9 +116,9 @@ def over_seeds(rates: Sequence[Rate], seeds: Spread) -> Rate:
     known = len(rates) > 1 and seeds.freedom > 0
     error = float(stdtrit(seeds.freedom, 0.975)) * seeds.sd / math.sqrt(len(rates)) if known else 0.0
     if error == 0:
-        return Rate(mean, min(low, mean), max(high, mean), n)
+        return Estimate(mean, min(low, mean), max(high, mean), n)
     below, above = math.hypot(mean - low, error), math.hypot(high - mean, error)
-    return Rate(mean, max(0.0, mean - below), min(1.0, mean + above), n)
+    return Estimate(mean, max(0.0, mean - below), min(1.0, mean + above), n)
 
 
 def ece(y: Float[Any, "n k"], truth: Shaped[Any, " n"], bins: int = 15) -> float:

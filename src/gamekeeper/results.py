@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-from gamekeeper.defenses.guarantees import Promise
+from gamekeeper.defenses.guarantees import Guarantees
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Reads
 from gamekeeper.method_text import taken_apart
-from gamekeeper.metrics import Rate
+from gamekeeper.metrics import Estimate
 
 SCHEMA = 1
 RESULTS, HEADER = "results.jsonl", "run.json"
@@ -39,12 +39,12 @@ class Clone:
                       between thieves can be told apart pair by pair; None in rows of an older version
     """
 
-    accuracy: Rate
-    fidelity: Rate
-    fidelity_uniform: Rate | None
-    tv: Rate | None = None
-    tv_uniform: Rate | None = None
-    accuracy_ratio: Rate | None = None
+    accuracy: Estimate
+    fidelity: Estimate
+    fidelity_uniform: Estimate | None
+    tv: Estimate | None = None
+    tv_uniform: Estimate | None = None
+    accuracy_ratio: Estimate | None = None
     right: str | None = None
 
 
@@ -52,8 +52,8 @@ class Clone:
 class Victim:
     """Accuracy of the clean and of the defended answers on the test set."""
 
-    accuracy: Rate
-    defended_accuracy: Rate
+    accuracy: Estimate
+    defended_accuracy: Estimate
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Utility:
     l2: float | None = None
     kl: float | None = None
     bands: list[Band] | None = None
-    promised: Promise | None = None
+    promised: Guarantees | None = None
     broken: list[str] = field(default_factory=list[str])
     maps: MapsKept | None = None
 
@@ -143,12 +143,12 @@ class Evasion:
     """
 
     eps: float
-    fgsm: Rate
-    fgsm_targeted: Rate
-    pgd: Rate
-    pgd_targeted: Rate
-    noise: Rate
-    noise_targeted: Rate
+    fgsm: Estimate
+    fgsm_targeted: Estimate
+    pgd: Estimate
+    pgd_targeted: Estimate
+    noise: Estimate
+    noise_targeted: Estimate
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ class Inversion:
     """
 
     confidence: float
-    recognised: Rate
+    recognised: Estimate
     likeness: float
-    closest: Rate
+    closest: Estimate
 
 
 @dataclass(frozen=True)
@@ -174,12 +174,12 @@ class Membership:
     auc  area under the ROC curve; caught: share of members found at 1 % of the others accused
     """
 
-    loss_auc: Rate
-    loss_caught: Rate
-    confidence_auc: Rate
-    confidence_caught: Rate
-    entropy_auc: Rate
-    entropy_caught: Rate
+    loss_auc: Estimate
+    loss_caught: Estimate
+    confidence_auc: Estimate
+    confidence_caught: Estimate
+    entropy_auc: Estimate
+    entropy_caught: Estimate
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class Row:
     flags: list[str] = field(default_factory=list[str])
     chance: float | None = None
     paper: float | None = None
-    held_out: Rate | None = None
+    held_out: Estimate | None = None
     error: str | None = None
     follow_on: FollowOn | None = None
     reads: Reads = "posterior"
@@ -273,7 +273,7 @@ def to_line(row: Row) -> bytes:
 def from_json(data: dict[str, Any]) -> Row:
     """A row from its JSON object; keys this version does not know are ignored, at every depth."""
     nested = {"victim": _rates(Victim), "clone": _rates(Clone), "utility": _utility, "seconds": _known(Seconds)}
-    nested |= {"held_out": _known(Rate), "follow_on": _follow_on}
+    nested |= {"held_out": _known(Estimate), "follow_on": _follow_on}
     return _known(Row)(older(data) | _parts(data, nested))
 
 
@@ -296,7 +296,7 @@ def older(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _utility(data: dict[str, Any]) -> Utility:
-    nested = {"bands": lambda bands: [_known(Band)(band) for band in bands], "promised": _known(Promise)}
+    nested = {"bands": lambda bands: [_known(Band)(band) for band in bands], "promised": _known(Guarantees)}
     nested |= {"maps": _known(MapsKept)}
     return _known(Utility)(_parts(data, nested))
 
@@ -315,7 +315,7 @@ def _known(cls: type) -> Any:
 
 
 def _rates(cls: type) -> Any:
-    return lambda data: _known(cls)({k: _known(Rate)(v) if isinstance(v, dict) else v for k, v in data.items()})
+    return lambda data: _known(cls)({k: _known(Estimate)(v) if isinstance(v, dict) else v for k, v in data.items()})
 
 
 class Results:

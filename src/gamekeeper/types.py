@@ -34,14 +34,14 @@ class Reply:
     """
 
     y: Posterior
-    why: Float[Tensor, "n h w"] | None = None
+    maps: Float[Tensor, "n h w"] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, rows: Tensor | slice) -> "Reply":
         """The given rows, in the given order."""
-        return Reply(self.y[rows], None if self.why is None else self.why[rows])
+        return Reply(self.y[rows], None if self.maps is None else self.maps[rows])
 
 
 @runtime_checkable
@@ -84,11 +84,11 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class Doubted(Protocol):
+class Caveats(Protocol):
     """A stolen model whose thief saw signs that it is not whole."""
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def caveats(self) -> tuple[str, ...]:
         """Names of flags of `analysis/checks.py`, which end in the result row."""
         ...
 
@@ -190,7 +190,7 @@ class Owner:
 
 
 @runtime_checkable
-class Shelf(Protocol):
+class CloneCache(Protocol):
     """Where finished networks are kept by the hash of everything they were made from."""
 
     def find(self, key: str, net: nn.Module) -> bool: ...
@@ -218,7 +218,7 @@ class Knowledge:
     seeds: Shaped[Tensor, "m ..."] | None = None
     groups: Shaped[Tensor, " n"] | None = None
     defenses: "tuple[Defense, ...]" = ()
-    shelf: Shelf | None = None
+    clones: CloneCache | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gamekeeper.analysis.summary import Line, Summary, summarise
+from gamekeeper.analysis.summary import DefenseSummary, Summary, summarise
 from gamekeeper.metrics import wilson
 from gamekeeper.results import SCHEMA, Row, Run
 from tests.analysis.rows import row
@@ -16,7 +16,7 @@ def summary(rows: list[Row], cells: list[str] | None = None) -> Summary:
     return summarise(Run(SCHEMA, "0.1.0", "", "", ids, {}, [], [0], [1000]), rows)
 
 
-def line(rows: list[Row], defense: str) -> Line:
+def line(rows: list[Row], defense: str) -> DefenseSummary:
     return next(one for one in summary(rows).lines if one.defense == defense)
 
 

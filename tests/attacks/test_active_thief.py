@@ -8,7 +8,7 @@ from gamekeeper.attacks.active_thief import ActiveThief, choose, most_uncertain
 from gamekeeper.attacks.deepfool import deepfool
 from gamekeeper.attacks.pool import FromPool
 from gamekeeper.errors import BadConfig
-from gamekeeper.service.oracles import Witness
+from gamekeeper.service.oracles import Transcript
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Knowledge, Reply, Transfer
@@ -131,16 +131,16 @@ def test_the_random_strategy_trains_nothing(monkeypatch):
 def test_answers_of_unasked_inputs_are_never_looked_at():
     # two oracles that agree on what is asked first; a thief who peeked would ask differently from the start
     knows, recipe = thief(), ActiveThief("uncertainty", rounds=2, fit=QUICK)
-    witness = Witness(images)
-    recipe(meter(40, witness), knows, seed=0)
-    first, second = witness.asked
+    transcript = Transcript(images)
+    recipe(meter(40, transcript), knows, seed=0)
+    first, second = transcript.asked
 
     def other(x: torch.Tensor, /) -> Reply:
         y = images(x).y
         fresh = (x[:, None] != first[None]).flatten(2).any(2).all(1)
         return Reply(torch.where(fresh[:, None], y.flip(1), y))
 
-    again = Witness(other)
+    again = Transcript(other)
     recipe(meter(40, again), knows, seed=0)
     assert torch.equal(again.asked[1], second)
 

@@ -11,7 +11,7 @@ from gamekeeper.attacks.equation_fitting import EquationFitting, Perceptron
 from gamekeeper.attacks.formula_clones import Linear
 from gamekeeper.errors import BadConfig
 from gamekeeper.models.opaque import SklearnModel
-from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Reply
 
@@ -58,7 +58,7 @@ def test_one_vs_rest_is_recovered(seed: int):
     true = linear("one-vs-rest", seed)
     copy, spent = steal(true, EquationFitting("ovr", alpha=2.0), seed=seed)
     assert spent == 2 * K * (D + 1)
-    assert copy.doubts == ()
+    assert copy.caveats == ()
     assert variation(copy, true) < 1e-6
     assert agree(copy, true) == 1
 
@@ -98,9 +98,11 @@ def test_the_best_of_several_starts_is_kept():
     """The error on the answers, which is what is compared, never grows with the number of starts."""
     true, gained = network(), []
     for seed in range(3):
-        witness = Witness(true)
-        one, four = (steal(witness, EquationFitting(hidden=H, restarts=n, iterations=20), seed=seed)[0] for n in (1, 4))
-        x, y = witness.seen(5 * (H * (D + 1) + K * (H + 1)))
+        transcript = Transcript(true)
+        one, four = (
+            steal(transcript, EquationFitting(hidden=H, restarts=n, iterations=20), seed=seed)[0] for n in (1, 4)
+        )
+        x, y = transcript.seen(5 * (H * (D + 1) + K * (H + 1)))
         gained.append(float((y * (four(x).y / one(x).y).log()).sum(1).mean()))
     assert min(gained) >= 0
     assert max(gained) > 0.001
@@ -126,7 +128,7 @@ def test_the_same_seed_gives_the_same_copy_and_another_seed_another():
 def test_a_small_budget_is_spent_and_not_passed(budget: int):
     copy, spent = steal(linear("softmax"), EquationFitting(hidden=H, restarts=1, iterations=20), budget)
     assert spent == budget
-    assert copy.doubts == ("cut-short",)
+    assert copy.caveats == ("cut-short",)
     assert torch.isfinite(copy(BOX.uniform(10, 0)).y).all()
 
 

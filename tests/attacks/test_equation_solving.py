@@ -13,7 +13,7 @@ from gamekeeper.defenses.truncate import round_off, top_k
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models.network import TorchModel
 from gamekeeper.models.opaque import SklearnModel
-from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Reply
 
@@ -62,7 +62,7 @@ def test_weights_are_exact_at_d_plus_1_queries_and_not_at_d(k: int, seed: int):
     short, _ = steal(true, k, D, seed=seed)
     assert spent == D + 1
     assert off(copy, true) < 1e-6 < 1e-2 < off(short, true)
-    assert (copy.doubts, short.doubts) == ((), ("cut-short",))
+    assert (copy.caveats, short.caveats) == ((), ("cut-short",))
     assert unlike(copy, true) == 0
 
 
@@ -105,10 +105,10 @@ def test_the_solution_has_mean_zero_over_classes():
 def test_images_in_another_range_are_no_different():
     box = Box((1, 4, 4), -1.0, 3.0)
     true = victim(3, d=16, sharp=1.0)
-    witness = Witness(true)
-    copy, _ = steal(witness, 3, 17, box=box)
+    transcript = Transcript(true)
+    copy, _ = steal(transcript, 3, 17, box=box)
     assert off(copy, true) < 1e-6
-    assert witness.seen(1)[0].shape == (1, 1, 4, 4)
+    assert transcript.seen(1)[0].shape == (1, 1, 4, 4)
 
 
 @pytest.mark.parametrize("k", [2, 5])

@@ -7,7 +7,7 @@ from gamekeeper.attacks.knockoff import Knockoff
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.attacks.wrappers import Averaged
 from gamekeeper.learners.distil import Labels, Soft
-from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Knowledge, Reply
@@ -59,12 +59,12 @@ def test_a_pool_that_is_used_up_ends_the_attack():
 
 
 def test_averaging_thief_asks_a_third_of_the_images_three_times():
-    witness = Witness(sectors)
-    meter = Metered(witness, 100, BOX)
+    transcript = Transcript(sectors)
+    meter = Metered(transcript, 100, BOX)
     theft = Theft(Knockoff(), Soft(QUICK), (Averaged(n=3),))
     transfer = theft.ask(meter, knowledge(BOX.uniform(500, 0)), seed=0)
     assert (len(transfer.x), transfer.cost, meter.spent) == (33, 99, 99)
-    assert len(witness.seen(99)[0].unique(dim=0)) == 33
+    assert len(transcript.seen(99)[0].unique(dim=0)) == 33
 
 
 def test_stealing_works_and_more_budget_steals_more():

@@ -8,14 +8,14 @@ from gamekeeper.architectures import Mlp
 from gamekeeper.attacks.formula_clones import Linear
 from gamekeeper.attacks.lowd_meek import LowdMeek
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Reply
 
 D = 20
 
 
-class Line:
+class DefenseSummary:
     """Labels of w.x + b > 0, the boundary through the middle of the unit box."""
 
     def __init__(self, seed: int, zeros: int = 0, d: int = D):
@@ -33,7 +33,7 @@ def thief(box: Box, pool: torch.Tensor | None = None, classes: int = 2) -> Knowl
     return Knowledge(pool, box, Classify(classes), Mlp(box.shape, classes))
 
 
-def steal(line: Line, eps: float = 1e-6, budget: int = 100_000, seed: int = 0) -> tuple[Linear, int]:
+def steal(line: DefenseSummary, eps: float = 1e-6, budget: int = 100_000, seed: int = 0) -> tuple[Linear, int]:
     box = Box((len(line.w),))
     gate = Metered(line, budget, box)
     return LowdMeek(eps)(gate, thief(box), seed), gate.spent
@@ -45,21 +45,21 @@ def direction(copy: Linear) -> torch.Tensor:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_weights_and_bias_are_found_up_to_scale(seed: int):
-    line = Line(seed)
+    line = DefenseSummary(seed)
     copy, _ = steal(line, seed=seed)
-    assert copy.doubts == ()
+    assert copy.caveats == ()
     assert cosine_similarity(direction(copy), line.w, dim=0) > 1 - 1e-11
     assert float(copy.bias[1] - copy.bias[0]) == pytest.approx(line.b / float(line.w.norm()), abs=1e-5)
 
 
 def test_weights_that_are_zero_are_found_exactly_zero_and_no_others():
-    line = Line(0, zeros=3)
+    line = DefenseSummary(0, zeros=3)
     copy, _ = steal(line)
     assert (direction(copy) == 0).nonzero().flatten().tolist() == [0, 1, 2]
 
 
 def test_queries_grow_linearly_in_the_digits():
-    line = Line(1)
+    line = DefenseSummary(1)
     cost = [steal(line, eps)[1] for eps in (1e-3, 1e-5, 1e-7, 1e-9)]
     growth = torch.tensor(cost).diff()
     # two digits are log2(100) = 6.6 bisections, for each of the features and for the boundary point
@@ -67,14 +67,14 @@ def test_queries_grow_linearly_in_the_digits():
 
 
 def test_more_digits_come_nearer():
-    line = Line(2)
+    line = DefenseSummary(2)
     lost = [1 - float(cosine_similarity(direction(steal(line, eps)[0]), line.w, dim=0)) for eps in (1e-1, 1e-3, 1e-5)]
     assert lost[0] > lost[1] > lost[2]
 
 
 def test_a_feature_that_hardly_matters_beside_the_witness_is_still_measured():
     """One weight is a thousandth of the others: whichever feature is the witness, all ratios come out."""
-    line = Line(3)
+    line = DefenseSummary(3)
     line.w[0] = 1e-3
     line.b = -float(line.w.sum() / 2)
     copy, _ = steal(line)
@@ -84,25 +84,25 @@ def test_a_feature_that_hardly_matters_beside_the_witness_is_still_measured():
 
 @pytest.mark.parametrize("budget", [0, 1, 3, 17, 60, 150, 400])
 def test_the_budget_is_kept_and_more_of_it_steals_no_less(budget: int):
-    line = Line(4)
+    line = DefenseSummary(4)
     copy, spent = steal(line, budget=budget)
     assert spent <= budget
-    assert copy.doubts == ("cut-short",)
+    assert copy.caveats == ("cut-short",)
     assert torch.isfinite(copy(Box((D,)).uniform(10, 0)).y).all()
 
 
 def test_a_budget_for_some_features_finds_these_to_full_precision():
-    line = Line(4)
+    line = DefenseSummary(4)
     copy, spent = steal(line, budget=300)
     known = direction(copy) != 0
     assert spent <= 300
     assert 5 < known.sum() < D
-    assert copy.doubts == ("cut-short",)
+    assert copy.caveats == ("cut-short",)
     assert cosine_similarity(direction(copy)[known], line.w[known], dim=0) > 1 - 1e-9
 
 
 def test_the_pool_shows_a_class_that_random_inputs_do_not():
-    line = Line(5)
+    line = DefenseSummary(5)
     line.b = -float(line.w.clamp(min=0).sum()) + 0.05 * float(line.w.norm())  # positive in one corner only
     box = Box((D,))
     corner = (line.w > 0).double()[None]
@@ -111,7 +111,7 @@ def test_the_pool_shows_a_class_that_random_inputs_do_not():
 
 
 def test_a_class_never_seen_gives_a_copy_that_always_says_the_other():
-    line = Line(6)
+    line = DefenseSummary(6)
     line.b = 1e6
     box = Box((D,))
     copy = LowdMeek()(Metered(line, 50, box), thief(box), 0)
@@ -120,7 +120,7 @@ def test_a_class_never_seen_gives_a_copy_that_always_says_the_other():
 
 def test_the_finest_eps_ends_where_float64_does():
     """A boundary a hair from the end of the box has no room for a finer bracket; the budget is not spent on one."""
-    line = Line(8, d=2)
+    line = DefenseSummary(8, d=2)
     line.w, line.b = torch.tensor([1.0, 1.0], dtype=torch.float64), -2.0 + 1e-9
     box, corner = Box((2,)), torch.ones(1, 2, dtype=torch.float64)
     gate = Metered(line, 5000, box)
@@ -130,11 +130,11 @@ def test_the_finest_eps_ends_where_float64_does():
 
 
 def test_images_in_another_range_are_no_different():
-    line = Line(7, d=16)
+    line = DefenseSummary(7, d=16)
     line.b = 0.3
     box = Box((1, 4, 4), -1.0, 1.0)
-    witness = Witness(line)
-    copy = LowdMeek()(Metered(witness, 5000, box), thief(box), 0)
+    transcript = Transcript(line)
+    copy = LowdMeek()(Metered(transcript, 5000, box), thief(box), 0)
     assert cosine_similarity(direction(copy), line.w, dim=0) > 1 - 1e-11
     x = box.uniform(500, 3)
     assert torch.equal(copy(x).y.argmax(1), line(x).y.argmax(1))
@@ -142,7 +142,7 @@ def test_images_in_another_range_are_no_different():
 
 def test_only_two_classes_can_be_stolen_so():
     box = Box((D,))
-    gate = Metered(Line(0), 100, box)
+    gate = Metered(DefenseSummary(0), 100, box)
     with pytest.raises(Unsuited, match="two classes"):
         LowdMeek()(gate, thief(box, classes=3), 0)
     assert gate.spent == 0

@@ -13,7 +13,7 @@ from gamekeeper.attacks.rounds import ask, nothing
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
-from gamekeeper.training.student import ClonesOnDisk, train
+from gamekeeper.training.student import DiskCloneCache, train
 from gamekeeper.types import Box, Knowledge, Transfer
 from tests.attacks.toys import PLANE, QUICK, images, meter, plane, thief, walker
 
@@ -108,7 +108,7 @@ def test_every_seed_is_held_out_once(monkeypatch):
 
 
 def test_the_folds_clones_are_not_kept(short, tmp_path):
-    knows = replace(walker(), shelf=ClonesOnDisk(tmp_path / "shelf"))
+    knows = replace(walker(), clones=DiskCloneCache(tmp_path / "shelf"))
     search(knows, seeds_asked(knows), QUICK, 0)
     assert not (tmp_path / "shelf").exists()
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from gamekeeper.architectures import Mlp
 from gamekeeper.attacks.relu_reconstruction import ReluNet, ReluReconstruction
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Knowledge, Reply
 from tests.attacks.relus import Net, posterior, wide
@@ -41,7 +41,7 @@ def test_every_neuron_is_found_once_and_the_error_is_rounding(d: int, h: int, ab
     copy, spent = steal(net, box, seed=seed)
     assert len(copy) == h
     assert error(copy, net, box) < 1e-8
-    assert (copy.complete, copy.crossings, copy.doubts) == (True, 0, ())
+    assert (copy.complete, copy.crossings, copy.caveats) == (True, 0, ())
     assert spent < 1.4 * about
 
 
@@ -77,18 +77,18 @@ def test_neurons_that_do_not_flip_on_the_first_line_are_found_as_well():
 
 def test_images_are_asked_and_explained_in_their_own_shape():
     net, box = Net(16, 6), Box((1, 4, 4), -30.0, 30.0)
-    witness = Witness(lambda x: Reply(posterior(net.f(x)), net.gradient(x).reshape(-1, 4, 4)))
-    copy, spent = steal(witness, box)
-    assert witness.seen(spent)[0].shape == (spent, 1, 4, 4)
+    transcript = Transcript(lambda x: Reply(posterior(net.f(x)), net.gradient(x).reshape(-1, 4, 4)))
+    copy, spent = steal(transcript, box)
+    assert transcript.seen(spent)[0].shape == (spent, 1, 4, 4)
     assert error(copy, net, box) < 1e-8
 
 
 def crossing(d: int, h: int) -> tuple[Net, Box]:
     """A network two of whose neurons flip at the same point of the attack's first line."""
     net, box = Net(d, h), wide(d)
-    witness = Witness(net)
-    steal(witness, box)
-    p, q = witness.seen(5)[0][3:]
+    transcript = Transcript(net)
+    steal(transcript, box)
+    p, q = transcript.seen(5)[0][3:]
     middle = p + 0.37 * (q - p)
     net.b[:2] = -net.A[:2] @ middle
     return net, box
@@ -113,7 +113,7 @@ def test_two_neurons_are_not_merged_silently_where_the_budget_ends_before_anothe
 @pytest.mark.parametrize("budget", [0, 1, 4, 30, 200, 800, 1100])
 def test_the_budget_is_kept(budget: int):
     copy, _ = steal(Net(64, 32), wide(64), budget=budget)
-    assert copy.doubts == ("cut-short",)
+    assert copy.caveats == ("cut-short",)
     assert torch.isfinite(copy(wide(64).uniform(20, 0)).y).all()
 
 
@@ -153,12 +153,12 @@ def test_an_api_without_explanations_is_refused_at_once():
 
 def test_maps_in_single_precision_are_refused_at_once():
     net = Net(10, 5)
-    refused(lambda x: Reply(net(x).y, net(x).why.float()), "float64", most=3)
+    refused(lambda x: Reply(net(x).y, net(x).maps.float()), "float64", most=3)
 
 
 def test_maps_that_are_no_gradient_by_their_size_are_refused_at_once():
     net = Net(10, 5)
-    refused(lambda x: Reply(net(x).y, net(x).why[:, :, :5]), "10 entries", most=3)
+    refused(lambda x: Reply(net(x).y, net(x).maps[:, :, :5]), "10 entries", most=3)
 
 
 def test_gradients_of_the_probability_are_refused_at_once():
@@ -166,19 +166,19 @@ def test_gradients_of_the_probability_are_refused_at_once():
 
     def probability(x: Tensor, /) -> Reply:
         y = posterior(net.f(x))
-        return Reply(y, net(x).why * (y[:, 0] * y[:, 1])[:, None, None])
+        return Reply(y, net(x).maps * (y[:, 0] * y[:, 1])[:, None, None])
 
     refused(probability, "constant between the kinks", Box((10,), -1.0, 1.0), most=3)
 
 
 def test_absolute_gradients_are_refused():
     net = Net(10, 5)
-    refused(lambda x: Reply(net(x).y, net(x).why.abs()), "absolute", most=2000)
+    refused(lambda x: Reply(net(x).y, net(x).maps.abs()), "absolute", most=2000)
 
 
 def test_bare_labels_are_refused():
     net = Net(10, 5)
-    refused(lambda x: Reply(net(x).y.round(), net(x).why), "probabilities")
+    refused(lambda x: Reply(net(x).y.round(), net(x).maps), "probabilities")
 
 
 def test_only_two_classes_can_be_stolen_so():

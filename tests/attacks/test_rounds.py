@@ -23,7 +23,7 @@ def test_what_was_asked_stays_in_order_with_answers_and_maps():
     asked = ask(gate, ask(gate, nothing(thief()), first), second)
     assert torch.equal(asked.x, torch.cat([first, second]))
     assert torch.equal(asked.reply.y, images(asked.x).y)
-    assert torch.equal(asked.reply.why, asked.x[:, 0] * 2)
+    assert torch.equal(asked.reply.maps, asked.x[:, 0] * 2)
 
 
 def test_double_precision_answers_are_kept_as_they_are():

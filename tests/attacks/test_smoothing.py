@@ -6,14 +6,14 @@ import torch
 from gamekeeper.attacks.smoothing import Smoothing
 from gamekeeper.data.transforms import moved
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.service.oracles import Witness
+from gamekeeper.service.oracles import Transcript
 from tests.attacks.toys import PLANE, images, meter, plane, thief, walker
 
 
 def test_the_clean_image_gets_the_mean_answer_of_its_copies():
-    witness = Witness(images)
-    transfer = Smoothing(n=3, shift=1)(meter(30, witness), thief(), seed=0)
-    asked, answered = witness.seen(30)
+    transcript = Transcript(images)
+    transfer = Smoothing(n=3, shift=1)(meter(30, transcript), thief(), seed=0)
+    asked, answered = transcript.seen(30)
     assert (len(transfer.x), transfer.cost) == (10, 30)
     assert torch.allclose(transfer.reply.y, answered.view(10, 3, 4).mean(1))
     pool = {row.numpy().tobytes() for row in thief().pool}
@@ -28,16 +28,16 @@ def test_the_clean_image_gets_the_mean_answer_of_its_copies():
 
 
 def test_no_copy_is_asked_twice_even_if_all_are_asked():
-    witness = Witness(images)
-    Smoothing(n=18, shift=1, flip=True)(meter(90, witness), thief(), seed=0)
-    assert len(witness.seen(90)[0].unique(dim=0)) == 90
+    transcript = Transcript(images)
+    Smoothing(n=18, shift=1, flip=True)(meter(90, transcript), thief(), seed=0)
+    assert len(transcript.seen(90)[0].unique(dim=0)) == 90
 
 
 def test_a_budget_that_is_no_multiple_leaves_the_last_image_fewer_copies():
-    witness = Witness(images)
-    transfer = Smoothing(n=4)(meter(10, witness), thief(), seed=0)
+    transcript = Transcript(images)
+    transfer = Smoothing(n=4)(meter(10, transcript), thief(), seed=0)
     assert len(transfer.x) == 3
-    assert torch.allclose(transfer.reply.y[2], witness.seen(10)[1][8:].mean(0))
+    assert torch.allclose(transfer.reply.y[2], transcript.seen(10)[1][8:].mean(0))
 
 
 def test_a_used_up_pool_ends_the_attack():
@@ -52,9 +52,9 @@ def test_more_copies_than_there_are_shifts_are_refused():
 
 
 def test_small_images_are_shifted_by_a_pixel_at_most():
-    witness = Witness(images)  # images of 8 x 8
-    transfer = Smoothing(n=9, shift=2)(meter(90, witness), thief(), seed=0)
-    asked = witness.seen(90)[0].view(10, 9, *transfer.x.shape[1:])
+    transcript = Transcript(images)  # images of 8 x 8
+    transfer = Smoothing(n=9, shift=2)(meter(90, transcript), thief(), seed=0)
+    asked = transcript.seen(90)[0].view(10, 9, *transfer.x.shape[1:])
     moves = [torch.tensor([[d], [r]]) for d in (-1, 0, 1) for r in (-1, 0, 1)]
     for x, copies in zip(transfer.x, asked, strict=True):
         expected = {moved(x[None], d, r)[0].numpy().tobytes() for d, r in moves}

@@ -9,7 +9,7 @@ from torch import nn
 from gamekeeper.architectures import Mlp, ResNet
 from gamekeeper.attacks.swift_thief import SwiftThief, Thief, density, seek_rare
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.service.oracles import Witness
+from gamekeeper.service.oracles import Transcript
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Attack, Reply, Transfer
 from tests.attacks.toys import IMAGES, PLANE, images, meter, plane, thief, walker
@@ -116,9 +116,9 @@ def test_the_parts_of_a_rare_round_are_asked_without_training_between(monkeypatc
 
     monkeypatch.setattr(Thief, "phase", phase)
     monkeypatch.setattr("gamekeeper.attacks.swift_thief.seek_rare", lambda counts, left: True)
-    witness = Witness(images)
-    SMALL(meter(30, witness), thief(), seed=0)
-    assert [len(x) for x in witness.asked] == [10] + [2] * 10
+    transcript = Transcript(images)
+    SMALL(meter(30, transcript), thief(), seed=0)
+    assert [len(x) for x in transcript.asked] == [10] + [2] * 10
     assert phases == [10, 20, 30]
 
 

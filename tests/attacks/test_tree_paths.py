@@ -10,7 +10,7 @@ from gamekeeper.attacks.formula_clones import Boxes
 from gamekeeper.attacks.tree_paths import TreePaths
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models.opaque import SklearnModel
-from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Reply
 from tests.attacks.trees import Tree, agreement, thief
@@ -54,7 +54,7 @@ def stolen(tree: Tree) -> tuple[Boxes, int]:
 def test_sixty_leaves_with_answers_of_their_own_are_recovered(tree: Tree, stolen: tuple[Boxes, int]):
     copy, spent = stolen
     assert len(copy) == LEAVES
-    assert copy.doubts == ()
+    assert copy.caveats == ()
     assert spent < 3639  # what bisection alone takes for such a tree
     assert agreement(copy, tree, on_the_grid(3000, 1000)) == 1
     assert agreement(copy, tree, BOX.uniform(3000, 9)) > 0.995
@@ -82,9 +82,9 @@ def test_every_threshold_is_within_a_step_of_a_true_one_and_none_is_missed(tree:
 
 
 def test_no_point_is_asked_twice(small: Tree):
-    witness = Witness(small)
-    _, spent = steal(witness)
-    assert len(witness.seen(spent)[0].unique(dim=0)) == spent
+    transcript = Transcript(small)
+    _, spent = steal(transcript)
+    assert len(transcript.seen(spent)[0].unique(dim=0)) == spent
 
 
 def test_leaves_that_answer_alike_are_reported_and_probes_uncover_splits():
@@ -92,9 +92,9 @@ def test_leaves_that_answer_alike_are_reported_and_probes_uncover_splits():
     x = BOX.uniform(3000, 9)
     plain, spent = steal(tree)
     probed, more = steal(tree, TreePaths(probes=4))
-    assert "id-collisions" in plain.doubts
+    assert "id-collisions" in plain.caveats
     assert plain.collisions > 0
-    assert "id-collisions" in plain.doubts
+    assert "id-collisions" in plain.caveats
     assert agreement(plain, tree, x) < 0.95 < agreement(probed, tree, x)
     assert more > spent
 
@@ -122,7 +122,7 @@ def test_a_decision_tree_of_scikit_learn_is_recovered():
     assert len({tuple(row) for row in leaves}) == len(leaves) == 30
     gate = Metered(victim, 100_000, box)
     copy = TreePaths(eps=1e-6)(gate, thief(box, 3), seed=0)
-    assert (len(copy), copy.doubts) == (30, ())
+    assert (len(copy), copy.caveats) == (30, ())
     assert agreement(copy, victim, box.uniform(3000, 1).double()) == 1
 
 
@@ -137,12 +137,12 @@ def shop(x: torch.Tensor, /) -> Reply:
 
 def test_categorical_features_are_split_by_level():
     recipe = TreePaths(categorical=(0, 2), sizes=(4, 2))
-    witness, box = Witness(shop), Box((3,))
-    copy, spent = steal(witness, recipe, box=box)
-    asked = witness.seen(spent)[0]
+    transcript, box = Transcript(shop), Box((3,))
+    copy, spent = steal(transcript, recipe, box=box)
+    asked = transcript.seen(spent)[0]
     assert (asked[:, 0] * 3).frac().abs().max() < 1e-9
     assert asked[:, 2].unique().tolist() == [0, 1]
-    assert (len(copy), copy.doubts) == (5, ())
+    assert (len(copy), copy.caveats) == (5, ())
     grid = torch.cartesian_prod(*(torch.linspace(0, 1, n, dtype=torch.float64) for n in (4, 1001, 2)))
     assert agreement(copy, shop, grid) == 1
 
@@ -151,7 +151,7 @@ def test_categorical_features_are_split_by_level():
 def test_the_budget_is_kept_and_what_was_found_is_returned(small: Tree, budget: int):
     copy, _ = steal(small, budget=budget)
     assert not copy.complete
-    assert copy.doubts == ("cut-short",)
+    assert copy.caveats == ("cut-short",)
     y = copy(BOX.uniform(50, 0)).y
     torch.testing.assert_close(y.sum(1), torch.ones(50, dtype=torch.float64))
 
@@ -164,16 +164,16 @@ def test_more_budget_agrees_more(small: Tree):
 
 def test_images_are_asked_in_their_own_shape():
     tree, box = Tree(4, 6, seed=1), Box((1, 2, 2), -1.0, 1.0)
-    witness = Witness(tree)
-    copy, spent = steal(witness, box=box)
-    assert witness.seen(spent)[0].shape == (spent, 1, 2, 2)
+    transcript = Transcript(tree)
+    copy, spent = steal(transcript, box=box)
+    assert transcript.seen(spent)[0].shape == (spent, 1, 2, 2)
     assert len(copy) == 6
     assert agreement(copy, tree, box.uniform(500, 1)) > 0.98
 
 
 def test_a_victim_that_always_says_the_same_is_one_box():
     copy, spent = steal(lambda x: Reply(torch.full((len(x), 2), 0.5)))
-    assert (len(copy), copy.doubts, spent) == (1, (), 3 + 2 * D + 20)
+    assert (len(copy), copy.caveats, spent) == (1, (), 3 + 2 * D + 20)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from gamekeeper.attacks.formula_clones import Boxes
 from gamekeeper.attacks.tree_paths import TreePaths
 from gamekeeper.attacks.tree_top_down import TreeTopDown
 from gamekeeper.errors import Unsuited
-from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.types import Box, Reply
 from tests.attacks.trees import Tree, agreement, thief
 
@@ -38,7 +38,7 @@ def test_all_leaves_are_recovered_more_cheaply_than_by_path_finding(d: int, seed
     gate = Metered(Tree(d, leaves, seed), 1_000_000, Box((d,)))
     paths = TreePaths(eps=1e-3)(gate, thief(Box((d,))), 0)
     assert len(copy) == len(paths) == leaves
-    assert copy.doubts == ()
+    assert copy.caveats == ()
     assert spent < 0.9 * gate.spent
     assert agreement(copy, Tree(d, leaves, seed), values(2000, d)) == 1
 
@@ -48,7 +48,7 @@ def test_a_feature_that_splits_again_further_down_is_followed(seed: int):
     """Two features and twenty leaves: most paths meet a feature several times."""
     tree, box = Tree(2, 20, seed, missing=-1.0), Box((2,), -1.0, 1.0)
     copy, _ = steal(tree, box=box)
-    assert (len(copy), copy.doubts) == (20, ())
+    assert (len(copy), copy.caveats) == (20, ())
     assert agreement(copy, tree, values(2000, 2)) > 0.99
 
 
@@ -69,9 +69,9 @@ def test_boxes_are_disjoint_and_cover_the_domain():
 
 
 def test_the_root_is_asked_first_and_no_question_is_put_twice():
-    witness = Witness(Tree(5, LEAVES, 0, missing=-1.0))
-    _, spent = steal(witness)
-    asked = witness.seen(spent)[0]
+    transcript = Transcript(Tree(5, LEAVES, 0, missing=-1.0))
+    _, spent = steal(transcript)
+    asked = transcript.seen(spent)[0]
     assert asked[3].tolist() == [-1.0] * 5  # three complete inputs show that it is a tree
     assert len(asked.unique(dim=0)) == spent
 
@@ -87,8 +87,8 @@ def test_the_high_end_can_stand_for_missing_as_well():
 def test_nodes_that_answer_alike_are_reported(seed: int):
     copy, _ = steal(Tree(5, LEAVES, seed, distinct=20, missing=-1.0))
     assert copy.misses > 0
-    assert "id-collisions" in copy.doubts
-    assert "hidden-splits" in copy.doubts
+    assert "id-collisions" in copy.caveats
+    assert "hidden-splits" in copy.caveats
 
 
 def test_splits_that_stayed_hidden_show_in_the_last_checks():
@@ -101,7 +101,7 @@ def test_splits_that_stayed_hidden_show_in_the_last_checks():
     copy, spent = steal(half)
     assert len(copy) == 1
     assert 2 < copy.misses < 18
-    assert "hidden-splits" in copy.doubts
+    assert "hidden-splits" in copy.caveats
     assert spent == 3 + 1 + 5 + 20
 
 
@@ -117,7 +117,7 @@ def shop(x: torch.Tensor, /) -> Reply:
 def test_categorical_features_are_split_by_level():
     box = Box((2,), -1.0, 3.0)
     copy, _ = steal(shop, TreeTopDown(missing=-1.0, categorical=(0,), sizes=(5,)), box=box)
-    assert (len(copy), copy.doubts) == (3, ())
+    assert (len(copy), copy.caveats) == (3, ())
     grid = torch.cartesian_prod(torch.arange(4.0), torch.arange(0, 751) / 250).double()
     assert agreement(copy, shop, grid) == 1
 

@@ -6,15 +6,15 @@ import torch
 from gamekeeper.attacks.twice import SIDES, Twice
 from gamekeeper.data.transforms import moved
 from gamekeeper.errors import Unsuited
-from gamekeeper.service.oracles import Witness
+from gamekeeper.service.oracles import Transcript
 from gamekeeper.types import Reply
 from tests.attacks.toys import PLANE, images, meter, plane, thief, walker
 
 
 def test_images_and_copies_are_asked_in_turn_and_the_images_answers_kept_where_both_agree():
-    witness = Witness(images)
-    transfer = Twice()(meter(60, witness), thief(), seed=0)
-    asked, answered = witness.seen(60)
+    transcript = Transcript(images)
+    transfer = Twice()(meter(60, transcript), thief(), seed=0)
+    asked, answered = transcript.seen(60)
     for x, copy in zip(asked[::2], asked[1::2], strict=True):
         assert any(torch.equal(moved(x[None], side[:1], side[1:])[0], copy) for side in SIDES)
     kept = answered[::2].argmax(1) == answered[1::2].argmax(1)
@@ -32,7 +32,7 @@ def test_answers_that_depend_on_every_bit_are_mostly_dropped():
 
 
 def test_a_larger_budget_starts_with_the_questions_of_a_smaller_one():
-    small, large = Witness(images), Witness(images)
+    small, large = Transcript(images), Transcript(images)
     Twice()(meter(20, small), thief(), seed=5)
     Twice()(meter(50, large), thief(), seed=5)
     assert torch.equal(large.seen(50)[0][:20], small.seen(20)[0])

@@ -43,8 +43,13 @@ def quick(recipe: type) -> Any:
 
 def variants(recipe: type) -> list[Any]:
     """The quick recipe, and the same with every switch in each of its positions."""
-    base, hints = quick(recipe), get_type_hints(recipe)
-    switches = [f.name for f in fields(recipe) if f.name not in OFF]
+    return switched(quick(recipe))
+
+
+def switched(base: Any) -> list[Any]:
+    """The recipe, and the same with each of its switches in each position that goes with the rest."""
+    hints = get_type_hints(type(base))
+    switches = [f.name for f in fields(base) if f.name not in OFF]
     turned = [turn(base, name, value) for name in switches for value in choices(hints[name])]
     return list(dict.fromkeys([base, *(each for each in turned if each is not None)]))
 

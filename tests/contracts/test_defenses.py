@@ -25,7 +25,7 @@ from torch import Tensor
 
 import gamekeeper.defenses
 from gamekeeper.architectures import Mlp, fresh
-from gamekeeper.defenses.guarantees import ANY, promise
+from gamekeeper.defenses.guarantees import ANY, guarantees
 from gamekeeper.errors import Unsuited
 from gamekeeper.methods import DEFENSES
 from gamekeeper.models.network import TorchModel
@@ -242,7 +242,7 @@ def test_the_top_class_is_kept_at_full_strength_too(recipe: Any, y: Tensor):
     assert torch.equal(answer(at(recipe, 1.0), y).argmax(1), y.argmax(1))
 
 
-@pytest.mark.parametrize("recipe", [r for r in RECIPES if promise((r,)).l1_bound < ANY], ids=repr)
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if guarantees((r,)).l1_bound < ANY], ids=repr)
 @given(y=posteriors())
 @at_the_edges
 @EXAMPLES
@@ -250,10 +250,10 @@ def test_no_answer_moves_further_than_promised(recipe: Any, y: Tensor):
     for share in (None, 0.03, 0.4, 1.0) if recipe in STRONG else (None,):
         one = recipe if share is None else at(recipe, share)
         moved = distance(y.double(), answer(one, y).double(), "l1")
-        assert (moved <= promise((one,)).l1_bound + 5e-5).all()  # a thousand float32 terms, summed
+        assert (moved <= guarantees((one,)).l1_bound + 5e-5).all()  # a thousand float32 terms, summed
 
 
-@pytest.mark.parametrize("recipe", [r for r in RECIPES if promise((r,)).keeps_confidence], ids=repr)
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if guarantees((r,)).keeps_confidence], ids=repr)
 @given(y=posteriors())
 @at_the_edges
 @EXAMPLES
@@ -263,9 +263,9 @@ def test_the_top_probability_stays_where_promised(recipe: Defense, y: Tensor):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=repr)
 def test_attribution_maps_pass_through(recipe: Defense):
-    y, why = torch.full((2, 4), 0.25), torch.rand(2, 5, 5)
+    y, maps = torch.full((2, 4), 0.25), torch.rand(2, 5, 5)
     armed = arm(recipe, 4)
-    assert armed.respond(inputs(2), Reply(y, why), armed.fresh()).why is why
+    assert armed.respond(inputs(2), Reply(y, maps), armed.fresh()).maps is maps
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=repr)

@@ -3,9 +3,8 @@
 import functools
 import hashlib
 import sys
-from collections.abc import Iterator
-from dataclasses import fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import fields
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +12,12 @@ from torch import Tensor, nn
 
 from gamekeeper.architectures import Classifier, fresh
 from gamekeeper.defenses.keyed import Keyed, secret
-from gamekeeper.errors import BadConfig
 from gamekeeper.explain import EXPLAINERS
 from gamekeeper.methods import DEFENSES
 from gamekeeper.models.network import TorchModel
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Armed, Box, Defense, Owner, Reply
+from tests.contracts.recipes import switched
 
 pytestmark = pytest.mark.thorough
 
@@ -39,33 +38,11 @@ def inputs(n: int, seed: int = 0) -> Tensor:
     return torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(seed))
 
 
-def options(hint: Any) -> Iterator[Any]:
-    """The words of a Literal, wherever it stands in a hint; true and false."""
-    if hint is bool:
-        yield from (False, True)
-    elif get_origin(hint) is Literal:
-        yield from get_args(hint)
-    else:
-        for part in get_args(hint):
-            yield from options(part)
+def base(recipe: type) -> Any:
+    return recipe(**{each.name: SETTINGS[each.name] for each in fields(recipe) if each.name in SETTINGS})
 
 
-def variants(recipe: type) -> Iterator[Any]:
-    """The recipe, and the recipe with each of its switches in each position that goes with the rest."""
-    base = recipe(**{each.name: SETTINGS[each.name] for each in fields(recipe) if each.name in SETTINGS})
-    yield base
-    hints = get_type_hints(recipe)
-    for name in [each.name for each in fields(recipe)]:
-        for option in options(hints[name]):
-            try:
-                turned = replace(base, **{name: option})
-            except BadConfig:
-                continue
-            if turned != base:
-                yield turned
-
-
-RECIPES: list[Any] = [each for recipe in DEFENSES.values() for each in variants(recipe)]
+RECIPES: list[Any] = [each for recipe in DEFENSES.values() for each in switched(base(recipe))]
 KEYED: list[Any] = [each for each in RECIPES if isinstance(each, Keyed) and each.keyed]
 OPEN = [each for each in RECIPES if each not in KEYED]
 
@@ -86,9 +63,9 @@ def answer(recipe: Defense, key: bytes | None) -> Reply:
 
 
 def alike(a: Reply, b: Reply) -> bool:
-    assert a.why is not None
-    assert b.why is not None
-    return torch.equal(a.y, b.y) and torch.equal(a.why, b.why)
+    assert a.maps is not None
+    assert b.maps is not None
+    return torch.equal(a.y, b.y) and torch.equal(a.maps, b.maps)
 
 
 def label(recipe: Defense) -> str:

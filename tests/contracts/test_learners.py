@@ -20,7 +20,7 @@ from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import label
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
-from gamekeeper.training.student import ClonesOnDisk
+from gamekeeper.training.student import DiskCloneCache
 from gamekeeper.types import Box, Knowledge, Learner, Model, Reply, Transfer
 from tests.contracts.recipes import FIT, again, name, of, quick, untouched
 
@@ -162,21 +162,23 @@ def test_the_transfer_set_stays_as_it_was(learner: Learner):
     learner(PLAIN, KNOWS, 0)
     assert torch.equal(PLAIN.x, x)
     assert torch.equal(PLAIN.reply.y, y)
-    assert torch.equal(PLAIN.reply.why, maps)
+    assert torch.equal(PLAIN.reply.maps, maps)
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory) -> ClonesOnDisk:
-    return ClonesOnDisk(tmp_path_factory.mktemp("clones"))
+def clones(tmp_path_factory) -> DiskCloneCache:
+    return DiskCloneCache(tmp_path_factory.mktemp("clones"))
 
 
 @every
-def test_a_shelf_shared_by_all_gives_every_learner_the_clone_it_would_have_made(learner: Learner, shelf: ClonesOnDisk):
-    knows = replace(KNOWS, shelf=shelf)
+def test_a_shelf_shared_by_all_gives_every_learner_the_clone_it_would_have_made(
+    learner: Learner, clones: DiskCloneCache
+):
+    knows = replace(KNOWS, clones=clones)
     made = learnt(learner, knows=knows)(X).y
-    before = shelf.seconds
+    before = clones.seconds
     found = learnt(learner, knows=knows)(X).y
-    assert shelf.seconds > before  # it was not made again
+    assert clones.seconds > before  # it was not made again
     assert torch.equal(made, plain(learner))
     assert torch.equal(found, plain(learner))
 

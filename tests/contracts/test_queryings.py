@@ -20,12 +20,12 @@ from gamekeeper.errors import Unsuited
 from gamekeeper.facts import facts
 from gamekeeper.learners.distil import Labels
 from gamekeeper.methods import QUERYINGS, asks, describe
-from gamekeeper.service.oracles import Witness
+from gamekeeper.service.oracles import Transcript
 from gamekeeper.simplex import label
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Querying, Reply
 from tests.contracts.recipes import FIT, again, name, of, quick, untouched
-from tests.contracts.worlds import POINTS, WORLDS, World
+from tests.contracts.worlds import POINTS, WORLDS, InputSpec
 
 pytestmark = pytest.mark.thorough
 
@@ -49,17 +49,17 @@ plain = pytest.mark.parametrize("querying", [each for each in EVERY if draws(eac
 
 
 @functools.cache
-def suits(querying: Querying, world: World) -> bool:
+def suits(querying: Querying, spec: InputSpec) -> bool:
     try:
-        querying(world.meter(1), world.thief(), seed=0)
+        querying(spec.meter(1), spec.thief(), seed=0)
     except Unsuited:
         return False
     return True
 
 
-def world_of(querying: Querying) -> World:
+def world_of(querying: Querying) -> InputSpec:
     """The first target that it does not refuse. StopIteration: add one that it can ask to WORLDS."""
-    return next(world for world in WORLDS if suits(querying, world))
+    return next(spec for spec in WORLDS if suits(querying, spec))
 
 
 def needs(querying: Any) -> list[str]:
@@ -69,13 +69,13 @@ def needs(querying: Any) -> list[str]:
     return [what for what in ("seeds", "groups") if f"`{what}`" in assumed]
 
 
-def labels(world: World, x: torch.Tensor) -> Reply:
-    return Reply(label(world.oracle(x).y))
+def labels(spec: InputSpec, x: torch.Tensor) -> Reply:
+    return Reply(label(spec.oracle(x).y))
 
 
-def rich(world: World, x: torch.Tensor) -> Reply:
+def rich(spec: InputSpec, x: torch.Tensor) -> Reply:
     """Two classes in double precision, whose rows sum to less than 1, and attribution maps."""
-    y = world.oracle(x).y.double()
+    y = spec.oracle(x).y.double()
     return Reply(y.where(y >= y.topk(2).values[:, 1:], 0.0), x.flatten(1, -2).mean(1)[:, None].expand(-1, 2, -1))
 
 
@@ -96,9 +96,9 @@ def test_it_prints_as_itself_and_hashes(querying: Querying):
 @every
 @pytest.mark.parametrize("budget", [0, 1])
 def test_the_budget_is_spent_exactly(querying: Querying, budget: int):
-    world = world_of(querying)
-    gate = world.meter(budget)
-    transfer = querying(gate, world.thief(), seed=3)
+    spec = world_of(querying)
+    gate = spec.meter(budget)
+    transfer = querying(gate, spec.thief(), seed=3)
     assert gate.left == 0
     assert transfer.cost == budget
     assert len(transfer.x) == len(transfer.reply) == most(querying, budget)
@@ -106,23 +106,23 @@ def test_the_budget_is_spent_exactly(querying: Querying, budget: int):
 
 @plain
 def test_no_input_is_asked_twice_and_answers_stand_beside_their_inputs(querying: Querying):
-    world = world_of(querying)
-    gate = world.meter(53)
-    transfer = querying(gate, world.thief(), seed=3)
+    spec = world_of(querying)
+    gate = spec.meter(53)
+    transfer = querying(gate, spec.thief(), seed=3)
     assert gate.left == 0
     assert len(transfer.x) == len(transfer.x.unique(dim=0)) == transfer.cost == 53
-    assert torch.equal(transfer.reply.y, world.oracle(transfer.x).y)
+    assert torch.equal(transfer.reply.y, spec.oracle(transfer.x).y)
 
 
 @every
 @pytest.mark.parametrize("answers", [labels, rich])
 def test_every_kind_of_target_is_asked_to_the_last_query_and_never_beyond(querying: Querying, answers):
-    world = world_of(querying)
-    witness = Witness(functools.partial(answers, world))
-    gate = world.meter(33, witness)
-    transfer = querying(gate, world.thief(pool=80), seed=3)
+    spec = world_of(querying)
+    transcript = Transcript(functools.partial(answers, spec))
+    gate = spec.meter(33, transcript)
+    transfer = querying(gate, spec.thief(pool=80), seed=3)
     assert (gate.left, transfer.cost) == (0, 33)
-    assert sum(map(len, witness.asked)) == 33
+    assert sum(map(len, transcript.asked)) == 33
     assert len(transfer.x) == len(transfer.reply.y) <= most(querying, 33)
     assert draws(querying) > 1 or len(transfer.x) == 33
 
@@ -131,47 +131,47 @@ def test_every_kind_of_target_is_asked_to_the_last_query_and_never_beyond(queryi
 def test_a_larger_budgets_questions_start_with_a_smaller_ones_where_the_recipe_says_so_and_only_there(
     querying: Querying,
 ):
-    world = world_of(querying)
-    small, large = Witness(world.oracle), Witness(world.oracle)
-    querying(world.meter(17, small), world.thief(pool=60), seed=0)
-    querying(world.meter(37, large), world.thief(pool=60), seed=0)
+    spec = world_of(querying)
+    small, large = Transcript(spec.oracle), Transcript(spec.oracle)
+    querying(spec.meter(17, small), spec.thief(pool=60), seed=0)
+    querying(spec.meter(37, large), spec.thief(pool=60), seed=0)
     assert querying.prefix == torch.equal(small.seen(17)[0], large.seen(17)[0])
 
 
 @every
 def test_queries_depend_on_the_seed_alone(querying: Querying):
-    world = world_of(querying)
-    witnesses = [Witness(world.oracle) for _ in range(3)]
-    for number, (witness, seed) in enumerate(zip(witnesses, (1, 1, 2), strict=True)):
+    spec = world_of(querying)
+    witnesses = [Transcript(spec.oracle) for _ in range(3)]
+    for number, (transcript, seed) in enumerate(zip(witnesses, (1, 1, 2), strict=True)):
         with untouched(number):
-            querying(world.meter(14, witness), world.thief(pool=60), seed)
-    first, same, other = (witness.seen(14)[0] for witness in witnesses)
+            querying(spec.meter(14, transcript), spec.thief(pool=60), seed)
+    first, same, other = (transcript.seen(14)[0] for transcript in witnesses)
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
 
 
 @every
 def test_a_constant_oracle_is_asked_to_the_end_and_makes_a_constant_clone(querying: Querying):
-    world = world_of(querying)
-    always = torch.eye(world.classes)[world.classes // 2]
-    gate = world.meter(30, lambda x: Reply(always.repeat(len(x), 1)))
-    clone = Theft(querying, Labels(LEARNT))(gate, world.thief(), seed=0)
+    spec = world_of(querying)
+    always = torch.eye(spec.classes)[spec.classes // 2]
+    gate = spec.meter(30, lambda x: Reply(always.repeat(len(x), 1)))
+    clone = Theft(querying, Labels(LEARNT))(gate, spec.thief(), seed=0)
     assert gate.left == 0
-    assert (clone(world.box.uniform(200, 9)).y.argmax(1) == world.classes // 2).all()
+    assert (clone(spec.box.uniform(200, 9)).y.argmax(1) == spec.classes // 2).all()
 
 
 @pytest.mark.parametrize("querying", BASES, ids=name)
 def test_answers_that_have_nothing_to_do_with_the_inputs_teach_nothing(querying: Querying):
-    world = world_of(querying)
+    spec = world_of(querying)
 
     def shuffled(x: torch.Tensor, /) -> Reply:
         marks = (x.flatten(1).sum(1) * 1e4).long()  # the same input gets the same answer
-        return Reply(torch.eye(world.classes)[marks % world.classes])
+        return Reply(torch.eye(spec.classes)[marks % spec.classes])
 
-    x = world.box.uniform(400, 9)
-    clone = Theft(querying, Labels(LEARNT))(world.meter(60, shuffled), world.thief(), seed=0)
-    agreement = float((clone(x).y.argmax(1) == world.oracle(x).y.argmax(1)).float().mean())
-    assert agreement < 2 / world.classes
+    x = spec.box.uniform(400, 9)
+    clone = Theft(querying, Labels(LEARNT))(spec.meter(60, shuffled), spec.thief(), seed=0)
+    agreement = float((clone(x).y.argmax(1) == spec.oracle(x).y.argmax(1)).float().mean())
+    assert agreement < 2 / spec.classes
 
 
 @pytest.mark.parametrize("querying", [each for each in EVERY if not draws(each)], ids=name)
@@ -186,9 +186,9 @@ def test_inputs_of_two_numbers_leave_room_for_new_ones_too(querying: Querying):
 
 @pytest.mark.parametrize("querying", POOLED, ids=name)
 def test_a_used_up_pool_ends_the_attack(querying: Querying):
-    world = world_of(querying)
-    gate = world.meter(50 * draws(querying) + 40)
-    transfer = querying(gate, world.thief(pool=50), seed=0)
+    spec = world_of(querying)
+    gate = spec.meter(50 * draws(querying) + 40)
+    transfer = querying(gate, spec.thief(pool=50), seed=0)
     assert gate.left == 40
     assert len(transfer.x.unique(dim=0)) == len(transfer.x) <= 50
     assert draws(querying) > 1 or len(transfer.x) == 50
@@ -196,30 +196,30 @@ def test_a_used_up_pool_ends_the_attack(querying: Querying):
 
 @every
 def test_queries_stay_in_the_box(querying: Querying):
-    world = world_of(querying)
-    box = Box(world.box.shape, -2.0, 3.0)
-    knows = world.thief(pool=100, box=box)
-    x = querying(world.meter(60, box=box), knows, seed=0).x  # the meter refuses what lies outside
+    spec = world_of(querying)
+    box = Box(spec.box.shape, -2.0, 3.0)
+    knows = spec.thief(pool=100, box=box)
+    x = querying(spec.meter(60, box=box), knows, seed=0).x  # the meter refuses what lies outside
     assert x.min() < -1
     assert x.max() > 2
 
 
 @every
 def test_it_says_what_it_needs_of_the_thief_where_the_head_of_its_file_says_so_and_only_there(querying: Querying):
-    world = world_of(querying)
-    gate, wanted = world.meter(10), needs(querying)
+    spec = world_of(querying)
+    gate, wanted = spec.meter(10), needs(querying)
     if not wanted:
-        assert querying(gate, world.poor(), seed=0).cost == 10
+        assert querying(gate, spec.poor(), seed=0).cost == 10
         return
     with pytest.raises(Unsuited, match=r"none\b.*(seeds|class for each input)"):
-        querying(gate, world.poor(), seed=0)
+        querying(gate, spec.poor(), seed=0)
     assert gate.spent == 0
 
 
 @every
 def test_a_wrapped_meter_is_spent_as_well(querying: Querying):
-    world = world_of(querying)
-    transfer = Theft(querying, Labels(FIT), (Averaged(n=3),)).ask(world.meter(50), world.thief(), seed=0)
+    spec = world_of(querying)
+    transfer = Theft(querying, Labels(FIT), (Averaged(n=3),)).ask(spec.meter(50), spec.thief(), seed=0)
     assert transfer.cost == 48
     assert len(transfer.x) <= most(querying, 16)
     assert draws(querying) > 1 or len(transfer.x) == 16

@@ -12,7 +12,7 @@ from gamekeeper.attacks.theft import Wrapper
 from gamekeeper.errors import BudgetExceeded
 from gamekeeper.facts import facts
 from gamekeeper.methods import WRAPPERS
-from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.simplex import label
 from gamekeeper.types import Box, Meter, Reply
 from tests.contracts.recipes import again, name, of, quick, untouched
@@ -52,17 +52,17 @@ def test_it_has_as_much_as_the_meter_pays_for(wrapper: Wrapper, budget: int):
 @every
 @rounds
 def test_every_query_is_paid_for_and_none_is_left_over(wrapper: Wrapper, budget: int):
-    repeats, witness = facts(wrapper).repeats, Witness(posteriors)
-    meter = Metered(witness, budget, BOX)
+    repeats, transcript = facts(wrapper).repeats, Transcript(posteriors)
+    meter = Metered(transcript, budget, BOX)
     wrapped = wrapper.wrap(meter)
     for number in range(budget // repeats):
         wrapped(BOX.uniform(1, number))
-        assert meter.spent == sum(map(len, witness.asked)) == (number + 1) * repeats
+        assert meter.spent == sum(map(len, transcript.asked)) == (number + 1) * repeats
         assert wrapped.left == meter.left // repeats
     assert meter.left == budget % repeats
     with pytest.raises(BudgetExceeded):
         wrapped(BOX.uniform(1, 99))
-    assert meter.spent == sum(map(len, witness.asked)) <= budget
+    assert meter.spent == sum(map(len, transcript.asked)) <= budget
 
 
 @every

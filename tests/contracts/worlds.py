@@ -17,7 +17,7 @@ from tests.attacks.trees import Tree
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class InputSpec:
     """A target, and what it is to a thief."""
 
     name: str
@@ -63,15 +63,15 @@ def line(x: torch.Tensor, /) -> Reply:
 
 COLOUR_WEIGHTS = torch.randn(4, 192, generator=torch.Generator().manual_seed(0))
 GREY, COLOUR, POINTS = (
-    World("grey images", grey, IMAGES, 4),
-    World("colour images", colours, Box((3, 8, 8)), 4),
-    World("points of the plane", plane, PLANE, 2, hidden=()),
+    InputSpec("grey images", grey, IMAGES, 4),
+    InputSpec("colour images", colours, Box((3, 8, 8)), 4),
+    InputSpec("points of the plane", plane, PLANE, 2, hidden=()),
 )
 WORLDS = (
     GREY,
     COLOUR,
     POINTS,
-    World("points either side of a line", line, Box((3,)), 2),
-    World("a tree that takes incomplete inputs", Tree(3, 8, seed=0, missing=0.0), Box((3,)), 2),
-    World("a ReLU network that sells gradients", Net(4, 3), wide(4), 2),
+    InputSpec("points either side of a line", line, Box((3,)), 2),
+    InputSpec("a tree that takes incomplete inputs", Tree(3, 8, seed=0, missing=0.0), Box((3,)), 2),
+    InputSpec("a ReLU network that sells gradients", Net(4, 3), wide(4), 2),
 )

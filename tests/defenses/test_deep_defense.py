@@ -160,10 +160,10 @@ def test_answers_turn_the_gradient_keep_the_order_and_have_living_maps(explain: 
     assert torch.equal(answer.y.argmax(1), reply.y.argmax(1))
     assert (answer.y - reply.y).abs().sum(1).mean() > 0.01
     if explain is not None:
-        assert answer.why is not None
-        assert reply.why is not None
-        spoke = reply.why.flatten(1).abs().amax(1) > 0
-        assert (answer.why.flatten(1).abs().amax(1) > 0)[spoke].all()
+        assert answer.maps is not None
+        assert reply.maps is not None
+        spoke = reply.maps.flatten(1).abs().amax(1) > 0
+        assert (answer.maps.flatten(1).abs().amax(1) > 0)[spoke].all()
 
 
 @pytest.mark.parametrize("explain", [None, "grad_cam"])
@@ -178,11 +178,11 @@ def test_on_a_trained_network_nearly_every_answer_stands_at_right_angles_with_it
     upright = got.found & (got.cosines < 0.1).all(1)
     assert got.found.all()
     assert upright.double().mean() >= 0.95
-    why = victim(x).why
-    assert (got.why is None) == (why is None) == (explain is None)
-    if got.why is not None and why is not None:
-        assert not degenerate(got.why).any()
-        assert rank_correlation(why, got.why).nanmean() > 0.75
+    maps = victim(x).maps
+    assert (got.maps is None) == (maps is None) == (explain is None)
+    if got.maps is not None and maps is not None:
+        assert not degenerate(got.maps).any()
+        assert rank_correlation(maps, got.maps).nanmean() > 0.75
 
 
 def test_the_printed_form_stands_still_until_rounding_grows_and_then_breaks_the_network():
@@ -216,12 +216,12 @@ def test_answers_do_not_hang_on_the_rest_of_the_batch_nor_on_when_they_are_given
     live, x = armed(recipe, "grad_cam"), inputs(7)
     reply = live.network(x)
     whole = live.respond(x, reply, None)
-    alone = [live.respond(x[i : i + 1], Reply(reply.y[i : i + 1], reply.why[i : i + 1]), None) for i in range(7)]  # pyright: ignore
+    alone = [live.respond(x[i : i + 1], Reply(reply.y[i : i + 1], reply.maps[i : i + 1]), None) for i in range(7)]  # pyright: ignore
     assert torch.equal(torch.cat([one.y for one in alone]), whole.y)
-    assert torch.equal(torch.cat([one.why for one in alone]), whole.why)  # pyright: ignore
+    assert torch.equal(torch.cat([one.maps for one in alone]), whole.maps)  # pyright: ignore
     again = armed(recipe, "grad_cam").respond(x, reply, None)
     assert torch.equal(again.y, whole.y)
-    assert torch.equal(again.why, whole.why)  # pyright: ignore
+    assert torch.equal(again.maps, whole.maps)  # pyright: ignore
 
 
 def test_a_network_with_its_classes_in_another_order_gives_the_same_answers_in_that_order():
@@ -244,9 +244,9 @@ def test_half_of_it_is_the_whole_defense_beside_the_victims_own_other_half():
     for release in ("answer", "map"):
         half = armed(DeepDefense(steps=5, release=release), "grad_cam").respond(x, reply, None)
         assert torch.equal(half.y, whole.y if release == "answer" else reply.y)
-        assert torch.equal(half.why, whole.why if release == "map" else reply.why)  # pyright: ignore
+        assert torch.equal(half.maps, whole.maps if release == "map" else reply.maps)  # pyright: ignore
     assert not torch.equal(whole.y, reply.y)
-    assert not torch.equal(whole.why, reply.why)  # pyright: ignore
+    assert not torch.equal(whole.maps, reply.maps)  # pyright: ignore
     bare = Reply(reply.y)
     assert armed(DeepDefense(steps=5, release="map"), "grad_cam").respond(x, bare, None) is bare  # no map to bend
 

@@ -12,7 +12,7 @@ from gamekeeper.engine.grid import Audit, Cell, expand, queries
 from gamekeeper.engine.run import CLONES, rehearse, run_cell, shortened
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import Labels, Soft
-from gamekeeper.methods import World, parse_defense, parse_thief
+from gamekeeper.methods import InputSpec, parse_defense, parse_thief
 from gamekeeper.service.service import Service
 from gamekeeper.simplex import label
 from gamekeeper.surfaces.cli import guarded
@@ -48,9 +48,9 @@ def test_the_full_ensemble_trains_every_thief_on_two_networks(digits: Target):
 
 
 def test_every_member_has_a_recipe(digits: Target):
-    world = World(digits.box.shape, digits.victim.task.classes)
+    spec = InputSpec(digits.box.shape, digits.victim.task.classes)
     for attack in thieves(["worst:full"], digits).attacks:
-        thief, student = parse_thief(attack, world)
+        thief, student = parse_thief(attack, spec)
         assert isinstance(thief, Theft)
         assert (student is None) == ("@" not in attack)
 
@@ -182,11 +182,11 @@ def test_a_thief_of_the_users_own_takes_part(digits: Target, mine: str):
 
 
 def test_what_cannot_be_imported_is_named():
-    world = World((1, 8, 8), 10)
+    spec = InputSpec((1, 8, 8), 10)
     with pytest.raises(BadConfig, match=r"'no\.such\.Thing' could not be imported"):
-        parse_thief("no.such.Thing", world)
+        parse_thief("no.such.Thing", spec)
     with pytest.raises(BadConfig, match="must be a dataclass"):
-        parse_defense("os.path.join", world)
+        parse_defense("os.path.join", spec)
 
 
 def test_a_target_file_cannot_name_code(tmp_path: Path, mine: str, capsys: pytest.CaptureFixture[str]):
@@ -204,8 +204,8 @@ LABEL_KEEPING = ("label", "round", "topk", "reverse_sigmoid", "flatten", "least_
 @pytest.mark.parametrize("defense", LABEL_KEEPING)
 def test_whoever_keeps_the_top_class_ends_at_the_label_floor(digits: Target, defense: str):
     """The label-learning thief's two transfer sets, with the defense and without, are bitwise equal."""
-    world = World(digits.box.shape, digits.victim.task.classes)
-    chain = parse_defense(defense, world)
+    spec = InputSpec(digits.box.shape, digits.victim.task.classes)
+    chain = parse_defense(defense, spec)
     assert all(recipe.keeps_top1 for recipe in chain)
     x = digits.pool.x[:500]
     service = Service(digits.victim, [recipe.arm(digits.victim, digits.owner, 0) for recipe in chain])

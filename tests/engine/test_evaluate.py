@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gamekeeper.data.dataset import Dataset
-from gamekeeper.defenses.guarantees import Promise
-from gamekeeper.engine.evaluate import PART, Bench, broken, by_confidence, maps_kept, variation
+from gamekeeper.defenses.guarantees import Guarantees
+from gamekeeper.engine.evaluate import PART, CloneMetrics, broken, by_confidence, maps_kept, variation
 from gamekeeper.engine.grid import UNIFORM, UNIFORM_IMAGES, Audit, expand
 from gamekeeper.metrics import wilson
 from gamekeeper.results import Band, Clone, from_json, to_line
@@ -43,14 +43,14 @@ def victim(seed: int, scale: float = 3.0) -> Softmax:
     return Softmax(scale * torch.randn(30, 3, generator=torch.Generator().manual_seed(seed)))
 
 
-def bench(model: Model, uniform: int = 500, answers="probabilities", truth_seed: int = 0) -> Bench:
+def clone_metrics(model: Model, uniform: int = 500, answers="probabilities", truth_seed: int = 0) -> CloneMetrics:
     truth = torch.randint(3, (269,), generator=torch.Generator().manual_seed(truth_seed))
     test = Dataset(TARGET.test.x, truth)
-    return Bench(replace(TARGET, victim=model, test=test, answers=answers), lambda: model, uniform)
+    return CloneMetrics(replace(TARGET, victim=model, test=test, answers=answers), lambda: model, uniform)
 
 
 def test_the_victim_itself_is_at_distance_zero_everywhere():
-    measured = bench(victim(0)).clone(victim(0))
+    measured = clone_metrics(victim(0)).clone(victim(0))
     assert measured.fidelity.value == 1.0
     assert measured.fidelity_uniform == wilson(500, 500)
     assert measured.tv is not None
@@ -65,7 +65,7 @@ def test_the_victim_itself_is_at_distance_zero_everywhere():
 def test_a_constant_copy_agrees_where_the_victim_says_its_class_and_lies_off_by_the_rest(constant: int):
     """R = 1 - P[f = c]; the distance of a vertex e_c to a posterior is 1 - y_c."""
     model = victim(1)
-    judge = bench(model)
+    judge = clone_metrics(model)
     measured = judge.clone(Softmax(model.w, constant))
     uniform = torch.cat(list(judge.uniform_inputs()))
     for x, rate, tv in (
@@ -81,7 +81,7 @@ def test_a_constant_copy_agrees_where_the_victim_says_its_class_and_lies_off_by_
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 50))
 def test_disagreement_is_at_least_the_difference_of_accuracies(seed: int, other: int, truth: int):
-    judge = bench(victim(seed), 0, truth_seed=truth)
+    judge = clone_metrics(victim(seed), 0, truth_seed=truth)
     measured, own = judge.clone(victim(other)), judge.clone(victim(seed))
     gap = abs(own.accuracy.value - measured.accuracy.value)
     assert 1 - measured.fidelity.value >= gap - 1e-12
@@ -108,21 +108,21 @@ def test_variation_is_the_largest_difference_over_events():
 
 
 def test_posteriors_that_are_not_published_whole_have_no_distance():
-    measured = bench(victim(0), answers="labels").clone(victim(1))
+    measured = clone_metrics(victim(0), answers="labels").clone(victim(1))
     assert measured.tv is None
     assert measured.tv_uniform is None
     assert measured.fidelity_uniform is not None
 
 
 def test_nothing_is_said_of_uniform_inputs_that_were_not_asked():
-    measured = bench(victim(0), uniform=0).clone(victim(1))
+    measured = clone_metrics(victim(0), uniform=0).clone(victim(1))
     assert measured.fidelity_uniform is None
     assert measured.tv_uniform is None
     assert measured.tv is not None
 
 
 def test_uniform_inputs_come_in_parts_fill_the_box_and_are_the_same_every_time():
-    judge = bench(victim(0), 2 * PART + 7)
+    judge = clone_metrics(victim(0), 2 * PART + 7)
     parts = list(judge.uniform_inputs())
     assert [len(part) for part in parts] == [PART, PART, 7]
     whole = torch.cat(parts)
@@ -149,7 +149,7 @@ def test_rows_of_earlier_versions_load_and_new_measures_come_back():
     assert from_json(old) == row()
     old["clone"]["of a later version"] = 1
     assert from_json(old) == row()
-    measured = replace(row(), clone=bench(victim(0)).clone(victim(1)))
+    measured = replace(row(), clone=clone_metrics(victim(0)).clone(victim(1)))
     assert from_json(orjson.loads(to_line(measured))) == measured
     assert isinstance(measured.clone, Clone)
 
@@ -172,27 +172,27 @@ def test_answers_are_counted_by_how_sure_the_clean_one_was():
 
 def test_a_broken_promise_is_named_and_a_kept_one_is_not():
     still = CLEAN.clone()
-    assert broken(Promise(True, 0.0, True), CLEAN, still) == []
-    assert broken(Promise(True, 2.0, False), CLEAN, MOVED) == ["keeps_top1"]
-    assert broken(Promise(False, 1.8, False), CLEAN, MOVED) == ["l1_bound"]  # the third row moves by 1.84
-    assert broken(Promise(False, 1.9, True), CLEAN, MOVED) == []
+    assert broken(Guarantees(True, 0.0, True), CLEAN, still) == []
+    assert broken(Guarantees(True, 2.0, False), CLEAN, MOVED) == ["keeps_top1"]
+    assert broken(Guarantees(False, 1.8, False), CLEAN, MOVED) == ["l1_bound"]  # the third row moves by 1.84
+    assert broken(Guarantees(False, 1.9, True), CLEAN, MOVED) == []
     softer = CLEAN * 0.9 + 0.1 / 3
-    assert broken(Promise(True, 2.0, True), CLEAN, softer) == ["keeps_confidence"]
+    assert broken(Guarantees(True, 2.0, True), CLEAN, softer) == ["keeps_confidence"]
 
 
 def test_either_of_two_tied_classes_may_be_named():
     tied = torch.tensor([[0.4, 0.4, 0.2]])
-    assert broken(Promise(True, 2.0, False), tied, torch.tensor([[0.1, 0.8, 0.1]])) == []
-    assert broken(Promise(True, 2.0, False), tied, torch.tensor([[0.1, 0.1, 0.8]])) == ["keeps_top1"]
+    assert broken(Guarantees(True, 2.0, False), tied, torch.tensor([[0.1, 0.8, 0.1]])) == []
+    assert broken(Guarantees(True, 2.0, False), tied, torch.tensor([[0.1, 0.1, 0.8]])) == ["keeps_top1"]
 
 
 def test_maps_are_compared_with_the_victims_own():
     """A copy keeps everything, a negated map has the opposite order, a flat one none; maps of a table are one row."""
     model, x = victim(0), TARGET.test.x[:40]
-    why = torch.rand(40, 1, 30, generator=torch.Generator().manual_seed(1))
-    clean = Reply(model(x).y, why)
+    maps = torch.rand(40, 1, 30, generator=torch.Generator().manual_seed(1))
+    clean = Reply(model(x).y, maps)
     same, turned, flat = (
-        maps_kept(x, clean, Reply(clean.y, each), model) for each in (why, -why, torch.zeros_like(why))
+        maps_kept(x, clean, Reply(clean.y, each), model) for each in (maps, -maps, torch.zeros_like(maps))
     )
     assert same is not None
     assert turned is not None

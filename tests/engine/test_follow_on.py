@@ -7,8 +7,8 @@ import orjson
 import pytest
 import torch
 
-from gamekeeper.engine.evaluate import Bench
-from gamekeeper.engine.follow_on import NO_GRADIENT, NO_MEMBERS, Aftermath, correlation
+from gamekeeper.engine.evaluate import CloneMetrics
+from gamekeeper.engine.follow_on import NO_GRADIENT, NO_MEMBERS, FollowOnEvaluator, correlation
 from gamekeeper.engine.grid import EVADED, Audit, expand, queries
 from gamekeeper.engine.pictures import Pictures, find, keep, strip
 from gamekeeper.engine.run import run_cell
@@ -43,8 +43,8 @@ def rows(folder, target):
     return found
 
 
-def aftermath(target) -> Aftermath:
-    return Aftermath(Bench(target, lambda: target.victim, 0))
+def follow_on_evaluator(target) -> FollowOnEvaluator:
+    return FollowOnEvaluator(CloneMetrics(target, lambda: target.victim, 0))
 
 
 def test_only_cells_of_the_largest_budget_are_followed_and_only_their_ids_change(target):
@@ -102,7 +102,7 @@ def test_a_row_comes_back_as_it_was_written_and_old_rows_load(rows):
 def test_the_plan_counts_every_answer_the_judge_takes(target):
     cells = expand(AUDIT, target)
     met = Metered(target.victim, 10**6, target.box)
-    judge = Aftermath(Bench(target, lambda: Model(met, target.victim.task), 0))
+    judge = FollowOnEvaluator(CloneMetrics(target, lambda: Model(met, target.victim.task), 0))
     judge.measure(TorchModel(target.student(), target.victim.task))
     planned = queries(cells, target) - queries(expand(replace(AUDIT, follow_on=False), target), target)
     # the model behind a meter has no gradients, so that it is not tried in the copy's place as well
@@ -122,18 +122,18 @@ class Model:
 
 
 def test_the_model_in_the_copys_place_fools_itself_and_inputs_are_those_it_is_right_about(target):
-    judge = aftermath(target)
+    judge = follow_on_evaluator(target)
     found, _ = judge.measure(target.victim)
     assert found.evasion == found.itself.evasion
     assert found.evasion.pgd.value > 0.98
-    assert torch.equal(judge.bench.clean.argmax(1)[judge.rows], judge.bench.truth[judge.rows])
-    assert len(judge.rows) == min(EVADED, int((judge.bench.clean.argmax(1) == judge.bench.truth).sum()))
+    assert torch.equal(judge.clone_metrics.clean.argmax(1)[judge.rows], judge.clone_metrics.truth[judge.rows])
+    assert len(judge.rows) == min(EVADED, int((judge.clone_metrics.clean.argmax(1) == judge.clone_metrics.truth).sum()))
     assert len(judge.rows.unique()) == len(judge.rows)
-    assert not (judge.wanted == judge.bench.truth[judge.rows]).any()
+    assert not (judge.wanted == judge.clone_metrics.truth[judge.rows]).any()
 
 
 def test_a_copy_without_gradients_is_measured_where_it_can_be_and_says_why_not(target):
-    judge = aftermath(target)
+    judge = follow_on_evaluator(target)
     formula = Model(target.victim, target.victim.task)
     found, pictures = judge.measure(formula)
     assert (found.evasion, found.inversion, pictures) == (None, None, None)
@@ -143,7 +143,7 @@ def test_a_copy_without_gradients_is_measured_where_it_can_be_and_says_why_not(t
 
 def test_without_the_owners_inputs_membership_is_not_measured(target):
     empty = replace(target.owner, x=target.owner.x[:0], truth=target.owner.truth[:0])
-    judge = aftermath(replace(target, owner=empty))
+    judge = follow_on_evaluator(replace(target, owner=empty))
     found, _ = judge.measure(TorchModel(target.student(), target.victim.task))
     assert found.membership is None
     assert found.lacking == [NO_MEMBERS]
@@ -151,7 +151,7 @@ def test_without_the_owners_inputs_membership_is_not_measured(target):
 
 def test_members_are_inputs_that_no_thief_holds(target):
     lent = replace(target, seeds=target.owner.x[:900])
-    inside, outside = aftermath(lent).members
+    inside, outside = follow_on_evaluator(lent).members
     assert len(inside) == len(outside) == 100
     assert inside.min() >= 900
 

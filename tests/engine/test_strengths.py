@@ -10,20 +10,20 @@ from gamekeeper.engine import plan
 from gamekeeper.engine.strengths import (
     ALL,
     Entry,
-    LineUp,
-    Utility,
+    ResolvedDefenses,
+    UtilityLimit,
     as_before,
     entries,
-    line_up,
     parse_utility,
     question,
+    resolve_defenses,
     spent,
     strongest,
     swept,
 )
 from gamekeeper.errors import BadConfig
 from gamekeeper.method_text import taken_apart
-from gamekeeper.methods import DEFENSES, World, parse_defense
+from gamekeeper.methods import DEFENSES, InputSpec, parse_defense
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.builtin import digits, wine
 from gamekeeper.targets.target import Target
@@ -51,13 +51,13 @@ def test_every_defense_there_is_takes_part():
 
 
 def test_strengths_grow_and_each_is_one_the_defense_accepts():
-    world = World((1, 8, 8), 10)
+    spec = InputSpec((1, 8, 8), 10)
     for entry in entries():
         assert ("{}" in entry.text) == bool(entry.strengths)
         numbers = [float(strength) for strength in entry.strengths]
         assert sorted(set(numbers), reverse=numbers[:1] > numbers[-1:]) == numbers
         for strength in entry.strengths:
-            assert parse_defense(entry.text.format(strength), world)
+            assert parse_defense(entry.text.format(strength), spec)
 
 
 def test_a_sweep_is_one_defense_at_several_strengths():
@@ -76,18 +76,20 @@ def test_what_is_no_sweep_is_refused(text: str):
 
 
 def test_a_utility_is_read_or_refused():
-    assert parse_utility("all") == Utility("loss", 0.01)
-    assert parse_utility("all:l1=0.5") == Utility("l1", 0.5)
+    assert parse_utility("all") == UtilityLimit("loss", 0.01)
+    assert parse_utility("all:l1=0.5") == UtilityLimit("l1", 0.5)
     for wrong in ("all:kl=1", "all:loss", "all:loss=-1", "all:l1=3", "all:l1=nan"):
         with pytest.raises(BadConfig, match="utility"):
             parse_utility(wrong)
 
 
-@pytest.mark.parametrize("utility", [Utility("l1", 0.35), Utility("loss", 0.02)])
+@pytest.mark.parametrize("utility", [UtilityLimit("l1", 0.35), UtilityLimit("loss", 0.02)])
 @pytest.mark.parametrize(
     "entry", [e for e in entries() if e.text.startswith(("mad:eps={}", "flatten", "reverse", "round"))]
 )
-def test_the_strongest_setting_keeps_to_the_utility_and_the_next_one_does_not(entry: Entry, utility: Utility, target):
+def test_the_strongest_setting_keeps_to_the_utility_and_the_next_one_does_not(
+    entry: Entry, utility: UtilityLimit, target
+):
     """By brute force over every strength."""
     costs = [spent(entry.text.format(s), utility, target, 0) for s in entry.strengths]
     within = [cost <= utility.most for cost in costs]
@@ -98,11 +100,14 @@ def test_the_strongest_setting_keeps_to_the_utility_and_the_next_one_does_not(en
 
 def test_mads_mean_distance_is_its_strength_where_answers_are_sure(target):
     """||y~ - y||_1 = min(eps, 2 (1 - y_k)) for the vertex k: the largest step within 0.5 is 0.5."""
-    assert strongest(Entry("mad:eps={}", ("0.4", "0.5", "0.6")), Utility("l1", 0.5 + 1e-6), target, 0) == "mad:eps=0.5"
+    assert (
+        strongest(Entry("mad:eps={}", ("0.4", "0.5", "0.6")), UtilityLimit("l1", 0.5 + 1e-6), target, 0)
+        == "mad:eps=0.5"
+    )
 
 
 def test_all_names_every_defense_once_and_says_who_is_left_out(target):
-    found = line_up(["all:l1=0.5", "none", "mad:eps=0.1/0.2"], target, 0, quiet)
+    found = resolve_defenses(["all:l1=0.5", "none", "mad:eps=0.1/0.2"], target, 0, quiet)
     assert found.defenses[:2] == ("none", "label")
     assert len(set(found.defenses)) == len(found.defenses)
     named = {text.partition(":")[0] for text in found.defenses} | {text.partition(" ")[0] for text in found.left_out}
@@ -114,20 +119,22 @@ def test_strengths_are_chosen_without_the_test_set(target):
     """Another test set, the same line-up."""
     other = replace(target, test=replace(target.test, x=torch.rand_like(target.test.x)))
     some = [entry for entry in entries() if entry.text.startswith(("mad", "random_noise"))]
-    assert [strongest(e, Utility(), target, 0) for e in some] == [strongest(e, Utility(), other, 0) for e in some]
+    assert [strongest(e, UtilityLimit(), target, 0) for e in some] == [
+        strongest(e, UtilityLimit(), other, 0) for e in some
+    ]
 
 
 def test_without_inputs_of_the_owners_strengths_cannot_be_chosen():
     bare = wine()
     bare = replace(bare, owner=replace(bare.owner, x=bare.owner.x[:0], truth=bare.owner.truth[:0]))
     with pytest.raises(BadConfig, match="owner's inputs"):
-        line_up([ALL], bare, 0, quiet)
-    assert line_up(["label"], bare, 0, quiet).defenses == ("label",)
+        resolve_defenses([ALL], bare, 0, quiet)
+    assert resolve_defenses(["label"], bare, 0, quiet).defenses == ("label",)
 
 
 def test_a_line_up_is_taken_up_again_for_the_very_same_question_only(target):
     kept = question(["all"], target, 0) | {"defenses": ["none", "label"], "left_out": ["edm is not"]}
-    assert as_before(kept, ["all"], target, 0) == LineUp(("none", "label"), ("edm is not",))
+    assert as_before(kept, ["all"], target, 0) == ResolvedDefenses(("none", "label"), ("edm is not",))
     assert as_before(kept, ["all:loss=0.02"], target, 0) is None
     assert as_before(kept, ["all"], target, 1) is None
     assert as_before(kept, ["all"], replace(target, digest="another"), 0) is None

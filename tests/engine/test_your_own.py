@@ -10,7 +10,7 @@ from gamekeeper.attacks.theft import Theft
 from gamekeeper.engine.grid import Audit
 from gamekeeper.engine.plan import settle
 from gamekeeper.engine.run import run_cell
-from gamekeeper.methods import World, parse_attack
+from gamekeeper.methods import InputSpec, parse_attack
 from gamekeeper.targets.choice import Choice
 
 MINE = "tests.engine.mine"
@@ -67,7 +67,7 @@ def test_their_defense_can_be_swept_and_their_learners_training_set(tmp_path: Pa
         Audit(Choice("digits"), ["knockoff"], [f"{MINE}.Turned:share=0.1/0.5"], [60], [0]), tmp_path, lambda text: None
     )
     assert [cell.defenses[0].share for cell in asked.cells] == [0.1, 0.5]
-    thief = parse_attack(f"{CLASSES}:epochs=7", World((1, 8, 8), 10))
+    thief = parse_attack(f"{CLASSES}:epochs=7", InputSpec((1, 8, 8), 10))
     assert isinstance(thief, Theft)
     assert thief.learner.fit.epochs == 7
 
@@ -78,4 +78,4 @@ def test_a_defense_trains_no_network_of_a_thiefs(text: str):
     from gamekeeper.methods import parse_defense
 
     with pytest.raises(BadConfig, match="behind @"):
-        parse_defense(text, World((1, 8, 8), 10))
+        parse_defense(text, InputSpec((1, 8, 8), 10))

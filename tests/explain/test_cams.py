@@ -268,10 +268,10 @@ def test_a_network_serves_the_map_of_its_top_class_with_every_answer(name):
     net = fresh(NETWORKS["lenet"], 0)
     x = inputs(net, 5)
     plain, reply = TorchModel(net, Classify(5))(x), TorchModel(net, Classify(5), explain=EXPLAINERS[name])(x)
-    assert plain.why is None
+    assert plain.maps is None
     assert torch.equal(reply.y, plain.y)
-    assert not reply.why.requires_grad
-    assert torch.allclose(reply.why, EXPLAINERS[name](net, x, reply.y.argmax(1)), atol=1e-6)
+    assert not reply.maps.requires_grad
+    assert torch.allclose(reply.maps, EXPLAINERS[name](net, x, reply.y.argmax(1)), atol=1e-6)
     assert all(weight.grad is None for weight in net.parameters())
 
 

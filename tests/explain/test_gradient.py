@@ -61,13 +61,13 @@ def test_maps_are_made_in_evaluation_mode_and_the_mode_is_restored():
 def test_maps_of_more_than_one_chunk_are_those_of_each_row():
     net, x = fresh(Mlp((12,), 3, (8,)), 0), BOX.uniform(CHUNK + 3, 0)
     sold = TorchModel(net, Classify(3), explain=gradient)
-    assert torch.allclose(sold(x).why[-4:], sold(x[-4:]).why, atol=1e-6)
+    assert torch.allclose(sold(x).maps[-4:], sold(x[-4:]).maps, atol=1e-6)
 
 
 def test_inputs_in_double_are_explained_in_the_networks_own_dtype():
     net, x = fresh(Mlp((12,), 3, (8,)), 0), BOX.uniform(4, 0)
     sold = TorchModel(net, Classify(3), explain=gradient)
-    assert torch.equal(sold(x.double()).why, sold(x).why)
+    assert torch.equal(sold(x.double()).maps, sold(x).maps)
 
 
 def test_a_network_without_biases_is_explained_wholly_and_one_with_biases_is_not():

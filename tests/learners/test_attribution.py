@@ -21,7 +21,7 @@ from gamekeeper.service.oracles import Metered
 from gamekeeper.service.service import Service
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
-from gamekeeper.training.student import ClonesOnDisk
+from gamekeeper.training.student import DiskCloneCache
 from gamekeeper.types import Box, Knowledge, Reply, Transfer
 
 pytestmark = pytest.mark.thorough
@@ -61,10 +61,10 @@ def test_the_loss_is_differentiated_through_the_explainer(name):
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(6, 4, generator=generator, dtype=torch.float64)
     y = torch.softmax(torch.randn(6, 3, generator=generator, dtype=torch.float64), 1)
-    why = torch.randn(6, 1, 4, generator=generator, dtype=torch.float64)
+    maps = torch.randn(6, 1, 4, generator=generator, dtype=torch.float64)
 
     def loss() -> Tensor:
-        return F.cross_entropy(net(x), y) + 0.7 * mismatch(EXPLAINERS[name](net, x, y.argmax(1)), why)
+        return F.cross_entropy(net(x), y) + 0.7 * mismatch(EXPLAINERS[name](net, x, y.argmax(1)), maps)
 
     weights = list(net.parameters())
     exact = torch.autograd.grad(loss(), weights, allow_unused=True)
@@ -104,7 +104,7 @@ def test_maps_that_already_fit_pull_at_nothing():
     untrained = fresh(KNOWS.student, 0)
     own = gradient(untrained, x, y.argmax(1)).detach()
     matched, other = (
-        Attribution(1.0, fit=one)(Transfer(x, Reply(y, why), 16), KNOWS, 0)(x).y for why in (own, own.roll(1, 2))
+        Attribution(1.0, fit=one)(Transfer(x, Reply(y, maps), 16), KNOWS, 0)(x).y for maps in (own, own.roll(1, 2))
     )
     soft = Soft(one)(Transfer(x, Reply(y), 16), KNOWS, 0)(x).y
     assert torch.allclose(matched, soft, atol=1e-6)
@@ -115,13 +115,13 @@ def test_maps_that_already_fit_pull_at_nothing():
 def test_from_few_answers_the_clones_gradient_is_the_linear_victims():
     transfer = asked(12)
     x = BOX.uniform(300, 9)
-    why = linear_victim(x).why
+    maps = linear_victim(x).maps
     top = linear_victim(x).y.argmax(1)
     fit = Fit(epochs=1, least_steps=400, rate=0.2, batch=12)
     likeness = {}
     for name, learner in {"maps": Attribution(10.0, fit=fit), "soft": Soft(fit)}.items():
         own = gradient(learner(transfer, KNOWS, 0).net, x, top).detach()
-        likeness[name] = F.cosine_similarity(own.flatten(1), why.flatten(1)).mean().item()
+        likeness[name] = F.cosine_similarity(own.flatten(1), maps.flatten(1)).mean().item()
     assert likeness["maps"] > 0.99
     assert likeness["soft"] < 0.9
 
@@ -161,11 +161,11 @@ def test_maps_of_a_convolutional_network_with_pooling_are_matched():
     victim.head.weight.data *= 30
     x = box.uniform(30, 0)
     y = torch.softmax(victim(x).detach(), 1)
-    why = gradient_x_input(victim, x, y.argmax(1)).detach()
+    maps = gradient_x_input(victim, x, y.argmax(1)).detach()
     knows = Knowledge(x, box, Classify(4), architecture)
     fit = Fit(epochs=1, least_steps=60, rate=0.02, batch=16)
     with_maps, soft = (
-        mismatch(gradient_x_input(learner(Transfer(x, Reply(y, why), 30), knows, 0).net, x, y.argmax(1)), why).item()
+        mismatch(gradient_x_input(learner(Transfer(x, Reply(y, maps), 30), knows, 0).net, x, y.argmax(1)), maps).item()
         for learner in (Attribution(1.0, "gradient_x_input", fit), Soft(fit))
     )
     assert with_maps < 0.7 * soft
@@ -196,10 +196,10 @@ def test_answers_without_maps_or_with_other_maps_are_refused():
 
 
 def test_the_shelf_tells_maps_apart(tmp_path):
-    shelf = ClonesOnDisk(tmp_path)
-    knows = Knowledge(KNOWS.pool, BOX, Classify(3), KNOWS.student, shelf=shelf)
+    clones = DiskCloneCache(tmp_path)
+    knows = Knowledge(KNOWS.pool, BOX, Classify(3), KNOWS.student, clones=clones)
     transfer = asked(20)
-    other = Transfer(transfer.x, Reply(transfer.reply.y, -transfer.reply.why), 20)
+    other = Transfer(transfer.x, Reply(transfer.reply.y, -transfer.reply.maps), 20)
     x = BOX.uniform(50, 9)
     short = Fit(epochs=1, least_steps=20, batch=16)
     first, again, turned = (Attribution(fit=short)(each, knows, 0)(x).y for each in (transfer, transfer, other))

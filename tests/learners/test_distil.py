@@ -17,7 +17,7 @@ from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import label
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
-from gamekeeper.training.student import ClonesOnDisk, train
+from gamekeeper.training.student import DiskCloneCache, train
 from gamekeeper.types import Box, Knowledge, Owner, Reply, Transfer
 
 pytestmark = pytest.mark.thorough
@@ -126,13 +126,13 @@ def test_power_must_be_positive():
 
 
 def test_the_shelf_gives_the_very_clone_back_and_counts_its_seconds(tmp_path):
-    shelf = ClonesOnDisk(tmp_path)
-    made = train(knows(shelf=shelf), X, Y, QUICK, 0)
-    assert shelf.seconds == 0
-    taken = train(knows(shelf=shelf), X, Y, QUICK, 0)
+    clones = DiskCloneCache(tmp_path)
+    made = train(knows(clones=clones), X, Y, QUICK, 0)
+    assert clones.seconds == 0
+    taken = train(knows(clones=clones), X, Y, QUICK, 0)
     assert torch.equal(made(X).y, taken(X).y)
-    assert shelf.seconds > 0
-    for other in (train(knows(shelf=shelf), X, Y, QUICK, 1), train(knows(shelf=shelf), X, Y.flip(1), QUICK, 0)):
+    assert clones.seconds > 0
+    for other in (train(knows(clones=clones), X, Y, QUICK, 1), train(knows(clones=clones), X, Y.flip(1), QUICK, 0)):
         assert not torch.equal(other(X).y, made(X).y)
 
 
@@ -140,7 +140,7 @@ def test_a_convolutional_clone_answers_alike_trained_or_found(tmp_path):
     """To the last bit: a run that was killed and resumed finds what an uninterrupted one trained."""
     box, task = Box((1, 28, 28)), Classify(10)
     x = box.uniform(200, 0)
-    thief = Knowledge(x, box, task, LeNet(box.shape, 10), shelf=ClonesOnDisk(tmp_path))
+    thief = Knowledge(x, box, task, LeNet(box.shape, 10), clones=DiskCloneCache(tmp_path))
     y = task.target(torch.arange(200) % 10)
     made, taken = (train(thief, x, y, Fit(epochs=1, least_steps=4), 0) for _ in range(2))
     assert torch.equal(made(x).y, taken(x).y)
@@ -152,7 +152,7 @@ def test_a_convolutional_clone_answers_alike_trained_or_found(tmp_path):
 
 def test_a_clones_name_is_the_hash_of_what_it_was_made_from_so_that_old_shelves_stay_good(tmp_path):
     quick = Fit(epochs=1, least_steps=5, batch=32)
-    train(knows(shelf=ClonesOnDisk(tmp_path)), X, Y, quick, 0)
+    train(knows(clones=DiskCloneCache(tmp_path)), X, Y, quick, 0)
     digest = hashlib.sha256(repr((knows().student, knows().task, quick, 0, torch.__version__)).encode())
     for tensor in (X, Y):
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
@@ -168,16 +168,16 @@ def test_a_shelf_that_cannot_be_written_is_a_warning_and_the_clone_stands(tmp_pa
     made = train(knows(), X, Y, QUICK, 0)
     for folder in (tmp_path / "file", tmp_path / "full"):
         caplog.clear()
-        assert torch.equal(train(knows(shelf=ClonesOnDisk(folder)), X, Y, QUICK, 0)(X).y, made(X).y)
+        assert torch.equal(train(knows(clones=DiskCloneCache(folder)), X, Y, QUICK, 0)(X).y, made(X).y)
         assert "could not be kept" in caplog.text
         monkeypatch.setattr("gamekeeper.training.student.save_file", half)
     assert list((tmp_path / "full").iterdir()) == []
 
 
 def test_a_damaged_clone_is_made_again(tmp_path):
-    shelf = ClonesOnDisk(tmp_path)
-    made = train(knows(shelf=shelf), X, Y, QUICK, 0)
+    clones = DiskCloneCache(tmp_path)
+    made = train(knows(clones=clones), X, Y, QUICK, 0)
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:100])
-    assert torch.equal(train(knows(shelf=shelf), X, Y, QUICK, 0)(X).y, made(X).y)
-    assert shelf.seconds == 0
+    assert torch.equal(train(knows(clones=clones), X, Y, QUICK, 0)(X).y, made(X).y)
+    assert clones.seconds == 0

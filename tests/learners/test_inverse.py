@@ -11,7 +11,7 @@ from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.learners import inverse
 from gamekeeper.learners.distil import Soft
 from gamekeeper.learners.inverse import WIDEST, Inverse, Undo, undo
-from gamekeeper.learners.lookup_table import Table, flat
+from gamekeeper.learners.lookup_table import LookupTable, flat
 from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
@@ -36,7 +36,7 @@ def short(monkeypatch):
 
 def test_a_monotone_map_is_learnt_back(short):
     prior = flat(3, 6000, np.random.default_rng(0))
-    recovered = undo(softer(Y), Table(prior, softer(prior)), 0)
+    recovered = undo(softer(Y), LookupTable(prior, softer(prior)), 0)
     before, after = (distance(y, Y, "l1").mean() for y in (softer(Y), recovered))
     assert after < 0.1
     assert after < 0.25 * before
@@ -46,7 +46,7 @@ def test_a_monotone_map_is_learnt_back(short):
 def test_an_answer_does_not_depend_on_its_batch(monkeypatch):
     monkeypatch.setattr(inverse, "PASSES", Fit(epochs=1, least_steps=20, rate=0.3, batch=256))
     prior = flat(3, 1000, np.random.default_rng(0))
-    rows = Table(prior, softer(prior))
+    rows = LookupTable(prior, softer(prior))
     assert torch.allclose(undo(Y[:1], rows, 0), undo(Y, rows, 0)[:1], atol=1e-6)
 
 

@@ -14,7 +14,17 @@ from gamekeeper.defenses.stateless import Stateless
 from gamekeeper.defenses.truncate import Label, Round
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.learners.distil import Soft
-from gamekeeper.learners.lookup_table import Table, around, candidates, dirichlet, flat, guard, match, nearest, own_seed
+from gamekeeper.learners.lookup_table import (
+    LookupTable,
+    around,
+    candidates,
+    dirichlet,
+    flat,
+    known_defense,
+    match,
+    nearest,
+    own_seed,
+)
 from gamekeeper.learners.partial_bayes import PartialBayes
 from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import distance
@@ -85,7 +95,7 @@ class Halves:
 def test_an_identity_gives_the_answers_back_within_the_resolution_of_the_table():
     recipe = PartialBayes(size=20_000)
     recovered = recipe.recover(answered(Same()), knows(Same()), 0)
-    known = guard(answered(Same()), knows(Same()), 1, 0)
+    known = known_defense(answered(Same()), knows(Same()), 1, 0)
     looked_up = known.table(X, *candidates(Y, 20_000, 8.0, 0))
     resolution = match(Y, looked_up, True, 0.01)[1].clamp(min=0.01)
     assert distance(recovered, Y, "l1").mean() < 1.05 * resolution.mean()
@@ -95,7 +105,7 @@ def test_an_identity_gives_the_answers_back_within_the_resolution_of_the_table()
 def test_a_quantiser_gives_the_mean_of_its_cell_and_nothing_nearer():
     generator = np.random.default_rng(0)
     prior, truth = flat(3, 40_000, generator), flat(3, 300, generator)
-    rounded = Table(prior, torch.round(2 * prior) / 2)
+    rounded = LookupTable(prior, torch.round(2 * prior) / 2)
     recovered, least = match(torch.round(2 * truth) / 2, rounded, False, 0.01)
     assert least.max() == 0
     for row, answer in zip(recovered, torch.round(2 * truth) / 2, strict=True):
@@ -147,7 +157,7 @@ def test_the_thief_arms_with_no_seed_an_owner_would_take():
             seeds.append(seed)
             return Stateless(lambda y: torch.roll(y, seed % 4, 1))
 
-    guard(Transfer(X, Reply(Y), 200), knows(Noting()), 5, 0)
+    known_defense(Transfer(X, Reply(Y), 200), knows(Noting()), 5, 0)
     assert len(set(seeds)) == 5
     assert min(seeds) > 10_000
     assert own_seed(0, 1) != own_seed(1, 0)
@@ -164,7 +174,7 @@ def test_a_defense_without_a_seed_is_armed_twice_at_most():
             counted.append(seed)
             return Stateless(lambda y: y)
 
-    guard(Transfer(X, Reply(Y), 200), knows(Counting()), 20, 0)
+    known_defense(Transfer(X, Reply(Y), 200), knows(Counting()), 20, 0)
     assert len(counted) == 2
 
 
@@ -207,7 +217,7 @@ def test_memory_of_a_defense_with_one_is_one_new_client():
             memory.append(len(x))
             return Reply(torch.full_like(reply.y, float(len(memory))))
 
-    known = guard(Transfer(X, Reply(Y), 200), knows(Remembering()), 1, 0)
+    known = known_defense(Transfer(X, Reply(Y), 200), knows(Remembering()), 1, 0)
     clean, rows = candidates(Y, 2 * table.CHUNK + 1, 8.0, 0)
     assert known.table(X, clean, rows).answered[:, 0].unique().tolist() == [1.0, 2.0, 3.0]
     assert known.table(X, clean, rows).answered[0, 0] == 1.0
@@ -228,32 +238,32 @@ def test_candidates_are_answered_with_the_input_they_belong_to():
         def respond(self, x, reply, memory):
             return Reply(x[:, :1].expand(-1, 4))
 
-    known = guard(Transfer(X, Reply(Y), 200), knows(ByInput()), 1, 0)
+    known = known_defense(Transfer(X, Reply(Y), 200), knows(ByInput()), 1, 0)
     clean, rows = candidates(Y, 500, 8.0, 0)
     assert torch.equal(known.table(X, clean, rows).answered[:, 0], X[rows, 0])
 
 
 def test_only_candidates_of_the_same_top_class_count_where_the_defense_keeps_it():
-    rows = Table(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([[0.7, 0.3], [0.6, 0.4]]))
+    rows = LookupTable(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([[0.7, 0.3], [0.6, 0.4]]))
     y = torch.tensor([[0.62, 0.38]])
     assert match(y, rows, True, 0.01)[0].tolist() == [[pytest.approx(0.9), pytest.approx(0.1)]]
     assert match(y, rows, False, 0.01)[0].tolist() == [[pytest.approx(0.4), pytest.approx(0.6)]]
 
 
 def test_a_top_class_no_candidate_has_is_looked_up_in_the_whole_table():
-    rows = Table(torch.tensor([[0.9, 0.1]]), torch.tensor([[0.7, 0.3]]))
+    rows = LookupTable(torch.tensor([[0.9, 0.1]]), torch.tensor([[0.7, 0.3]]))
     assert match(torch.tensor([[0.2, 0.8]]), rows, True, 0.01)[0].tolist() == [[pytest.approx(0.9), pytest.approx(0.1)]]
 
 
 def test_chunks_change_nothing(monkeypatch):
     y = posteriors(150)
     prior = posteriors(3000, seed=8)
-    whole = nearest(y, Table(prior, prior.sqrt()), 0.05)
+    whole = nearest(y, LookupTable(prior, prior.sqrt()), 0.05)
     slow = torch.stack(
         [prior[(near := (prior.sqrt() - row).abs().sum(1)) <= near.min().clamp(min=0.05)].mean(0) for row in y]
     )
     monkeypatch.setattr(table, "CELLS", 7 * 3000)
-    chunked = match(y, Table(prior, prior.sqrt()), False, 0.05)
+    chunked = match(y, LookupTable(prior, prior.sqrt()), False, 0.05)
     for recovered, least in (whole, chunked):
         assert torch.allclose(recovered, slow, atol=1e-5)
         assert torch.equal(least, torch.cdist(y, prior.sqrt(), p=1).amin(1))

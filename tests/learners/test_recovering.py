@@ -9,7 +9,7 @@ from gamekeeper.architectures import Mlp
 from gamekeeper.defenses.stateless import Stateless
 from gamekeeper.facts import facts
 from gamekeeper.learners import inverse
-from gamekeeper.methods import LEARNERS, World, parse_attack
+from gamekeeper.methods import LEARNERS, InputSpec, parse_attack
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Box, Knowledge, Reply, Transfer
@@ -35,7 +35,7 @@ class Spied:
 def test_a_learner_looks_at_the_defense_if_and_only_if_it_is_named_as_one_that_does(name, monkeypatch):
     monkeypatch.setattr(inverse, "PASSES", Fit(epochs=1, least_steps=2, batch=64))
     small = {"partial_bayes": ",size=400", "inverse": ",size=400"}.get(name, "")
-    learner = parse_attack(f"knockoff+{name}:epochs=1,least_steps=3,batch=8{small}", World(BOX.shape, 3)).learner
+    learner = parse_attack(f"knockoff+{name}:epochs=1,least_steps=3,batch=8{small}", InputSpec(BOX.shape, 3)).learner
     spied = Spied()
     knows = Knowledge(X, BOX, Classify(3), Mlp(BOX.shape, 3, (4,)), defenses=(spied,))
     clone = learner(Transfer(X[:30], Reply(Y, torch.ones(30, 4, 4)), 30), knows, 0)

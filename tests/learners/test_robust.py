@@ -11,7 +11,7 @@ from gamekeeper.learners.robust import Gce, GeneralisedCrossEntropy, SmallLoss, 
 from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
-from gamekeeper.training.student import ClonesOnDisk
+from gamekeeper.training.student import DiskCloneCache
 from gamekeeper.types import Box, Knowledge, Learner, Reply, Transfer
 
 pytestmark = pytest.mark.thorough
@@ -145,12 +145,12 @@ def test_only_the_top_class_is_looked_at(learner):
 
 @pytest.mark.parametrize("learner", [Gce(fit=QUICK), SmallLoss(fit=QUICK)], ids=lambda made: type(made).__name__)
 def test_a_clone_is_taken_from_the_shelf_and_never_for_another_recipe(learner, tmp_path):
-    shelf = ClonesOnDisk(tmp_path)
+    clones = DiskCloneCache(tmp_path)
     transfer = Transfer(X, Reply(Y), len(X))
-    made, again = (learner(transfer, knows(shelf=shelf), 0)(X).y for _ in range(2))
+    made, again = (learner(transfer, knows(clones=clones), 0)(X).y for _ in range(2))
     assert torch.equal(made, again)
-    assert shelf.seconds > 0
-    Labels(QUICK)(transfer, knows(shelf=shelf), 0)
+    assert clones.seconds > 0
+    Labels(QUICK)(transfer, knows(clones=clones), 0)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
 

@@ -14,7 +14,7 @@ from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import label
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
-from gamekeeper.training.student import ClonesOnDisk
+from gamekeeper.training.student import DiskCloneCache
 from gamekeeper.types import Box, Knowledge, Learner, Reply, Transfer
 
 pytestmark = pytest.mark.thorough
@@ -159,9 +159,9 @@ def test_rotations_need_square_images_and_a_student_with_a_head():
 
 
 def test_the_shelf_tells_pools_apart(tmp_path):
-    shelf = ClonesOnDisk(tmp_path)
+    clones = DiskCloneCache(tmp_path)
     clones = [
-        FixMatch(fit=QUICK)(transfer(20), Knowledge(POOL[:rest], RINGS, Classify(2), knows().student, shelf=shelf), 0)
+        FixMatch(fit=QUICK)(transfer(20), Knowledge(POOL[:rest], RINGS, Classify(2), knows().student, clones=clones), 0)
         for rest in (1500, 700, 1500)
     ]
     answers = [clone(TEST).y for clone in clones]

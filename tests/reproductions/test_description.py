@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from gamekeeper.methods import World, parse_defense, parse_thief
+from gamekeeper.methods import InputSpec, parse_defense, parse_thief
 from gamekeeper.reproductions.description import (
+    Experiment,
     Figure,
     Ordering,
     Reproduction,
-    Theft,
     all_flags,
     belongs,
     cells,
@@ -25,7 +25,7 @@ from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.choice import Choice
 from tests.analysis.rows import row
 
-SOFT, LABELS = Theft("mnist", "knockoff", 1000), Theft("mnist", "knockoff+labels", 1000)
+SOFT, LABELS = Experiment("mnist", "knockoff", 1000), Experiment("mnist", "knockoff+labels", 1000)
 FEW = Reproduction(
     name="few",
     paper="a paper",
@@ -112,11 +112,11 @@ def test_a_targets_rows_are_flagged_by_themselves():
 @pytest.mark.parametrize("reproduction", REPRODUCTIONS.values(), ids=lambda each: each.name)
 def test_every_description_can_be_run(reproduction):
     """Names of targets, thieves and defenses exist; orderings compare one target; every figure has a measure."""
-    world = World((1, 28, 28), 10)
+    spec = InputSpec((1, 28, 28), 10)
     for theft in reproduction.thefts:
         assert theft.target in {**BUILTIN, **VICTIMS}
-        parse_thief(theft.attack, world)
-        parse_defense(theft.defense, world)
+        parse_thief(theft.attack, spec)
+        parse_defense(theft.defense, spec)
         assert theft.budget > 0
     for ordering in reproduction.orderings:
         for better, worse in ordering.pairs:
@@ -129,7 +129,7 @@ def test_every_description_can_be_run(reproduction):
 
 def test_cells_load_each_target_once_and_hold_every_theft_at_every_seed():
     loaded = []
-    digits = Theft("digits", "knockoff", 60)
+    digits = Experiment("digits", "knockoff", 60)
     small = replace(FEW, figures=(Figure("a", "b", digits, (("accuracy", 0.9),)),), orderings=())
     found = cells(small, Choice, lambda target, source: loaded.append(target.name))
     assert loaded == ["digits"]

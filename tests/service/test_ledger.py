@@ -90,10 +90,10 @@ def test_attribution_maps_are_kept_with_their_dtype(ledger, dtype):
     x = inputs(7)
     reply = Recorded(Counting(dtype), ledger, "scope")(x)
     again = Recorded(Counting(dtype), ledger, "scope")(x)
-    assert reply.why is not None
-    assert again.why is not None
-    assert again.why.dtype == dtype
-    assert torch.equal(again.why, reply.why)
+    assert reply.maps is not None
+    assert again.maps is not None
+    assert again.maps.dtype == dtype
+    assert torch.equal(again.maps, reply.maps)
 
 
 def test_maps_of_a_ledger_that_does_not_name_their_dtype_are_float32(ledger):
@@ -101,9 +101,9 @@ def test_maps_of_a_ledger_that_does_not_name_their_dtype_are_float32(ledger):
     reply = Recorded(Counting(torch.float32), ledger, "scope")(x)
     ledger.db.execute("UPDATE batch SET dtype = 'float64 3x2'")
     again = Recorded(Counting(), ledger, "scope")(x)
-    assert reply.why is not None
-    assert again.why is not None
-    assert torch.equal(again.why, reply.why)
+    assert reply.maps is not None
+    assert again.maps is not None
+    assert torch.equal(again.maps, reply.maps)
 
 
 class Sizes(Counting):
@@ -229,9 +229,9 @@ def test_a_file_that_is_not_a_ledger_is_refused(tmp_path):
     text.write_text("this is no database, but it is long enough to be read as a header of one" * 20)
     with pytest.raises(LedgerError, match="damaged"):
         Ledger(text)
-    foreign = sqlite3.connect(tmp_path / "foreign.sqlite")
-    foreign.execute("CREATE TABLE t (a)")
-    foreign.close()
+    is_import_path = sqlite3.connect(tmp_path / "foreign.sqlite")
+    is_import_path.execute("CREATE TABLE t (a)")
+    is_import_path.close()
     with pytest.raises(LedgerError, match="another program"):
         Ledger(tmp_path / "foreign.sqlite")
 

@@ -5,7 +5,7 @@ import torch
 
 from gamekeeper.attacks.wrappers import Averaged, LabelsOnly
 from gamekeeper.errors import BadConfig, BadQuery, BudgetExceeded
-from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.types import Box, Reply
 
 BOX = Box((3,), 0.0, 1.0)
@@ -87,10 +87,10 @@ def test_labels_only_forgets_everything_but_the_top_class():
 
 
 def test_the_witness_keeps_what_passed_through():
-    witness = Witness(Noisy())
+    transcript = Transcript(Noisy())
     x = torch.rand(5, 3)
-    answers = torch.cat([witness(x[:2]).y, witness(x[2:]).y])
-    asked, answered = witness.seen(4)
+    answers = torch.cat([transcript(x[:2]).y, transcript(x[2:]).y])
+    asked, answered = transcript.seen(4)
     assert torch.equal(asked, x[:4])
     assert torch.equal(answered, answers[:4])
 

@@ -217,12 +217,12 @@ def test_a_live_target_needs_consent_and_an_answer(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("manner", ["--json", "--quiet"])
-def test_consent_is_asked_on_stderr_with_what_it_is_about(manner, tmp_path, monkeypatch, capsys):
+def test_consent_is_asked_on_stderr_with_what_it_is_about(output, tmp_path, monkeypatch, capsys):
     target = tmp_path / "live.toml"
     target.write_text(HTTP)
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    assert guarded(["audit", str(target), *QUICK, "--out", str(tmp_path / "run"), manner]) == 2
+    assert guarded(["audit", str(target), *QUICK, "--out", str(tmp_path / "run"), output]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert "at most 2,124 queries (2,064 of them the judge's own), 2,124.00 in money at 1 a query" in said.err

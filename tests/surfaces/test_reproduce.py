@@ -6,12 +6,12 @@ import pytest
 
 import gamekeeper.surfaces.reproduce as surface
 from gamekeeper.metrics import wilson
-from gamekeeper.reproductions.description import Figure, Ordering, Reproduction, Theft
+from gamekeeper.reproductions.description import Experiment, Figure, Ordering, Reproduction
 from gamekeeper.reproductions.published import REPRODUCTIONS
 from gamekeeper.results import Results
 from gamekeeper.surfaces.cli import guarded
 
-EXACT, FEW = Theft("iris", "equation_solving", 5), Theft("iris", "equation_fitting", 5)
+EXACT, FEW = Experiment("iris", "equation_solving", 5), Experiment("iris", "equation_fitting", 5)
 TINY = Reproduction(
     name="tiny",
     paper="a paper",

@@ -53,11 +53,11 @@ def test_a_target_file_and_the_command_line_sell_the_same_maps(folder):
     from_file = load_target(written(folder, "lenet", "relevance_cam"))
     chosen = Choice(written(folder, "lenet"), explain="relevance_cam").load()
     x = plain.pool.x[:5]
-    assert plain.victim(x).why is None
+    assert plain.victim(x).maps is None
     wanted = relevance_cam(plain.victim.net, x, plain.victim(x).y.argmax(1))
     for target in (from_file, chosen):
         assert torch.equal(target.victim(x).y, plain.victim(x).y)
-        assert torch.allclose(target.victim(x).why, wanted, atol=1e-6)
+        assert torch.allclose(target.victim(x).maps, wanted, atol=1e-6)
         assert facts(target)["explain"] == "relevance_cam"
         assert any("each with its relevance_cam map" in line for line in assumptions(target, target.student))
     assert "explain" not in facts(plain)
@@ -77,7 +77,7 @@ def test_the_command_line_has_the_last_word(folder):
     target = Choice(written(folder, "lenet", "grad_cam"), explain="gradient_x_input").load()
     x = target.pool.x[:3]
     top = target.victim(x).y.argmax(1)
-    assert torch.allclose(target.victim(x).why, gradient_x_input(target.victim.net, x, top), atol=1e-6)
+    assert torch.allclose(target.victim(x).maps, gradient_x_input(target.victim.net, x, top), atol=1e-6)
 
 
 def test_what_cannot_be_explained_is_refused_before_anything_is_asked(folder):

@@ -858,8 +858,8 @@ def test_maps_come_beside_the_answers_by_every_protocol(api: Api):
     x = inputs(10)
     for name, ask in explained(api.url).items():
         raw = ask(x)
-        assert raw.why is not None, name
-        assert torch.equal(raw.why.float(), torch.from_numpy(map_of(x.numpy())).float()), name
+        assert raw.maps is not None, name
+        assert torch.equal(raw.maps.float(), torch.from_numpy(map_of(x.numpy())).float()), name
         assert torch.equal(raw.y.float(), torch.from_numpy(posterior(x.numpy())).float()), name
 
 
@@ -869,9 +869,9 @@ def test_maps_are_paid_once_and_kept_with_their_answers(api: Api, tmp_path: Path
     victim = RemoteModel(explained(api.url)["json"], Classify(K), "probabilities")
     first, again = (Recorded(victim, ledger, "scope", 4) for _ in range(2))
     paid, read = first(x), again(x)
-    assert paid.why is not None
-    assert read.why is not None
-    assert torch.equal(read.why, paid.why)
+    assert paid.maps is not None
+    assert read.maps is not None
+    assert torch.equal(read.maps, paid.maps)
     assert (first.charged, again.charged) == (6, 0)
     ledger.close()
 
@@ -879,7 +879,7 @@ def test_maps_are_paid_once_and_kept_with_their_answers(api: Api, tmp_path: Path
 def sold(body: object, n: int = 2) -> torch.Tensor | None:
     """The maps of a JSON answer to n inputs."""
     config = {**V1, "response": "y", "maps": "m", "retries": 0}
-    return oracle(config, fixed(json={"y": [[0.5, 0.25, 0.25]] * n, "m": body}))(inputs(n)).why
+    return oracle(config, fixed(json={"y": [[0.5, 0.25, 0.25]] * n, "m": body}))(inputs(n)).maps
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 from gamekeeper.analysis.checks import accuracy, grouped
-from gamekeeper.metrics import Rate, over_seeds, spread
+from gamekeeper.metrics import Estimate, over_seeds, spread
 from gamekeeper.results import FollowOn, Row
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Worth:
+class FollowOnSummary:
     """One defense: the strongest thief whose copies were followed up, by accuracy.
 
     cells  those of this thief, one a seed
@@ -27,20 +27,20 @@ class Worth:
     found: FollowOn
 
 
-def worths(rows: Sequence[Row]) -> tuple[Worth, ...]:
+def follow_on_summaries(rows: Sequence[Row]) -> tuple[FollowOnSummary, ...]:
     """In order of appearance, of the rows that were followed up at the largest budget."""
     followed = [row for row in rows if row.follow_on and row.clone]
     budget = max((row.budget for row in followed), default=0)
     here = [row for row in followed if row.budget == budget]
-    return tuple(worth(defense, own) for defense, own in grouped(here, lambda row: row.defense).items())
+    return tuple(follow_on_summary(defense, own) for defense, own in grouped(here, lambda row: row.defense).items())
 
 
-def worth(defense: str, rows: Sequence[Row]) -> Worth:
+def follow_on_summary(defense: str, rows: Sequence[Row]) -> FollowOnSummary:
     thieves = grouped(rows, lambda row: row.attack)
     attack = max(thieves, key=lambda attack: fmean(map(accuracy, thieves[attack])))
     own = thieves[attack]
     found = averaged([row.follow_on for row in own if row.follow_on])
-    return Worth(defense, attack, own[0].budget, tuple(row.cell for row in own), found)
+    return FollowOnSummary(defense, attack, own[0].budget, tuple(row.cell for row in own), found)
 
 
 def averaged(parts: Sequence[T]) -> T:
@@ -52,7 +52,7 @@ def averaged(parts: Sequence[T]) -> T:
 def together(values: Sequence[Any]) -> Any:
     if any(value is None for value in values):
         return None
-    if isinstance(values[0], Rate):
+    if isinstance(values[0], Estimate):
         return over_seeds(values, spread([[rate.value for rate in values]]))
     if isinstance(values[0], float):
         return fmean(values)

@@ -16,9 +16,9 @@ import numpy as np
 
 from gamekeeper.analysis.bootstrap import Replicates, Values, interval, verdict
 from gamekeeper.analysis.checks import control, grouped, raised, reads_labels_only, soft_thief
-from gamekeeper.defenses.guarantees import Promise
+from gamekeeper.defenses.guarantees import Guarantees
 from gamekeeper.method_text import taken_apart
-from gamekeeper.metrics import Crossing, Rate, Spread, crossing, over_seeds, spread
+from gamekeeper.metrics import Crossing, Estimate, Spread, crossing, over_seeds, spread
 from gamekeeper.results import Band, MapsKept, Row, Run
 
 LEVELS = (0.8, 0.9, 0.95)
@@ -36,8 +36,8 @@ class Stolen:
     attack: str
     budget: int
     queries: float
-    accuracy: Rate
-    fidelity: Rate
+    accuracy: Estimate
+    fidelity: Estimate
     seeds: int
     values: Values = field(compare=False, repr=False)
 
@@ -72,7 +72,7 @@ class Kept:
     bands  summed over seeds; empty, and l1_most, l2 and kl None, where rows of an older version lack them
     """
 
-    accuracy: Rate
+    accuracy: Estimate
     top1_kept: float
     top1_kept_thief: float | None
     l1: float
@@ -85,12 +85,12 @@ class Kept:
     l2: float | None = None
     kl: float | None = None
     bands: tuple[Band, ...] = ()
-    promised: Promise | None = None
+    promised: Guarantees | None = None
     maps: MapsKept | None = None
 
 
 @dataclass(frozen=True)
-class Line:
+class DefenseSummary:
     """One defense, at the summary's budget.
 
     thieves    measured thieves, strongest first; missing names those without a measurement at this budget. Who is in neither
@@ -133,25 +133,25 @@ class Summary:
     lines      the undefended one first, then the defenses in order of appearance
     """
 
-    victim: Rate | None
+    victim: Estimate | None
     budget: int | None
     price: float
     attacks: tuple[str, ...]
     seeds: tuple[int, ...]
     floor: Stolen | None
     control: Stolen | None
-    lines: tuple[Line, ...]
+    lines: tuple[DefenseSummary, ...]
     flags: tuple[str, ...]
     cells: int
     done: int
     failed: tuple[Row, ...]
 
     @property
-    def undefended(self) -> Line | None:
+    def undefended(self) -> DefenseSummary | None:
         return next((line for line in self.lines if line.defense == UNDEFENDED), None)
 
     @property
-    def defended(self) -> tuple[Line, ...]:
+    def defended(self) -> tuple[DefenseSummary, ...]:
         return tuple(line for line in self.lines if line.defense != UNDEFENDED)
 
 
@@ -175,7 +175,7 @@ def summarise(run: Run, rows: Sequence[Row]) -> Summary:
     draws = replicates(everybody)
     against = baseline([row for row in measured if row.defense == UNDEFENDED], budget, draws)
     everywhere = tuple(name for name in unique_in(flags.values()) if all(name in names for names in flags.values()))
-    lines: list[Line] = []
+    lines: list[DefenseSummary] = []
     met = {(row.defense, row.attack) for row in thieves} if len(rows) >= len(run.cells) else None
     for defense in unique(row.defense for row in thieves):
         part = tuple(attack for attack in attacks if met is None or (defense, attack) in met)
@@ -218,11 +218,11 @@ def line(
     rows: Sequence[Row],
     budget: int | None,
     attacks: Sequence[str],
-    victim: Rate | None,
+    victim: Estimate | None,
     against: Baseline,
     draws: Replicates,
     flags: tuple[str, ...],
-) -> Line:
+) -> DefenseSummary:
     """The line of one defense from its measured rows."""
     everything = stolen(rows, draws)
     here = sorted((s for s in everything if s.budget == budget), key=lambda s: -s.accuracy.value)
@@ -231,7 +231,7 @@ def line(
     eta, eta_why = (
         efficiency(against, worst) if defense != UNDEFENDED else (None, "this is what defenses are compared with")
     )
-    return Line(
+    return DefenseSummary(
         defense=defense,
         thieves=tuple(here),
         missing=tuple(attack for attack in attacks if attack not in {s.attack for s in here}),

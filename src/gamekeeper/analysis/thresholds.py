@@ -49,7 +49,7 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ThresholdResult:
     """What a threshold says of one defense.
 
     value    of the thieves that were measured; None if none was
@@ -119,7 +119,7 @@ def check_threshold(threshold: Threshold, cells: Sequence[Planned]) -> None:
         )
 
 
-def judge(threshold: Threshold, rows: Sequence[Row]) -> list[Verdict]:
+def judge(threshold: Threshold, rows: Sequence[Row]) -> list[ThresholdResult]:
     """A verdict on every defense that the threshold is about, from the rows of a whole grid."""
     budget = threshold.budget or max((row.budget for row in rows), default=0)
     defenses = {row.defense for row in rows}
@@ -136,7 +136,7 @@ def unsuited(row: Row, rows: Sequence[Row]) -> bool:
     return row.error_kind == Unsuited.__name__ and any(r.clone and r.defense == row.defense for r in rows)
 
 
-def verdict(threshold: Threshold, defense: str, rows: Sequence[Row]) -> Verdict:
+def verdict(threshold: Threshold, defense: str, rows: Sequence[Row]) -> ThresholdResult:
     measured: list[float] = []
     missing: list[str] = []
     for attack, group in grouped(rows, lambda row: row.attack).items():
@@ -145,7 +145,7 @@ def verdict(threshold: Threshold, defense: str, rows: Sequence[Row]) -> Verdict:
             measured.append(mean(values))
         else:
             missing.append(attack)
-    return Verdict(threshold, defense, max(measured, default=None), tuple(missing))
+    return ThresholdResult(threshold, defense, max(measured, default=None), tuple(missing))
 
 
 def reached(metric: str, row: Row) -> float | None:

@@ -95,7 +95,7 @@ class Perceptron:
     complete: bool = True
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def caveats(self) -> tuple[str, ...]:
         return () if self.complete else ("cut-short",)
 
     def __call__(self, x: Batch, /) -> Reply:

@@ -39,7 +39,7 @@ class Linear:
     complete: bool = True
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def caveats(self) -> tuple[str, ...]:
         return () if self.complete else ("cut-short",)
 
     def __call__(self, x: Batch, /) -> Reply:
@@ -76,7 +76,7 @@ class Boxes:
         return len(self.low)
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def caveats(self) -> tuple[str, ...]:
         """Names of the flags a user should know before trusting the copy."""
         seen = {"cut-short": not self.complete, "id-collisions": self.collisions, "hidden-splits": self.misses}
         return tuple(name for name, there in seen.items() if there)

@@ -39,8 +39,8 @@ class Search:
     def gradients(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """The maps as rows. Raises Unsuited for maps that are none of f's gradients by their shape or type."""
         reply = self.rows(x)
-        if reply.why is None or reply.why.numel() != x.numel() or reply.why.dtype != torch.float64:
-            met = "none" if reply.why is None else f"{reply.why.dtype} of shape {tuple(reply.why.shape)}"
+        if reply.maps is None or reply.maps.numel() != x.numel() or reply.maps.dtype != torch.float64:
+            met = "none" if reply.maps is None else f"{reply.maps.dtype} of shape {tuple(reply.maps.shape)}"
             raise Unsuited(
                 f"ReluReconstruction needs the target to explain its answers by input gradients, float64, {self.rows.d}"
                 f" entries an input; it gave {met}."
@@ -49,7 +49,7 @@ class Search:
         least = int(odds.abs().argmin())
         if abs(float(odds[least])) < abs(self.calm[0]):
             self.calm = float(odds[least]), x[least]
-        g = reply.why.reshape(len(x), -1)
+        g = reply.maps.reshape(len(x), -1)
         self.scale = max(self.scale, float(g.abs().amax()))
         return g
 

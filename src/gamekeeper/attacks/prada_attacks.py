@@ -185,7 +185,7 @@ def search(knows: Knowledge, asked: Transfer, fit: Fit, seed: int) -> Fit:
         for a, b in draws
     ]
     # the folds' clones are of no further use: they stay off the shelf
-    knows = replace(knows, shelf=None)
+    knows = replace(knows, clones=None)
     scores = [agreement(knows, asked, trial, seed) for trial in trials]
     return min(zip(trials, scores, strict=True), key=lambda pair: (-pair[1], pair[0].epochs))[0]
 

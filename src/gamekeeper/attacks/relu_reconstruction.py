@@ -89,7 +89,7 @@ class ReluNet:
         return len(self.a)
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def caveats(self) -> tuple[str, ...]:
         return () if self.complete else ("cut-short",)
 
     def odds(self, x: Batch) -> Float[Tensor, " n"]:

@@ -44,10 +44,10 @@ def ask(oracle: Meter, asked: Transfer, x: Batch) -> Transfer:
     if len(x) == 0:
         return asked
     reply = oracle(x)
-    why = reply.why
-    if why is not None and asked.reply.why is not None:
-        why = torch.cat([asked.reply.why, why])
-    return Transfer(torch.cat([asked.x, x]), Reply(torch.cat([asked.reply.y, reply.y]), why), asked.cost + len(x))
+    maps = reply.maps
+    if maps is not None and asked.reply.maps is not None:
+        maps = torch.cat([asked.reply.maps, maps])
+    return Transfer(torch.cat([asked.x, x]), Reply(torch.cat([asked.reply.y, reply.y]), maps), asked.cost + len(x))
 
 
 def relearn(knows: Knowledge, fit: Fit, seed: int, asked: Transfer) -> TorchModel:

@@ -71,7 +71,7 @@ class _Averaged:
         # a difference from the first answer, so that answers that never vary come back bit for bit
         first = replies[0].y
         drift = sum(((reply.y - first) for reply in replies[1:]), first - first)
-        return Reply(first + drift / self.n, replies[0].why)
+        return Reply(first + drift / self.n, replies[0].maps)
 
     @property
     def budget(self) -> int:

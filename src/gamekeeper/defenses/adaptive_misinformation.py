@@ -151,4 +151,4 @@ class Misinformer:
 
     def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
         y = alone(self.right, x, reply.y.dtype)
-        return Reply(misinform(y, alone(self.wrong, x, reply.y.dtype), self.recipe.tau, self.recipe.nu), reply.why)
+        return Reply(misinform(y, alone(self.wrong, x, reply.y.dtype), self.recipe.tau, self.recipe.nu), reply.maps)

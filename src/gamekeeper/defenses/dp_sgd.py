@@ -95,4 +95,4 @@ class Private:
         return None
 
     def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
-        return Reply(alone(self.private.net, x, reply.y.dtype), reply.why)
+        return Reply(alone(self.private.net, x, reply.y.dtype), reply.maps)

@@ -160,4 +160,4 @@ class Ensemble:
         for number in chosen.unique().tolist():
             mine = chosen == number
             y[mine] = alone(self.members[number], x[mine], reply.y.dtype)
-        return Reply(y, reply.why)
+        return Reply(y, reply.maps)

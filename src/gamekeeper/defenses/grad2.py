@@ -165,4 +165,4 @@ class Steerer:
             v = away(self.surrogate, x, reply.y, self.recipe.jacobian)
         else:
             v = steered(self.surrogate.net, x, self.towards)
-        return Reply(grad2(reply.y, v, self.recipe.eps), reply.why)
+        return Reply(grad2(reply.y, v, self.recipe.eps), reply.maps)

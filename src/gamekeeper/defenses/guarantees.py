@@ -35,7 +35,7 @@ class KeepsConfidence(Protocol):
 
 
 @dataclass(frozen=True)
-class Promise:
+class Guarantees:
     """Of a chain of defenses.
 
     keeps_top1        no answer's top-1 class changes
@@ -48,8 +48,8 @@ class Promise:
     keeps_confidence: bool
 
 
-def promise(defenses: Sequence[Defense]) -> Promise:
+def guarantees(defenses: Sequence[Defense]) -> Guarantees:
     """What the chain promises: distances add up, the rest holds if it holds of every link."""
     bounds = [one.l1_bound if isinstance(one, Bounded) else ANY for one in defenses]
     calm = [isinstance(one, KeepsConfidence) and one.keeps_confidence for one in defenses]
-    return Promise(all(one.keeps_top1 for one in defenses), min(ANY, math.fsum(bounds)), all(calm))
+    return Guarantees(all(one.keeps_top1 for one in defenses), min(ANY, math.fsum(bounds)), all(calm))

@@ -273,4 +273,4 @@ class Quantiser:
     def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
         if self.eps == 0:
             return reply
-        return Reply(modelguard_s(reply.y, self.centroids, self.eps), reply.why)
+        return Reply(modelguard_s(reply.y, self.centroids, self.eps), reply.maps)

@@ -114,4 +114,4 @@ class Noisy:
         if self.recipe.eps == 0:
             return reply
         share = uniforms(self.key, x, reply.y.shape[1])
-        return Reply(noisy(reply.y, draw(share, self.recipe.eps, self.recipe.ball, self.recipe.signed)), reply.why)
+        return Reply(noisy(reply.y, draw(share, self.recipe.eps, self.recipe.ball, self.recipe.signed)), reply.maps)

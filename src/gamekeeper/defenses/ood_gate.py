@@ -119,7 +119,7 @@ class Misleading:
         return None
 
     def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
-        return Reply(self.mislead(x, reply.y), reply.why)
+        return Reply(self.mislead(x, reply.y), reply.maps)
 
 
 def gate(found: Calibrated, share: float, mislead: Mislead) -> When:

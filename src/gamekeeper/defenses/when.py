@@ -39,4 +39,4 @@ class When:
             return reply
         y = reply.y.clone()
         y[rows] = self.then.respond(x[rows], Reply(y[rows]), answering).y
-        return Reply(y, reply.why)
+        return Reply(y, reply.maps)

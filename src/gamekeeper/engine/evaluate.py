@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from gamekeeper.analysis.bootstrap import packed
-from gamekeeper.defenses.guarantees import Promise
+from gamekeeper.defenses.guarantees import Guarantees
 from gamekeeper.engine.grid import REPEATED
 from gamekeeper.explain import metrics as map_metrics
-from gamekeeper.metrics import Rate, average, ece, ratio, wilson
+from gamekeeper.metrics import Estimate, average, ece, ratio, wilson
 from gamekeeper.results import Band, Clone, MapsKept, Utility, Victim
-from gamekeeper.service.oracles import Witness
+from gamekeeper.service.oracles import Transcript
 from gamekeeper.service.service import Service
 from gamekeeper.simplex import distance
 from gamekeeper.targets.target import Target
@@ -43,7 +43,7 @@ SEED = 20_260_000
 
 
 @dataclass
-class Bench:
+class CloneMetrics:
     """What clones of one target are measured against. `session` opens the clean victim for a client of his own."""
 
     target: Target
@@ -106,16 +106,16 @@ class Bench:
 
 
 @dataclass
-class Honest:
+class UtilityMetrics:
     """What a defense costs honest users, measured on the test set."""
 
-    bench: Bench
+    clone_metrics: CloneMetrics
     service: Service
-    promised: Promise
+    promised: Guarantees
 
     @cached_property
     def reply(self) -> Reply:
-        return self.service.reply("alice", self.bench.target.test.x)
+        return self.service.reply("alice", self.clone_metrics.target.test.x)
 
     @property
     def defended(self) -> Posterior:
@@ -123,23 +123,23 @@ class Honest:
 
     @cached_property
     def victim(self) -> Victim:
-        task, truth = self.bench.target.victim.task, self.bench.truth
+        task, truth = self.clone_metrics.target.victim.task, self.clone_metrics.truth
         return Victim(
-            accuracy=rate(task.right(self.bench.clean, truth)),
+            accuracy=rate(task.right(self.clone_metrics.clean, truth)),
             defended_accuracy=rate(task.right(self.defended, truth)),
         )
 
     @cached_property
     def repeats(self) -> bool:
         """Whether the same inputs, asked again, get the same answers (up to the rounding of another batch size)."""
-        again = self.service.reply("alice", self.bench.target.test.x[:REPEATED]).y
+        again = self.service.reply("alice", self.clone_metrics.target.test.x[:REPEATED]).y
         return torch.allclose(self.defended[:REPEATED], again, rtol=0, atol=1e-5)
 
     @cached_property
     def seconds_per_query(self) -> float:
         """Median of five batches of 64, defenses only."""
-        x = self.bench.target.test.x[:TIMED]
-        clean = self.bench.clean_reply.take(slice(TIMED))
+        x = self.clone_metrics.target.test.x[:TIMED]
+        clean = self.clone_metrics.clean_reply.take(slice(TIMED))
         times: list[float] = []
         for _ in range(5):
             start = time.perf_counter()
@@ -150,37 +150,37 @@ class Honest:
     @cached_property
     def own(self) -> Utility:
         """What honest users lose; nothing of a thief."""
-        clean = self.bench.clean
+        clean = self.clone_metrics.clean
         l1, l2, kl = (distance(clean.double(), self.defended.double(), norm) for norm in ("l1", "l2", "kl"))
         return Utility(
             l1=float(l1.mean()),
             l1_thief=None,
             l1_histogram=[int(n) for n in torch.histc(l1.clamp(0, 2), BINS, 0, 2)],
-            ece=ece(self.defended, self.bench.truth),
-            ece_clean=ece(clean, self.bench.truth),
+            ece=ece(self.defended, self.clone_metrics.truth),
+            ece_clean=ece(clean, self.clone_metrics.truth),
             top1_kept=float(agreement(self.defended, clean).double().mean()),
             top1_kept_thief=None,
             deterministic=self.repeats,
             l1_most=float(l1.max()),
             l2=float(l2.mean()),
             kl=float(kl.mean()),
-            bands=by_confidence(clean, self.defended, self.bench.target.victim.task, self.bench.truth),
+            bands=by_confidence(clean, self.defended, self.clone_metrics.target.victim.task, self.clone_metrics.truth),
             promised=self.promised,
             broken=broken(self.promised, clean, self.defended),
             maps=maps_kept(
-                self.bench.target.test.x[:MAPPED],
-                self.bench.clean_reply.take(slice(MAPPED)),
+                self.clone_metrics.target.test.x[:MAPPED],
+                self.clone_metrics.clean_reply.take(slice(MAPPED)),
                 self.reply.take(slice(MAPPED)),
-                None if self.bench.target.remote else self.bench.session(),
+                None if self.clone_metrics.target.remote else self.clone_metrics.session(),
             ),
         )
 
-    def utility(self, witness: Witness) -> Utility:
+    def utility(self, transcript: Transcript) -> Utility:
         """Honest users' loss, and beside it what the thief's queries met."""
-        if not witness.asked:  # a thief whose budget does not pay for his first step
+        if not transcript.asked:  # a thief whose budget does not pay for his first step
             return self.own
-        asked, answered = witness.seen(WITNESSED)
-        clean_asked = self.bench.session()(asked).y
+        asked, answered = transcript.seen(WITNESSED)
+        clean_asked = self.clone_metrics.session()(asked).y
         return replace(
             self.own,
             l1_thief=float(distance(clean_asked.double(), answered.double(), "l1").mean()),
@@ -191,21 +191,21 @@ class Honest:
 
 def maps_kept(x: Batch, clean: Reply, given: Reply, model: Model | None) -> MapsKept | None:
     """Of the maps in two replies to x; None without maps. `model` judges what the maps leave of x, twice an input."""
-    if clean.why is None or given.why is None:
+    if clean.maps is None or given.maps is None:
         return None
-    ranks = map_metrics.rank_correlation(clean.why, given.why)
+    ranks = map_metrics.rank_correlation(clean.maps, given.maps)
     kept = MapsKept(
         n=len(x),
         rank=None if ranks.isnan().all() else float(ranks.nanmean()),
-        overlap=float(map_metrics.overlap(clean.why, given.why).mean()),
-        flat=map_metrics.degenerate_share(given.why).value,
-        flat_clean=map_metrics.degenerate_share(clean.why).value,
+        overlap=float(map_metrics.overlap(clean.maps, given.maps).mean()),
+        flat=map_metrics.degenerate_share(given.maps).value,
+        flat_clean=map_metrics.degenerate_share(clean.maps).value,
     )
     if model is None:
         return kept
     drop, drop_clean = (
-        map_metrics.average_drop(map_metrics.confidence(model, x, why, clean.y.argmax(1))).value
-        for why in (given.why, clean.why)
+        map_metrics.average_drop(map_metrics.confidence(model, x, maps, clean.y.argmax(1))).value
+        for maps in (given.maps, clean.maps)
     )
     return replace(kept, drop=drop, drop_clean=drop_clean)
 
@@ -221,7 +221,7 @@ def by_confidence(clean: Posterior, defended: Posterior, task: Task, truth: Tens
     ]
 
 
-def broken(promised: Promise, clean: Posterior, answered: Posterior) -> list[str]:
+def broken(promised: Guarantees, clean: Posterior, answered: Posterior) -> list[str]:
     """Names of the promises that some answer does not keep. A clean tie at the top may be named either way."""
     best, chosen = clean.max(1).values, clean.gather(1, answered.argmax(1, keepdim=True))[:, 0]
     failed = {
@@ -243,5 +243,5 @@ def variation(a: Posterior, b: Posterior) -> Tensor:
     return (distance(a.double(), b.double(), "l1") / 2).clamp(max=1.0)
 
 
-def rate(right: Tensor) -> Rate:
+def rate(right: Tensor) -> Estimate:
     return wilson(int(right.sum()), len(right))

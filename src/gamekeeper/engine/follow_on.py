@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gamekeeper.data.splits import row_keys
-from gamekeeper.engine.evaluate import Bench, rate
+from gamekeeper.engine.evaluate import CloneMetrics, rate
 from gamekeeper.engine.grid import EVADED, INVERTED, KNOWN
 from gamekeeper.engine.pictures import Pictures, drawable, strip
 from gamekeeper.follow_on import evasion, membership
@@ -29,18 +29,18 @@ NO_MEMBERS = "membership needs training inputs of the owner's that no thief hold
 
 
 @dataclass
-class Aftermath:
+class FollowOnEvaluator:
     """What copies of one target are tried on; everything they share is worked out once."""
 
-    bench: Bench
+    clone_metrics: CloneMetrics
 
     @cached_property
     def victim(self) -> Model:
-        return self.bench.session()
+        return self.clone_metrics.session()
 
     @property
     def box(self) -> Box:
-        return need_box(self.bench.target.box, "--follow-on")
+        return need_box(self.clone_metrics.target.box, "--follow-on")
 
     @cached_property
     def reach(self) -> float:
@@ -49,38 +49,40 @@ class Aftermath:
     @cached_property
     def rows(self) -> Int[Tensor, " n"]:
         """Test inputs that the victim is right about, EVADED of them at most, at random."""
-        right = self.bench.clean.argmax(1) == self.bench.truth
+        right = self.clone_metrics.clean.argmax(1) == self.clone_metrics.truth
         order = shuffled(len(right))
         return order[right[order]][:EVADED]
 
     @cached_property
     def wanted(self) -> Int[Tensor, " n"]:
         """For each of those inputs another class, at random."""
-        truth, classes = self.bench.truth[self.rows], self.bench.target.victim.task.classes
+        truth, classes = self.clone_metrics.truth[self.rows], self.clone_metrics.target.victim.task.classes
         generator = torch.Generator().manual_seed(SEED)
         return (truth + 1 + torch.randint(classes - 1, truth.shape, generator=generator)) % classes
 
     @cached_property
     def noise(self) -> Int[Tensor, " n"]:
         """The victim's classes of those inputs under noise."""
-        target = self.bench.target
+        target = self.clone_metrics.target
         return self.classes_of(evasion.noise(target.test.x[self.rows], self.reach, self.box, SEED))
 
     @cached_property
     def drawn(self) -> Int[Tensor, " k"]:
         """The classes that are drawn: of those in the test set INVERTED at most, at random, in order."""
-        present = self.bench.truth.unique()
+        present = self.clone_metrics.truth.unique()
         return present[shuffled(len(present))[:INVERTED]].sort().values
 
     @cached_property
     def averages(self) -> Batch:
         """The mean test input of each drawn class."""
-        return torch.stack([self.bench.target.test.x[self.bench.truth == k].mean(0) for k in self.drawn])
+        return torch.stack(
+            [self.clone_metrics.target.test.x[self.clone_metrics.truth == k].mean(0) for k in self.drawn]
+        )
 
     @cached_property
     def members(self) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
         """As many rows of the owner's inputs and of the test set, at random: none is in both, none in a thief's hands."""
-        target = self.bench.target
+        target = self.clone_metrics.target
         own, test = row_keys(target.owner.x), row_keys(target.test.x)
         held = set(row_keys(target.pool.x)) | set([] if target.seeds is None else row_keys(target.seeds))
         inside = kept_rows(own, held | set(test))
@@ -117,7 +119,7 @@ class Aftermath:
         return FollowOn(evaded, inverted, found, lacking + ([] if found else [NO_MEMBERS])), x
 
     def evade(self, copy: TorchModel) -> Evasion:
-        target, truth = self.bench.target, self.bench.truth[self.rows]
+        target, truth = self.clone_metrics.target, self.clone_metrics.truth[self.rows]
         x, net = target.test.x[self.rows], copy.net
         fgsm, pgd = evasion.fgsm(self.reach), evasion.pgd(self.reach)
 
@@ -147,13 +149,13 @@ class Aftermath:
         return Inversion(float(confidence), rate(recognised), float(alike.diagonal().mean()), rate(closest)), x
 
     def recall(self, model: Model) -> Membership:
-        target, (inside, outside) = self.bench.target, self.members
+        target, (inside, outside) = self.clone_metrics.target, self.members
         members, others = target.owner.x[inside], target.test.x[outside]
         y: Posterior = model(members).y
-        z = self.bench.clean[outside] if model is self.victim else model(others).y
+        z = self.clone_metrics.clean[outside] if model is self.victim else model(others).y
         found = {}
         for name, score in membership.SCORES.items():
-            scores = score(y, target.owner.truth[inside]), score(z, self.bench.truth[outside])
+            scores = score(y, target.owner.truth[inside]), score(z, self.clone_metrics.truth[outside])
             found |= {f"{name}_auc": membership.auc(*scores), f"{name}_caught": membership.caught(*scores)}
         return Membership(**found)
 

@@ -12,7 +12,7 @@ from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.data.splits import overlap
 from gamekeeper.engine.ensemble import thieves
 from gamekeeper.errors import BadConfig
-from gamekeeper.methods import World, parse_defense, parse_thief
+from gamekeeper.methods import InputSpec, parse_defense, parse_thief
 from gamekeeper.targets.choice import Source
 from gamekeeper.targets.target import Target
 from gamekeeper.types import Architecture, Attack, Defense, need_box
@@ -106,12 +106,12 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
     if audit.follow_on:
         need_box(target.box, "--follow-on")
     check_auxiliary(target)
-    world = World(target.box.shape, target.victim.task.classes)
+    spec = InputSpec(target.box.shape, target.victim.task.classes)
     taking_part = thieves(audit.attacks, target)
-    parsed = {text: parse_thief(text, world) for text in (*taking_part.attacks, *taking_part.controls)}
+    parsed = {text: parse_thief(text, spec) for text in (*taking_part.attacks, *taking_part.controls)}
     for text, (thief, _) in parsed.items():
         check_budgets(text, thief, audit.budgets, target)
-    chains = {text: parse_defense(text, world) for text in audit.defenses}
+    chains = {text: parse_defense(text, spec) for text in audit.defenses}
     usual = UNIFORM if len(target.box.shape) == 1 else UNIFORM_IMAGES
     uniform = 0 if target.remote else usual if audit.uniform is None else audit.uniform
     cells = [
@@ -134,14 +134,14 @@ def check_auxiliary(target: Target) -> None:
     ood = target.owner.ood
     if ood is None:
         return
-    for name, held, why in (
+    for name, held, maps in (
         ("the thief's pool", target.pool.x, "a defense trained on the attack's own queries looks stronger than it is"),
         ("the test set", target.test.x, "the test set is for judging only"),
     ):
         shared = overlap(ood, held)
         if shared:
             raise BadConfig(
-                f"{shared:,} of the {len(ood):,} auxiliary inputs ({target.auxiliary}) are also in {name}: {why}. Nothing"
+                f"{shared:,} of the {len(ood):,} auxiliary inputs ({target.auxiliary}) are also in {name}: {maps}. Nothing"
                 " was asked. Give auxiliary inputs of another source."
             )
 

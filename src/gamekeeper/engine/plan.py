@@ -17,7 +17,7 @@ from gamekeeper.engine.backends import default_jobs
 from gamekeeper.engine.ensemble import thieves
 from gamekeeper.engine.grid import Audit, Cell, expand, judged, queries, weight
 from gamekeeper.engine.run import LEDGER, armed, prepared, upstream
-from gamekeeper.engine.strengths import LineUp, as_before, line_up, question
+from gamekeeper.engine.strengths import ResolvedDefenses, as_before, question, resolve_defenses
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.learners.lookup_table import arm
 from gamekeeper.results import SCHEMA, Results, Run
@@ -81,12 +81,12 @@ def settle(audit: Audit, folder: Path, say: Callable[[str], None]) -> Question:
     return Question(narrowed, target, tuple(cells), kept, (*chosen.left_out, *left_out))
 
 
-def compared(audit: Audit, target: Target, folder: Path, say: Callable[[str], None]) -> LineUp:
+def compared(audit: Audit, target: Target, folder: Path, say: Callable[[str], None]) -> ResolvedDefenses:
     """The defenses to compare: those an earlier run in the folder chose, or chosen now."""
     with suppress(BadConfig):  # no header, or one cut short: it is written anew
         if before := as_before(Results(folder).header().chosen, audit.defenses, target, audit.seeds[0]):
             return before
-    return line_up(audit.defenses, target, audit.seeds[0], say)
+    return resolve_defenses(audit.defenses, target, audit.seeds[0], say)
 
 
 def possible(cells: Sequence[Cell], target: Target) -> tuple[list[Cell], list[str]]:

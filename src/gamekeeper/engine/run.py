@@ -17,25 +17,25 @@ import torch
 
 from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.data.splits import overlap
-from gamekeeper.defenses.guarantees import promise
+from gamekeeper.defenses.guarantees import guarantees
 from gamekeeper.engine.backends import Work
-from gamekeeper.engine.evaluate import Bench, Honest
-from gamekeeper.engine.follow_on import Aftermath
+from gamekeeper.engine.evaluate import CloneMetrics, UtilityMetrics
+from gamekeeper.engine.follow_on import FollowOnEvaluator
 from gamekeeper.engine.grid import RUN_UP, Cell
 from gamekeeper.engine.pictures import keep
 from gamekeeper.engine.session import Session, opened
 from gamekeeper.errors import GamekeeperError, Halt, Unsuited
-from gamekeeper.metrics import Rate
+from gamekeeper.metrics import Estimate
 from gamekeeper.results import FollowOn, Results, Row, Seconds
 from gamekeeper.service.ledger import Ledger, Recorded, RecordedModel
-from gamekeeper.service.oracles import Metered, Witness
+from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.service.service import Service
 from gamekeeper.targets.choice import Source, shares_architecture
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit
-from gamekeeper.training.student import ClonesOnDisk
+from gamekeeper.training.student import DiskCloneCache
 from gamekeeper.training.validation import held_out_agreement
-from gamekeeper.types import Armed, Defense, Doubted, Knowledge, Learner, Model, Transfer
+from gamekeeper.types import Armed, Caveats, Defense, Knowledge, Learner, Model, Transfer
 
 LEDGER, CLONES = "ledger.sqlite", "clones"
 
@@ -60,17 +60,17 @@ class Stage:
         return RecordedModel(recorded, self.target.victim.task)
 
     @functools.cached_property
-    def bench(self) -> Bench:
-        return Bench(self.target, self.session, self.uniform)
+    def clone_metrics(self) -> CloneMetrics:
+        return CloneMetrics(self.target, self.session, self.uniform)
 
     @functools.cached_property
-    def aftermath(self) -> Aftermath:
-        return Aftermath(self.bench)
+    def follow_on_evaluator(self) -> FollowOnEvaluator:
+        return FollowOnEvaluator(self.clone_metrics)
 
     @functools.cache  # noqa: B019 - a stage lives as long as its process
-    def honest(self, defenses: tuple[Defense, ...], seed: int) -> Honest:
+    def utility_metrics(self, defenses: tuple[Defense, ...], seed: int) -> UtilityMetrics:
         service = Service(self.session(), armed(self.target, defenses, seed))
-        return Honest(self.bench, service, promise(defenses))
+        return UtilityMetrics(self.clone_metrics, service, guarantees(defenses))
 
     @functools.cached_property
     def leaks(self) -> list[str]:
@@ -116,7 +116,7 @@ class Connection:
     """
 
     sent: Recorded
-    witness: Witness
+    transcript: Transcript
     meter: Metered
     price: float
 
@@ -130,9 +130,9 @@ def connect(cell: Cell, here: Stage) -> Connection:
     service = Service(victim, armed(target, cell.defenses, cell.seed))
     scope = f"{target.digest} | {cell.defenses} seed {cell.seed} | {cell.client}"
     recorded = Recorded(service.open(cell.client), here.ledger, scope, target.batch)
-    witness = Witness(recorded)
+    transcript = Transcript(recorded)
     sent = victim.recorded if isinstance(victim, RecordedModel) else recorded
-    return Connection(sent, witness, Metered(witness, cell.budget, target.box), target.price)
+    return Connection(sent, transcript, Metered(transcript, cell.budget, target.box), target.price)
 
 
 def run_cell(cell: Cell, folder: Path) -> Row:
@@ -156,22 +156,22 @@ def run_cell(cell: Cell, folder: Path) -> Row:
 
 def steal_and_judge(cell: Cell, here: Stage, connection: Connection) -> Row:
     target = here.target
-    shelf = ClonesOnDisk(here.folder / CLONES)
+    clones = DiskCloneCache(here.folder / CLONES)
     knows = Knowledge(
-        target.pool.x, target.box, target.victim.task, cell.student, target.seeds, target.pool.y, cell.defenses, shelf
+        target.pool.x, target.box, target.victim.task, cell.student, target.seeds, target.pool.y, cell.defenses, clones
     )
     clone, held_out, seconds = steal(cell, connection.meter, knows)
     if connection.meter.spent == 0:
         raise Unsuited(f"{cell.attack} asked nothing: a budget of {cell.budget} is too small for it. Raise --budget.")
-    honest = here.honest(cell.defenses, cell.seed)
+    utility_metrics = here.utility_metrics(cell.defenses, cell.seed)
     row = replace(
         blank(cell),
-        clone=here.bench.clone(clone),
-        victim=honest.victim,
-        utility=honest.utility(connection.witness),
-        seconds=Seconds(thief=seconds + shelf.seconds, defense_per_query=honest.seconds_per_query),
-        flags=[*here.leaks, *(clone.doubts if isinstance(clone, Doubted) else ())],
-        chance=here.bench.chance,
+        clone=here.clone_metrics.clone(clone),
+        victim=utility_metrics.victim,
+        utility=utility_metrics.utility(connection.transcript),
+        seconds=Seconds(thief=seconds + clones.seconds, defense_per_query=utility_metrics.seconds_per_query),
+        flags=[*here.leaks, *(clone.caveats if isinstance(clone, Caveats) else ())],
+        chance=here.clone_metrics.chance,
         held_out=held_out,
         follow_on=follow_on(cell, here, clone) if cell.follow_on else None,
     )
@@ -180,13 +180,13 @@ def steal_and_judge(cell: Cell, here: Stage, connection: Connection) -> Row:
 
 def follow_on(cell: Cell, here: Stage, clone: Model) -> FollowOn:
     """What the copy is good for; the pictures drawn with it go beside the results."""
-    found, pictures = here.aftermath.measure(clone)
+    found, pictures = here.follow_on_evaluator.measure(clone)
     if pictures is not None:
         keep(here.folder, cell.id, pictures)
     return found
 
 
-def steal(cell: Cell, meter: Metered, knows: Knowledge) -> tuple[Model, Rate | None, float]:
+def steal(cell: Cell, meter: Metered, knows: Knowledge) -> tuple[Model, Estimate | None, float]:
     """The clone, what a rehearsal promised of it, and the seconds both took; of a Theft without those of asking."""
     if isinstance(cell.thief, Theft):
         transfer = cell.thief.ask(meter, knows, cell.seed)
@@ -197,7 +197,7 @@ def steal(cell: Cell, meter: Metered, knows: Knowledge) -> tuple[Model, Rate | N
     return cell.thief(meter, knows, cell.seed), None, time.perf_counter() - start
 
 
-def rehearse(learner: Learner, transfer: Transfer, knows: Knowledge, seed: int) -> Rate | None:
+def rehearse(learner: Learner, transfer: Transfer, knows: Knowledge, seed: int) -> Estimate | None:
     """How often a clone of 90 % of the answers, trained for a third of the time, foretells the top class of the others.
 
     None with fewer than ten answers.

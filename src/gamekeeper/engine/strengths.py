@@ -18,7 +18,7 @@ from gamekeeper.engine.run import armed
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.facts import strengths
 from gamekeeper.method_text import taken_apart
-from gamekeeper.methods import DEFENSES, NUMBER, World, parse_defense
+from gamekeeper.methods import DEFENSES, NUMBER, InputSpec, parse_defense
 from gamekeeper.simplex import distance
 from gamekeeper.targets.target import Target
 from gamekeeper.types import Armed, Reply
@@ -49,7 +49,7 @@ def ways(name: str, recipe: object) -> list[Entry]:
 
 
 @dataclass(frozen=True)
-class Utility:
+class UtilityLimit:
     """What honest users may lose: points of accuracy as a fraction, or the mean L1 between clean and given answers."""
 
     measure: Literal["loss", "l1"] = "loss"
@@ -57,14 +57,14 @@ class Utility:
 
 
 @dataclass(frozen=True)
-class LineUp:
+class ResolvedDefenses:
     """Defenses in the syntax of `methods.py`, and a sentence for each one of `all` that is not among them."""
 
     defenses: tuple[str, ...]
     left_out: tuple[str, ...] = ()
 
 
-def line_up(asked: Sequence[str], target: Target, seed: int, say: Callable[[str], None]) -> LineUp:
+def resolve_defenses(asked: Sequence[str], target: Target, seed: int, say: Callable[[str], None]) -> ResolvedDefenses:
     """Every sweep and `all` replaced by what they stand for, each defense once. `say` is told what takes a while.
 
     Raises BadConfig for a sweep or a utility that is not written as above, and for `all` where the owner holds no inputs.
@@ -78,7 +78,7 @@ def line_up(asked: Sequence[str], target: Target, seed: int, say: Callable[[str]
         found = everything(parse_utility(text), target, seed, say)
         defenses += found.defenses
         left_out += found.left_out
-    return LineUp(tuple(dict.fromkeys(defenses)), tuple(dict.fromkeys(left_out)))
+    return ResolvedDefenses(tuple(dict.fromkeys(defenses)), tuple(dict.fromkeys(left_out)))
 
 
 def question(asked: Sequence[str], target: Target, seed: int) -> dict[str, Any]:
@@ -86,11 +86,11 @@ def question(asked: Sequence[str], target: Target, seed: int) -> dict[str, Any]:
     return {"asked": list(asked), "target": target.digest, "seed": seed, "version": __version__}
 
 
-def as_before(kept: Mapping[str, Any], asked: Sequence[str], target: Target, seed: int) -> LineUp | None:
+def as_before(kept: Mapping[str, Any], asked: Sequence[str], target: Target, seed: int) -> ResolvedDefenses | None:
     """The line-up an earlier run chose for the very same question."""
     if any(kept.get(key) != value for key, value in question(asked, target, seed).items()):
         return None
-    return LineUp(tuple(kept.get("defenses", ())), tuple(kept.get("left_out", ())))
+    return ResolvedDefenses(tuple(kept.get("defenses", ())), tuple(kept.get("left_out", ())))
 
 
 def swept(text: str) -> list[str]:
@@ -103,18 +103,18 @@ def swept(text: str) -> list[str]:
     return [f"{found['before']}{value}{found['after']}" for value in found["values"].split("/")]
 
 
-def parse_utility(text: str) -> Utility:
+def parse_utility(text: str) -> UtilityLimit:
     """`all:loss=0.02` -> what honest users may lose. Raises BadConfig."""
     pairs = taken_apart(text).first.pairs
     if not pairs:
-        return Utility()
+        return UtilityLimit()
     measure, most = pairs[0][0], (pairs[0][1] or "").strip()
     if len(pairs) > 1 or measure not in ("loss", "l1") or not NUMBER.fullmatch(most) or not 0 <= float(most) <= 2:
         raise BadConfig(f"a utility is stated as all:loss=0.01 or all:l1=0.5, from 0 to 2. Got '{text}'.")
-    return Utility(measure, float(most))
+    return UtilityLimit(measure, float(most))
 
 
-def everything(utility: Utility, target: Target, seed: int, say: Callable[[str], None]) -> LineUp:
+def everything(utility: UtilityLimit, target: Target, seed: int, say: Callable[[str], None]) -> ResolvedDefenses:
     """`none`, and the line-up as strong as the utility allows."""
     if target.remote or len(target.owner.x) == 0:
         raise BadConfig(
@@ -135,10 +135,10 @@ def everything(utility: Utility, target: Target, seed: int, say: Callable[[str],
             left_out.append(f"No strength of {entry.text} keeps to {utility.measure} {utility.most:g}.")
         else:
             defenses.append(chosen)
-    return LineUp(tuple(defenses), tuple(left_out))
+    return ResolvedDefenses(tuple(defenses), tuple(left_out))
 
 
-def strongest(entry: Entry, utility: Utility, target: Target, seed: int) -> str | None:
+def strongest(entry: Entry, utility: UtilityLimit, target: Target, seed: int) -> str | None:
     """The defense at the largest strength that keeps to the utility, by bisection; as it is where it has no strength."""
     if not entry.strengths:
         armed_as(entry.text, target, seed)
@@ -151,7 +151,7 @@ def strongest(entry: Entry, utility: Utility, target: Target, seed: int) -> str 
     return None if low < 0 else entry.text.format(entry.strengths[low])
 
 
-def spent(defense: str, utility: Utility, target: Target, seed: int) -> float:
+def spent(defense: str, utility: UtilityLimit, target: Target, seed: int) -> float:
     """What a defense takes from honest users, on the owner's inputs."""
     x, truth = target.owner.x[:SAMPLE], target.owner.truth[:SAMPLE]
     reply = clean = undefended(target)
@@ -172,4 +172,4 @@ def undefended(target: Target) -> Reply:
 
 def armed_as(defense: str, target: Target, seed: int) -> tuple[Armed, ...]:
     """The chain of a text, armed; kept for the cells that run in this process."""
-    return armed(target, parse_defense(defense, World(target.box.shape, target.victim.task.classes)), seed)
+    return armed(target, parse_defense(defense, InputSpec(target.box.shape, target.victim.task.classes)), seed)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gamekeeper.errors import BadConfig
-from gamekeeper.metrics import Rate, average, wilson
+from gamekeeper.metrics import Estimate, average, wilson
 from gamekeeper.types import Batch, Reply
 
 Maps = Float[Tensor, "n h w"]
@@ -53,7 +53,7 @@ def confidence(
     return Confidence(before, after)
 
 
-def average_drop(found: Confidence) -> Rate:
+def average_drop(found: Confidence) -> Estimate:
     """AD with a 95 % interval; lower is better."""
     return average(found.drops().numpy())
 
@@ -93,7 +93,7 @@ def degenerate(maps: Maps) -> Bool[Tensor, " n"]:
     return (flat.amax(1) == flat.amin(1)) | ~flat.isfinite().all(1)
 
 
-def degenerate_share(maps: Maps) -> Rate:
+def degenerate_share(maps: Maps) -> Estimate:
     """Share of the maps that say nothing. A loss on maps that rewards such maps is met by them."""
     return wilson(int(degenerate(maps).sum()), len(maps))
 

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gamekeeper.errors import BadConfig
-from gamekeeper.metrics import Z95, Rate, wilson
+from gamekeeper.metrics import Z95, Estimate, wilson
 from gamekeeper.types import Posterior
 
 LEAST = 1e-12
@@ -62,14 +62,14 @@ def safe_log(p: Tensor) -> Tensor:
     return p.clamp(min=LEAST).log()
 
 
-def auc(members: Scores, others: Float[Tensor, " m"]) -> Rate:
+def auc(members: Scores, others: Float[Tensor, " m"]) -> Estimate:
     """P(a member scores higher than another) + P(equal) / 2, with DeLong's 95 % interval; n is the smaller count."""
     some(members, others)
     above = placements(members, others)
     below = placements(-others, -members)
     value = float(above.mean())
     half = Z95 * math.sqrt(spread(above) + spread(below))
-    return Rate(value, max(0.0, value - half), min(1.0, value + half), min(len(members), len(others)))
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half), min(len(members), len(others)))
 
 
 def placements(scores: Scores, others: Float[Tensor, " m"]) -> Scores:
@@ -85,7 +85,7 @@ def spread(shares: Scores) -> float:
     return float(shares.var()) / len(shares) if len(shares) > 1 else 0.25
 
 
-def caught(members: Scores, others: Float[Tensor, " m"], wrongly: float = 0.01) -> Rate:
+def caught(members: Scores, others: Float[Tensor, " m"], wrongly: float = 0.01) -> Estimate:
     """Share of members above the lowest threshold that at most the share `wrongly` of the others exceed, with Wilson's
     interval over the members; the threshold's own chance is not in it."""
     some(members, others)

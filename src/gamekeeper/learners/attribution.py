@@ -38,9 +38,9 @@ def unit(maps: Maps) -> Maps:
     return maps / (maps.square().sum((1, 2), keepdim=True) + SMALLEST).sqrt()
 
 
-def mismatch(own: Maps, why: Maps) -> Float[Tensor, ""]:
+def mismatch(own: Maps, maps: Maps) -> Float[Tensor, ""]:
     """||I - I_A||_F^2 of the maps at unit norm, mean over n: 0 if they are alike, 2 if they have nothing in common."""
-    return (unit(own) - unit(why)).square().sum((1, 2)).mean()
+    return (unit(own) - unit(maps)).square().sum((1, 2)).mean()
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,15 @@ class Attribution:
         return "map"
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
-        x, y, why = transfer.x, normalised(transfer.reply.y), transfer.reply.why
-        if why is None:
+        x, y, maps = transfer.x, normalised(transfer.reply.y), transfer.reply.maps
+        if maps is None:
             raise Unsuited(
                 "Attribution learns from attribution maps, and these answers hold none. Take soft or labels."
             )
         if self.weight == 0 or len(x) == 0:
             return train(knows, x, y, self.fit, seed)
         top, scale = y.argmax(1), self.weight * math.log(y.shape[1]) / 2
-        self.check(why, x, top, knows, seed)
+        self.check(maps, x, top, knows, seed)
 
         def teach(student: nn.Module) -> None:
             def objective(rows: Rows) -> Tensor:
@@ -84,17 +84,17 @@ class Attribution:
                 with autocast():
                     out = student(inputs)
                 own = EXPLAINERS[self.explainer](student, inputs, top[rows])
-                return knows.task.loss(out.float(), y[rows].float()) + scale * mismatch(own, why[rows])
+                return knows.task.loss(out.float(), y[rows].float()) + scale * mismatch(own, maps[rows])
 
             descend(student, len(x), objective, self.fit, seed)
 
-        return taught(knows, (x, y, why), self, seed, teach)
+        return taught(knows, (x, y, maps), self, seed, teach)
 
-    def check(self, why: Maps, x: Batch, top: Int[Tensor, " n"], knows: Knowledge, seed: int) -> None:
+    def check(self, maps: Maps, x: Batch, top: Int[Tensor, " n"], knows: Knowledge, seed: int) -> None:
         """Raises Unsuited if the clone's maps have another size than the served ones."""
         own = EXPLAINERS[self.explainer](fresh(knows.student, seed), x[:1], top[:1])
-        if own.shape[1:] != why.shape[1:]:
+        if own.shape[1:] != maps.shape[1:]:
             raise Unsuited(
-                f"the served maps are {tuple(why.shape[1:])}, those of {self.explainer} {tuple(own.shape[1:])}: the API"
+                f"the served maps are {tuple(maps.shape[1:])}, those of {self.explainer} {tuple(own.shape[1:])}: the API"
                 " explains in another way. Name its explainer, or take soft."
             )

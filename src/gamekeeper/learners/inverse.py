@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from gamekeeper.architectures import fresh
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import normalised
-from gamekeeper.learners.lookup_table import CONCENTRATION, Table, candidates, guard
+from gamekeeper.learners.lookup_table import CONCENTRATION, LookupTable, candidates, known_defense
 from gamekeeper.training.fit import Fit, fit
 from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
@@ -76,13 +76,13 @@ class Inverse:
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         y = normalised(transfer.reply.y)
         if knows.defenses and len(transfer.x):
-            known = guard(transfer, knows, self.guesses, seed)
+            known = known_defense(transfer, knows, self.guesses, seed)
             clean, rows = candidates(transfer.reply.y.float(), self.size, self.concentration, seed)
             y = undo(transfer.reply.y.float(), known.table(transfer.x, clean, rows), seed)
         return train(knows, transfer.x, y, self.fit, seed)
 
 
-def undo(y: Posterior, table: Table, seed: int) -> Posterior:
+def undo(y: Posterior, table: LookupTable, seed: int) -> Posterior:
     """The answers through a network trained to map `table.answered` to `table.clean`."""
     net = fit(fresh(lambda: Undo(y.shape[1]), seed), table.answered, table.clean, l1, PASSES, seed)
     with torch.no_grad():

@@ -31,24 +31,24 @@ TRIAL, SAMPLE = 1000, 300
 
 
 @dataclass(frozen=True)
-class Table:
+class LookupTable:
     """Candidates (m, k) and what the defense answers for them (m, k)."""
 
     clean: Posterior
     answered: Posterior
 
-    def with_rows(self, more: "Table") -> "Table":
-        return Table(torch.cat([self.clean, more.clean]), torch.cat([self.answered, more.answered]))
+    def with_rows(self, more: "LookupTable") -> "LookupTable":
+        return LookupTable(torch.cat([self.clean, more.clean]), torch.cat([self.answered, more.answered]))
 
 
 @dataclass(frozen=True)
-class Guard:
+class KnownDefense:
     """The known defenses in the thief's hands, in the order in which they change an answer."""
 
     armed: tuple[Armed, ...]
     keeps_top1: bool
 
-    def table(self, x: Batch, clean: Float[Tensor, "m k"], rows: Int[Tensor, " m"]) -> Table:
+    def table(self, x: Batch, clean: Float[Tensor, "m k"], rows: Int[Tensor, " m"]) -> LookupTable:
         """What becomes of candidate i if it is the answer to x[rows[i]]; all of them asked by one new client."""
         memories = [armed.fresh() for armed in self.armed]
         answered: list[Tensor] = []
@@ -57,18 +57,18 @@ class Guard:
             for armed, memory in zip(self.armed, memories, strict=True):
                 reply = armed.respond(inputs, reply, memory)
             answered.append(reply.y)
-        return Table(clean, torch.cat(answered))
+        return LookupTable(clean, torch.cat(answered))
 
 
-def guard(transfer: Transfer, knows: Knowledge, guesses: int, seed: int) -> Guard:
+def known_defense(transfer: Transfer, knows: Knowledge, guesses: int, seed: int) -> KnownDefense:
     """The defense armed with that one of `guesses` seeds that explains the answers best.
 
     Raises Unsuited where the thief cannot arm it.
     """
     y = transfer.reply.y.float()
     clean, rows = candidates(y, TRIAL, CONCENTRATION, seed)
-    tried: list[tuple[float, Guard]] = []
-    first: Table | None = None
+    tried: list[tuple[float, KnownDefense]] = []
+    first: LookupTable | None = None
     for guess in range(guesses):
         armed = arm(knows, own_seed(seed, guess))
         table = armed.table(transfer.x, clean, rows)
@@ -84,7 +84,7 @@ def own_seed(seed: int, guess: int) -> int:
     return int.from_bytes(hashlib.sha256(f"a thief's own defense {seed} {guess}".encode()).digest()[:4])
 
 
-def arm(knows: Knowledge, seed: int) -> Guard:
+def arm(knows: Knowledge, seed: int) -> KnownDefense:
     """The known recipes armed for a fresh student, without any training data."""
     x = torch.empty((0, *knows.box.shape))
     owner = Owner(x, torch.empty(0, dtype=torch.long), knows.box, knows.student)
@@ -99,7 +99,7 @@ def arm(knows: Knowledge, seed: int) -> Guard:
                 f" data of his own; {type(recipe).__name__} refused: {error} Take a learner that does not need it,"
                 " such as labels."
             ) from error
-    return Guard(tuple(armed), all(recipe.keeps_top1 for recipe in knows.defenses))
+    return KnownDefense(tuple(armed), all(recipe.keeps_top1 for recipe in knows.defenses))
 
 
 def candidates(
@@ -135,7 +135,9 @@ def dirichlet(alpha: np.ndarray, generator: np.random.Generator) -> Float[Tensor
     ).float()
 
 
-def match(y: Posterior, table: Table, keeps_top1: bool, tolerance: float) -> tuple[Posterior, Float[Tensor, " n"]]:
+def match(
+    y: Posterior, table: LookupTable, keeps_top1: bool, tolerance: float
+) -> tuple[Posterior, Float[Tensor, " n"]]:
     """For each answer the mean of the candidates whose answer is within max(tolerance, the least distance) in L1.
 
     And that least distance. With `keeps_top1` only candidates of the answer's own top class count, if there are any.
@@ -146,13 +148,13 @@ def match(y: Posterior, table: Table, keeps_top1: bool, tolerance: float) -> tup
     for group in groups:
         rows = torch.arange(len(y)) if group is None else torch.nonzero(answered_top == group)[:, 0]
         members = torch.nonzero(clean_top == group)[:, 0] if group is not None else torch.empty(0, dtype=torch.long)
-        some = Table(table.clean[members], table.answered[members]) if len(members) else table
+        some = LookupTable(table.clean[members], table.answered[members]) if len(members) else table
         for part in rows.split(max(1, CELLS // len(some.clean))):
             recovered[part], least[part] = nearest(y[part], some, tolerance)
     return recovered, least
 
 
-def nearest(y: Posterior, table: Table, tolerance: float) -> tuple[Posterior, Float[Tensor, " n"]]:
+def nearest(y: Posterior, table: LookupTable, tolerance: float) -> tuple[Posterior, Float[Tensor, " n"]]:
     """`match` over the whole table, all distances at once."""
     distances = torch.cdist(y, table.answered, p=1)
     least = distances.amin(1)

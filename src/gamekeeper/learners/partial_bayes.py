@@ -19,7 +19,7 @@ import numpy as np
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import normalised
-from gamekeeper.learners.lookup_table import CONCENTRATION, around, candidates, guard, match
+from gamekeeper.learners.lookup_table import CONCENTRATION, around, candidates, known_defense, match
 from gamekeeper.training.fit import Fit
 from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
@@ -65,7 +65,7 @@ class PartialBayes:
     def recover(self, transfer: Transfer, knows: Knowledge, seed: int) -> Posterior:
         """The clean answers as far as the known defenses let them be told. Raises Unsuited."""
         y, half = transfer.reply.y.float(), self.size // 2
-        known = guard(transfer, knows, self.guesses, seed)
+        known = known_defense(transfer, knows, self.guesses, seed)
         table = known.table(transfer.x, *candidates(y, half, self.concentration, seed))
         estimate, _ = match(y, table, known.keeps_top1, self.tolerance)
         closer = around(estimate, self.size - half, self.concentration, np.random.default_rng([seed, 1]))

@@ -107,7 +107,7 @@ class Raw:
     """What an API sent: answers (n, k) or labels (n,), as they came; and maps (n, h, w) where it sells them."""
 
     y: Tensor
-    why: Tensor | None = None
+    maps: Tensor | None = None
 
 
 @runtime_checkable
@@ -133,7 +133,7 @@ class RemoteModel:
         return self.read(self.oracle(x, names), len(x))
 
     def read(self, raw: Raw, n: int) -> Reply:
-        return Reply(Answers(self.answers, self.task.classes).posterior(raw.y, n), raw.why)
+        return Reply(Answers(self.answers, self.task.classes).posterior(raw.y, n), raw.maps)
 
 
 def numbers(raw: Any) -> Tensor:

@@ -18,7 +18,7 @@ from gamekeeper.analysis.checks import grouped, raised
 from gamekeeper.engine import run
 from gamekeeper.engine.backends import Work
 from gamekeeper.engine.grid import Audit, Cell, expand
-from gamekeeper.metrics import Rate, over_seeds, spread
+from gamekeeper.metrics import Estimate, over_seeds, spread
 from gamekeeper.results import Row
 from gamekeeper.targets.choice import Source
 from gamekeeper.targets.target import Target
@@ -31,7 +31,7 @@ Place = Callable[[str], Source]
 
 
 @dataclass(frozen=True)
-class Theft:
+class Experiment:
     """Which cells: a target behind a defense, a thief, his budget."""
 
     target: str
@@ -51,7 +51,7 @@ class Figure:
 
     what: str
     place: str
-    theft: Theft
+    theft: Experiment
     said: tuple[tuple[Measure, float | str], ...]
     gap: str = ""
 
@@ -62,7 +62,7 @@ class Ordering:
 
     claim: str
     place: str
-    pairs: tuple[tuple[Theft, Theft], ...]
+    pairs: tuple[tuple[Experiment, Experiment], ...]
     measure: Measure = "accuracy"
     gap: str = ""
 
@@ -89,7 +89,7 @@ class Reproduction:
     gap: str = ""
 
     @property
-    def thefts(self) -> list[Theft]:
+    def thefts(self) -> list[Experiment]:
         """Every theft once, target by target, in the order in which the description names them."""
         pairs = [theft for ordering in self.orderings for pair in ordering.pairs for theft in pair]
         every = dict.fromkeys([figure.theft for figure in self.figures] + pairs)
@@ -124,7 +124,7 @@ def measured_beside(cell: Cell, reproduction: Reproduction, folder: Path) -> Row
     return with_paper(run.run_cell(cell, folder), reproduction)
 
 
-def belongs(row: Row, theft: Theft) -> bool:
+def belongs(row: Row, theft: Experiment) -> bool:
     """Whether a row is of this theft (at any seed)."""
     return (row.target, row.attack, row.budget, row.defense) == (
         theft.target,
@@ -140,11 +140,11 @@ class Beside:
 
     measure: Measure
     paper: float | str
-    ours: Rate | float | None
+    ours: Estimate | float | None
 
 
 @dataclass(frozen=True)
-class Line:
+class FigureResult:
     """A figure with our numbers. error: why a cell failed; flags: raised on its rows, without `single-seed`."""
 
     figure: Figure
@@ -154,18 +154,18 @@ class Line:
     error: str | None
 
 
-def lines(reproduction: Reproduction, rows: Sequence[Row]) -> list[Line]:
+def lines(reproduction: Reproduction, rows: Sequence[Row]) -> list[FigureResult]:
     """Every figure of the description; those whose cells have not run yet have no numbers."""
     flags = all_flags(rows)
     return [line(figure, [row for row in rows if belongs(row, figure.theft)], flags) for figure in reproduction.figures]
 
 
-def line(figure: Figure, rows: list[Row], flags: dict[str, list[str]]) -> Line:
+def line(figure: Figure, rows: list[Row], flags: dict[str, list[str]]) -> FigureResult:
     done = [row for row in rows if row.clone is not None]
     own = dict.fromkeys(flag for row in done for flag in flags.get(row.cell, []) if flag != "single-seed")
     error = next((row.error for row in rows if row.error is not None), None)
     beside = tuple(Beside(measure, said, over(done, measure)) for measure, said in figure.said)
-    return Line(figure, beside, len(done), tuple(own), error)
+    return FigureResult(figure, beside, len(done), tuple(own), error)
 
 
 def all_flags(rows: Sequence[Row]) -> dict[str, list[str]]:
@@ -175,16 +175,16 @@ def all_flags(rows: Sequence[Row]) -> dict[str, list[str]]:
     }
 
 
-def over(rows: Sequence[Row], measure: Measure) -> Rate | float | None:
+def over(rows: Sequence[Row], measure: Measure) -> Estimate | float | None:
     """The measure's mean over rows that differ in the seed only; rates with an interval."""
     values = [value for row in rows if (value := measured(row, measure)) is not None]
-    rates = [value for value in values if isinstance(value, Rate)]
+    rates = [value for value in values if isinstance(value, Estimate)]
     if rates:
         return over_seeds(rates, spread([[rate.value for rate in rates]]))
-    return fmean(value for value in values if not isinstance(value, Rate)) if values else None
+    return fmean(value for value in values if not isinstance(value, Estimate)) if values else None
 
 
-def measured(row: Row, measure: Measure) -> Rate | float | None:
+def measured(row: Row, measure: Measure) -> Estimate | float | None:
     """One row's value; None if it was not measured."""
     if row.clone is None or row.victim is None:
         return None
@@ -196,7 +196,7 @@ def measured(row: Row, measure: Measure) -> Rate | float | None:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class OrderingResult:
     """How an ordering came out, over pairs of rows with one target and seed.
 
     held, of         pairs in which the claimed better was the better, and all pairs
@@ -218,9 +218,9 @@ class Verdict:
         return "as claimed" if self.low > 0 else "reversed" if self.high < 0 else "not decided"
 
 
-def verdicts(reproduction: Reproduction, rows: Sequence[Row]) -> list[Verdict]:
+def verdicts(reproduction: Reproduction, rows: Sequence[Row]) -> list[OrderingResult]:
     """Every ordering for which there is at least one pair of rows."""
-    found: list[Verdict] = []
+    found: list[OrderingResult] = []
     for ordering in reproduction.orderings:
         differences = [gap for pair in ordering.pairs for gap in gaps(pair, rows, ordering.measure)]
         if differences:
@@ -228,7 +228,7 @@ def verdicts(reproduction: Reproduction, rows: Sequence[Row]) -> list[Verdict]:
     return found
 
 
-def gaps(pair: tuple[Theft, Theft], rows: Sequence[Row], measure: Measure) -> list[float]:
+def gaps(pair: tuple[Experiment, Experiment], rows: Sequence[Row], measure: Measure) -> list[float]:
     """Better minus worse for every seed that has both."""
     better, worse = (
         {row.seed: number(measured(row, measure)) for row in rows if belongs(row, theft) and row.clone is not None}
@@ -237,14 +237,14 @@ def gaps(pair: tuple[Theft, Theft], rows: Sequence[Row], measure: Measure) -> li
     return [better[seed] - worse[seed] for seed in better if seed in worse]
 
 
-def number(value: Rate | float | None) -> float:
-    return value.value if isinstance(value, Rate) else math.nan if value is None else value
+def number(value: Estimate | float | None) -> float:
+    return value.value if isinstance(value, Estimate) else math.nan if value is None else value
 
 
-def verdict(ordering: Ordering, differences: Sequence[float]) -> Verdict:
+def verdict(ordering: Ordering, differences: Sequence[float]) -> OrderingResult:
     n, mean = len(differences), fmean(differences)
     held = sum(difference > 0 for difference in differences)
     if n < 2:
-        return Verdict(ordering, held, n, mean, None, None)
+        return OrderingResult(ordering, held, n, mean, None, None)
     half = float(stdtrit(n - 1, 0.975)) * stdev(differences) / math.sqrt(n)
-    return Verdict(ordering, held, n, mean, mean - half, mean + half)
+    return OrderingResult(ordering, held, n, mean, mean - half, mean + half)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from gamekeeper.reproductions.description import Figure, Measure, Ordering, Reproduction, Theft
+from gamekeeper.reproductions.description import Experiment, Figure, Measure, Ordering, Reproduction
 
 POISONING = (
     'Orekondy, Schiele, Fritz, "Prediction Poisoning: towards defenses against DNN model stealing attacks" (ICLR 2020)'
@@ -29,17 +29,17 @@ def table_1(
     target: str, wide: str, victim: float, jbda: float, jb_self: float, jb_top3: float, knockoff: float, pools: str
 ) -> tuple[Figure, ...]:
     """The row of one victim: five published accuracies, and the thefts of ours beside them."""
-    place, near = "Table 1", Theft(target, "knockoff", 5_000)
+    place, near = "Table 1", Experiment(target, "knockoff", 5_000)
     return (
         Figure("victim", place, near, (("victim", victim),), "another training recipe"),
         Figure("Knockoff", place, near, (("accuracy", knockoff),), f"a tenth of the queries; {pools}"),
-        Figure("JBDA", place, Theft(target, "jbda:seeds=100", 2_000), (("accuracy", jbda),), LOWER),
-        Figure("JB-self", place, Theft(target, "jb_self", 2_000), (("accuracy", jb_self),), LOWER),
-        Figure("JB-top3", place, Theft(target, "jb_topk", 2_000), (("accuracy", jb_top3),), LOWER),
+        Figure("JBDA", place, Experiment(target, "jbda:seeds=100", 2_000), (("accuracy", jbda),), LOWER),
+        Figure("JB-self", place, Experiment(target, "jb_self", 2_000), (("accuracy", jb_self),), LOWER),
+        Figure("JB-top3", place, Experiment(target, "jb_topk", 2_000), (("accuracy", jb_top3),), LOWER),
         Figure(
             "Knockoff, as many queries",
             place,
-            Theft(wide, "knockoff+soft:epochs=10", 50_000),
+            Experiment(wide, "knockoff+soft:epochs=10", 50_000),
             (("accuracy", knockoff),),
             f"10 epochs for 30; {pools if wide == target else 'pool 60,000 clothes and 12,000 printed letters'}",
         ),
@@ -91,14 +91,14 @@ CIFAR10 = Reproduction(
         Figure(
             "victim",
             "Table 1",
-            Theft("cifar10", "knockoff+soft:epochs=10", 10_000),
+            Experiment("cifar10", "knockoff+soft:epochs=10", 10_000),
             (("victim", 0.92),),
             "ResNet-8 with 78,000 weights, not pre-trained, on 20,000 images, for VGG16 on 50,000",
         ),
         Figure(
             "Knockoff",
             "Table 1",
-            Theft("cifar10", "knockoff+soft:epochs=10", 10_000),
+            Experiment("cifar10", "knockoff+soft:epochs=10", 10_000),
             (("accuracy", 0.787),),
             "a fifth of the queries; 10 epochs for 100; photographs of Tiny-ImageNet for CIFAR100; a fresh ResNet-8 for"
             " a VGG16 pre-trained on Tiny-ImageNet. To be compared as a share of the victim's accuracy (paper: 0.86)",
@@ -106,7 +106,7 @@ CIFAR10 = Reproduction(
         Figure(
             "JB-top3",
             "Table 1",
-            Theft("cifar10", "jb_topk:seeds=500+soft:epochs=10", 2_000),
+            Experiment("cifar10", "jb_topk:seeds=500+soft:epochs=10", 2_000),
             (("accuracy", 0.738),),
             "a twenty-fifth of the queries, 10 epochs for 100, a fresh ResNet-8 for a pre-trained VGG16 (paper: 0.80 of"
             " the victim's accuracy)",
@@ -118,8 +118,8 @@ CIFAR10 = Reproduction(
             "PRADA, abstract: up to 46 points more accurate than earlier attacks",
             (
                 (
-                    Theft("cifar10", "color:seeds=500+soft:epochs=10", 1_000),
-                    Theft("cifar10", "jbda:seeds=500+soft:epochs=10", 1_000),
+                    Experiment("cifar10", "color:seeds=500+soft:epochs=10", 1_000),
+                    Experiment("cifar10", "jbda:seeds=500+soft:epochs=10", 1_000),
                 ),
             ),
             gap="photographs for traffic signs; 500 seeds and one round",
@@ -156,7 +156,7 @@ def table_4(
         Figure(
             f"{what}, {budget:,} queries",
             "Table 4",
-            Theft(target, attack, budget),
+            Experiment(target, attack, budget),
             (("fidelity", test), ("fidelity_uniform", uniform)),
             f"101 features for 105{gap}{SHORT}",
         )
@@ -168,7 +168,7 @@ def rounded(decimals: int, said: str, budget: int = 510) -> Figure:
     return Figure(
         f"softmax, answers rounded to {decimals} decimals",
         "Figure 7",
-        Theft("adult-race", "equation_fitting", budget, f"round:decimals={decimals}"),
+        Experiment("adult-race", "equation_fitting", budget, f"round:decimals={decimals}"),
         (("fidelity", said), ("fidelity_uniform", said)),
         f"101 features for 105; rounded probabilities are renormalised{SHORT}",
     )
@@ -181,7 +181,7 @@ ROUNDED = "round:decimals=2"
 STEAK = "the paper's tree (Steak Survey) has 28 ids for its 193 leaves"
 
 
-def tree(what: str, theft: Theft, test: float, queries: int, gap: str = "") -> Figure:
+def tree(what: str, theft: Experiment, test: float, queries: int, gap: str = "") -> Figure:
     said: tuple[tuple[Measure, float | str], ...] = (
         ("fidelity", test),
         ("fidelity_uniform", "–"),
@@ -206,8 +206,8 @@ LINEAR = (
 )
 AGAINST_LABELS = tuple(
     (
-        Theft("adult-race", "equation_fitting", 510, f"round:decimals={decimals}"),
-        Theft("adult-race", "equation_fitting", 510, "label"),
+        Experiment("adult-race", "equation_fitting", 510, f"round:decimals={decimals}"),
+        Experiment("adult-race", "equation_fitting", 510, "label"),
     )
     for decimals in (2, 3)
 )
@@ -220,14 +220,18 @@ TRAMER_TABLES = Reproduction(
     seeds=(0, 1, 2),
     uniform=10_000,
     figures=(
-        Figure("logistic regression, breast cancer", "4.1.1", Theft("breast-cancer-lr", "equation_solving", 31), EXACT),
-        Figure("logistic regression, diabetes", "4.1.1", Theft("diabetes", "equation_solving", 11), EXACT),
-        Figure("logistic regression, Adult income", "4.1.1", Theft("adult-income", "equation_solving", 105), EXACT),
-        Figure("logistic regression, two moons", "4.1.1", Theft("moons", "equation_solving", 3), EXACT),
-        Figure("softmax, iris", "4.1.2", Theft("iris", "equation_solving", 5), SOFTMAX, CLOSED),
-        Figure("softmax, wine", "4.1.2", Theft("wine-lr", "equation_solving", 14), SOFTMAX, CLOSED),
-        Figure("softmax, digits", "4.1.2", Theft("digits-lr", "equation_solving", 65), SOFTMAX, CLOSED),
-        Figure("softmax, Adult race", "4.1.2", Theft("adult-race", "equation_solving", 102), SOFTMAX, CLOSED),
+        Figure(
+            "logistic regression, breast cancer", "4.1.1", Experiment("breast-cancer-lr", "equation_solving", 31), EXACT
+        ),
+        Figure("logistic regression, diabetes", "4.1.1", Experiment("diabetes", "equation_solving", 11), EXACT),
+        Figure(
+            "logistic regression, Adult income", "4.1.1", Experiment("adult-income", "equation_solving", 105), EXACT
+        ),
+        Figure("logistic regression, two moons", "4.1.1", Experiment("moons", "equation_solving", 3), EXACT),
+        Figure("softmax, iris", "4.1.2", Experiment("iris", "equation_solving", 5), SOFTMAX, CLOSED),
+        Figure("softmax, wine", "4.1.2", Experiment("wine-lr", "equation_solving", 14), SOFTMAX, CLOSED),
+        Figure("softmax, digits", "4.1.2", Experiment("digits-lr", "equation_solving", 65), SOFTMAX, CLOSED),
+        Figure("softmax, Adult race", "4.1.2", Experiment("adult-race", "equation_solving", 102), SOFTMAX, CLOSED),
         *table_4(
             "adult-race",
             "equation_fitting",
@@ -258,40 +262,44 @@ TRAMER_TABLES = Reproduction(
         Figure(
             "softmax, labels only",
             "Figure 7",
-            Theft("adult-race", "equation_fitting", 510, "label"),
+            Experiment("adult-race", "equation_fitting", 510, "label"),
             (("fidelity", "far below"), ("fidelity_uniform", "far below")),
             "101 features for 105",
         ),
         *(
             Figure(
-                f"adaptive retraining on labels, {words}", "6.1", Theft(name, ADAPTIVE, 827, "label"), LABELS_ONLY, gap
+                f"adaptive retraining on labels, {words}",
+                "6.1",
+                Experiment(name, ADAPTIVE, 827, "label"),
+                LABELS_ONLY,
+                gap,
             )
             for name, words, gap in LINEAR
         ),
         *(
-            Figure(f"Lowd-Meek, {words}", "6.1", Theft(name, "lowd_meek", 5_650, "label"), LOWD)
+            Figure(f"Lowd-Meek, {words}", "6.1", Experiment(name, "lowd_meek", 5_650, "label"), LOWD)
             for name, words, _ in LINEAR
         ),
-        tree("path finding, 26 leaves", Theft("adult-tree", PATHS, 40_000), 1.0, 1_722),
-        tree("top-down, 26 leaves", Theft("adult-tree-incomplete", TOP_DOWN, 40_000), 1.0, 1_150),
-        tree("path finding, 193 leaves, 151 ids", Theft("adult-tree-large", PATHS, 200_000), 0.9245, 3_652, STEAK),
+        tree("path finding, 26 leaves", Experiment("adult-tree", PATHS, 40_000), 1.0, 1_722),
+        tree("top-down, 26 leaves", Experiment("adult-tree-incomplete", TOP_DOWN, 40_000), 1.0, 1_150),
+        tree("path finding, 193 leaves, 151 ids", Experiment("adult-tree-large", PATHS, 200_000), 0.9245, 3_652, STEAK),
         tree(
             "top-down, 193 leaves, 151 ids",
-            Theft("adult-tree-large-incomplete", TOP_DOWN, 200_000),
+            Experiment("adult-tree-large-incomplete", TOP_DOWN, 200_000),
             1.0,
             4_013,
             f"{STEAK}; 324 of 385 nodes are distinct",
         ),
         tree(
             "path finding, 193 leaves, answers rounded to 84 ids",
-            Theft("adult-tree-large", PATHS, 200_000, ROUNDED),
+            Experiment("adult-tree-large", PATHS, 200_000, ROUNDED),
             0.9245,
             3_652,
             STEAK,
         ),
         tree(
             "top-down, 193 leaves, answers rounded to 84 ids",
-            Theft("adult-tree-large-incomplete", TOP_DOWN, 200_000, ROUNDED),
+            Experiment("adult-tree-large-incomplete", TOP_DOWN, 200_000, ROUNDED),
             1.0,
             4_013,
             f"{STEAK}; rounded, inner nodes answer as their children do, and all below such a node stays hidden",
@@ -307,7 +315,10 @@ TRAMER_TABLES = Reproduction(
         Ordering(
             "adaptive retraining beats uniform queries on linear models",
             "6.1, Figure 4",
-            tuple((Theft(name, ADAPTIVE, 827, "label"), Theft(name, UNIFORM, 827, "label")) for name, _, _ in LINEAR),
+            tuple(
+                (Experiment(name, ADAPTIVE, 827, "label"), Experiment(name, UNIFORM, 827, "label"))
+                for name, _, _ in LINEAR
+            ),
             "fidelity_uniform",
         ),
         Ordering(
@@ -315,8 +326,8 @@ TRAMER_TABLES = Reproduction(
             "Table 6",
             (
                 (
-                    Theft("adult-tree-large-incomplete", TOP_DOWN, 200_000),
-                    Theft("adult-tree-large", PATHS, 200_000),
+                    Experiment("adult-tree-large-incomplete", TOP_DOWN, 200_000),
+                    Experiment("adult-tree-large", PATHS, 200_000),
                 ),
             ),
             "fidelity",
@@ -335,9 +346,11 @@ B = 500
 STRATEGIES = ("random", "uncertainty", "kcenter", "dfal", "dfal_kcenter")
 
 
-def both(better: tuple[str, int], worse: tuple[str, int], defense: str = "none") -> tuple[tuple[Theft, Theft], ...]:
+def both(
+    better: tuple[str, int], worse: tuple[str, int], defense: str = "none"
+) -> tuple[tuple[Experiment, Experiment], ...]:
     """The pair of thieves, with their budgets, on both built-in targets."""
-    return tuple((Theft(name, *better, defense), Theft(name, *worse, defense)) for name in SMALL)
+    return tuple((Experiment(name, *better, defense), Experiment(name, *worse, defense)) for name in SMALL)
 
 
 def chosen(strategy: str) -> str:
@@ -399,8 +412,8 @@ COMPARED = Reproduction(
 ON_DIGITS = "mnist"
 
 
-def on_digits(better: str, worse: str, defense: str = "none") -> tuple[tuple[Theft, Theft], ...]:
-    return ((Theft(ON_DIGITS, better, B, defense), Theft(ON_DIGITS, worse, B, defense)),)
+def on_digits(better: str, worse: str, defense: str = "none") -> tuple[tuple[Experiment, Experiment], ...]:
+    return ((Experiment(ON_DIGITS, better, B, defense), Experiment(ON_DIGITS, worse, B, defense)),)
 
 
 PRADA = "PRADA, abstract: up to 46 points more accurate than earlier attacks"
@@ -454,9 +467,9 @@ DEEP = (
 )
 
 
-def matched(defense: str, budget: int = B, target: str = "mnist-maps") -> Theft:
+def matched(defense: str, budget: int = B, target: str = "mnist-maps") -> Experiment:
     """The paper's thief: he learns from answers and maps at once."""
-    return Theft(target, MATCHING, budget, defense)
+    return Experiment(target, MATCHING, budget, defense)
 
 
 def table_5(what: str, defense: str, said: float, gap: str = "") -> Figure:
@@ -473,7 +486,7 @@ def labels_do_better(target: str = "mnist-maps") -> Ordering:
     return Ordering(
         "not in the paper: who learns from top classes alone gets more from DeepDefense than who learns from all of it",
         "–",
-        ((Theft(target, "knockoff+labels", B, "deep_defense"), matched("deep_defense", target=target)),),
+        ((Experiment(target, "knockoff+labels", B, "deep_defense"), matched("deep_defense", target=target)),),
     )
 
 

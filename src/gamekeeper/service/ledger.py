@@ -153,10 +153,12 @@ class Ledger:
 
     def store(self, scope: int, batch: int, keys: Sequence[Key], reply: Reply) -> None:
         """Commits the answers of a batch, all or none."""
-        rows = [(scope, hashed, nth, batch, y, why) for (hashed, nth), y, why in zip(keys, *packed(reply), strict=True)]
+        rows = [
+            (scope, hashed, nth, batch, y, maps) for (hashed, nth), y, maps in zip(keys, *packed(reply), strict=True)
+        ]
         kind = dtype(reply.y)
-        if reply.why is not None:
-            kind += f" {'x'.join(map(str, reply.why.shape[1:]))} {dtype(reply.why)}"
+        if reply.maps is not None:
+            kind += f" {'x'.join(map(str, reply.maps.shape[1:]))} {dtype(reply.maps)}"
         with self.transaction():
             self.db.executemany("INSERT INTO answer VALUES (?, ?, ?, ?, ?, ?)", rows)
             self.db.execute(
@@ -178,14 +180,16 @@ class Ledger:
                     found[key] = self._unpacked(*row)
         return found
 
-    def _unpacked(self, y: bytes, why: bytes | None, kind: str) -> Reply:
+    def _unpacked(self, y: bytes, maps: bytes | None, kind: str) -> Reply:
         parts = kind.split(" ")
         posterior = self._checked(y, parts[0])[None]
-        if why is None:
+        if maps is None:
             return Reply(posterior)
         height, width = map(int, parts[1].split("x"))
         # the first ledgers knew maps of float32 only and did not say so
-        return Reply(posterior, self._checked(why, parts[2] if len(parts) > 2 else "float32").reshape(1, height, width))
+        return Reply(
+            posterior, self._checked(maps, parts[2] if len(parts) > 2 else "float32").reshape(1, height, width)
+        )
 
     def _checked(self, blob: bytes, dtype: str) -> Tensor:
         if zlib.crc32(blob[:-4]) != int.from_bytes(blob[-4:], "little"):
@@ -221,9 +225,9 @@ class Ledger:
 def packed(reply: Reply) -> tuple[list[bytes], list[bytes | None]]:
     """Every row as bytes with a CRC-32 behind."""
     y = [sealed(row) for row in reply.y.contiguous().numpy()]
-    if reply.why is None:
+    if reply.maps is None:
         return y, [None] * len(y)
-    return y, [sealed(row) for row in reply.why.contiguous().numpy()]
+    return y, [sealed(row) for row in reply.maps.contiguous().numpy()]
 
 
 def dtype(values: Tensor) -> str:
@@ -333,10 +337,10 @@ class RecordedModel:
 
 
 def singles(reply: Reply) -> list[tuple[Tensor, Tensor | None]]:
-    why = [None] * len(reply) if reply.why is None else list(reply.why.split(1))
-    return list(zip(reply.y.split(1), why, strict=True))
+    maps = [None] * len(reply) if reply.maps is None else list(reply.maps.split(1))
+    return list(zip(reply.y.split(1), maps, strict=True))
 
 
 def joined(replies: Sequence[Reply]) -> Reply:
-    why = [reply.why for reply in replies if reply.why is not None]
-    return Reply(torch.cat([reply.y for reply in replies]), torch.cat(why) if why else None)
+    maps = [reply.maps for reply in replies if reply.maps is not None]
+    return Reply(torch.cat([reply.y for reply in replies]), torch.cat(maps) if maps else None)

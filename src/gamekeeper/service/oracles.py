@@ -42,7 +42,7 @@ class Metered:
 
 
 @dataclass
-class Witness:
+class Transcript:
     """Keeps what passed through, for the judge who later compares it with the clean answers. Answers go by unchanged."""
 
     oracle: Oracle

@@ -11,13 +11,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from gamekeeper.analysis.checks import raised
 from gamekeeper.analysis.summary import summarise
-from gamekeeper.analysis.thresholds import Threshold, Verdict, check_threshold, judge, parse_threshold, unsuited
+from gamekeeper.analysis.thresholds import Threshold, ThresholdResult, check_threshold, judge, parse_threshold, unsuited
 from gamekeeper.engine.backends import backend
 from gamekeeper.engine.grid import Audit, Cell, weight
 from gamekeeper.engine.plan import Plan, Question, Spending, check_defenses, plan, settle, spending
 from gamekeeper.engine.run import thefts, work
 from gamekeeper.errors import BadConfig
-from gamekeeper.methods import foreign
+from gamekeeper.methods import is_import_path
 from gamekeeper.results import Results, Row, Run
 from gamekeeper.surfaces.report.page import write_pngs, write_report
 from gamekeeper.surfaces.report.terminal import cell_line, show
@@ -30,7 +30,7 @@ FAILED = 3
 
 
 @dataclass(frozen=True)
-class Manner:
+class OutputOptions:
     """How a run talks: stop after the plan, spend without asking, machine-readable, short."""
 
     dry_run: bool = False
@@ -40,41 +40,46 @@ class Manner:
 
 
 def run_audit(
-    audit: Audit, folder: Path, jobs: int | None, fail_if: Sequence[str], manner: Manner, arguments: Sequence[str]
+    audit: Audit,
+    folder: Path,
+    jobs: int | None,
+    fail_if: Sequence[str],
+    output: OutputOptions,
+    arguments: Sequence[str],
 ) -> int:
     """Plans, asks before it spends, runs what is missing, reports. Returns the exit code."""
     thresholds = [parse_threshold(text) for text in fail_if]
-    console = Console(quiet=manner.quiet or manner.json, highlight=False)
+    console = Console(quiet=output.quiet or output.json, highlight=False)
     with console.status("reading the defenses") as status:
         question = settle(audit, folder, lambda doing: status.update(f"{doing} …"))
     for threshold in thresholds:
         check_threshold(threshold, question.cells)
-    with thefts(folder, work(folder), look_only=manner.dry_run) as session:
+    with thefts(folder, work(folder), look_only=output.dry_run) as session:
         missing = session.missing(question.cells)
         check_defenses(missing, question.target)
         ahead = plan(question, missing, folder, jobs)
-        announce(question, ahead, manner, console)
-        if manner.dry_run:
+        announce(question, ahead, output, console)
+        if output.dry_run:
             return 0
-        consent(question.target, ahead, manner)
+        consent(question.target, ahead, output)
         before = spending(question.target, folder)
         Results(folder).write_header(question.header(arguments))
         rows = watch(question.cells, missing, session.run(missing, backend(ahead.jobs)), console)
         spent = spending(question.target, folder).since(before, sum(row.paid for row in rows))
-    return conclude(folder, thresholds, manner, console, spent if question.target.remote else None)
+    return conclude(folder, thresholds, output, console, spent if question.target.remote else None)
 
 
 def refuse_code(methods: Sequence[str], path: str) -> None:
     """Raises BadConfig if a target file names code to import: a file that was handed on must not be able to run any."""
     for text in methods:
-        if foreign(text):
+        if is_import_path(text):
             raise BadConfig(
                 f"{path} names '{text}', a class to be imported, which runs code. Only the command line may: give it with"
                 " --attack or --defense."
             )
 
 
-def announce(question: Question, ahead: Plan, manner: Manner, console: Console) -> None:
+def announce(question: Question, ahead: Plan, output: OutputOptions, console: Console) -> None:
     """The plan before anything is spent; of a dry run its numbers in any manner."""
     target, audit = question.target, question.audit
     where = "a live API" if target.remote else "a model on this machine"
@@ -88,9 +93,9 @@ def announce(question: Question, ahead: Plan, manner: Manner, console: Console) 
         *loss(ahead),
     ]
     console.print("\n".join(lines_), soft_wrap=True, markup=False)
-    if manner.dry_run and manner.json:
+    if output.dry_run and output.json:
         sys.stdout.write(orjson.dumps({"plan": asdict(ahead)}, option=orjson.OPT_INDENT_2).decode() + "\n")
-    elif manner.dry_run and manner.quiet:
+    elif output.dry_run and output.quiet:
         lines()(essential(ahead))
 
 
@@ -114,13 +119,13 @@ def loss(ahead: Plan) -> list[str]:
     ]
 
 
-def consent(target: Target, ahead: Plan, manner: Manner) -> None:
+def consent(target: Target, ahead: Plan, output: OutputOptions) -> None:
     """Asks before spending on somebody's API; on stderr, since stdout is for results."""
-    if not target.remote or manner.yes or ahead.done == ahead.thefts:
+    if not target.remote or output.yes or ahead.done == ahead.thefts:
         return
     if not sys.stdin.isatty():
         raise BadConfig("this run spends queries on a live API and nobody is there to be asked; add --yes.")
-    if manner.quiet or manner.json:
+    if output.quiet or output.json:
         sys.stderr.write("\n".join([essential(ahead), *loss(ahead), ""]))
     sys.stderr.write("Spend them? [y/N] ")
     sys.stderr.flush()
@@ -147,18 +152,18 @@ def watch(cells: Sequence[Cell], missing: Sequence[Cell], finished: Iterable[Row
 
 
 def conclude(
-    folder: Path, thresholds: Sequence[Threshold], manner: Manner, console: Console, spent: Spending | None
+    folder: Path, thresholds: Sequence[Threshold], output: OutputOptions, console: Console, spent: Spending | None
 ) -> int:
     """Table, report, bill and thresholds. Exit code 1 if a threshold is breached, FAILED if a cell failed."""
     run, rows = finished(folder)
     path = write_report(folder)
     verdicts = [verdict for threshold in thresholds for verdict in judge(threshold, rows)]
-    if manner.json:
+    if output.json:
         sys.stdout.write(machine(run, rows, verdicts, spent))
     else:
         console.print()
         say = lines()
-        if manner.quiet:
+        if output.quiet:
             say(headline(summarise(run, rows)))
         else:
             show(summarise(run, rows), Console(highlight=False))
@@ -167,7 +172,7 @@ def conclude(
                 say(line)
     # a thief whom a defense or a target does not suit is no failure as long as others were measured
     failed = [row for row in rows if row.error and not unsuited(row, rows)]
-    if failed and not manner.json:
+    if failed and not output.json:
         Console(stderr=True).print(f"{len(failed)} cell(s) failed; run the same command again to retry them.")
     if any(verdict.breached for verdict in verdicts):
         return 1
@@ -183,7 +188,7 @@ def spent_in_words(spent: Spending) -> str:
     )
 
 
-def ruling(verdict: Verdict) -> str:
+def ruling(verdict: ThresholdResult) -> str:
     """One line for a verdict that is not clean; empty for one that is."""
     text = verdict.threshold.text
     unknown = f"no full measurement of {', '.join(verdict.missing)}" if verdict.missing else ""
@@ -210,7 +215,7 @@ def lines() -> Callable[[str], None]:
     return Console(highlight=False, soft_wrap=True, markup=False).print
 
 
-def machine(run: Run, rows: Sequence[Row], verdicts: Sequence[Verdict], spent: Spending | None) -> str:
+def machine(run: Run, rows: Sequence[Row], verdicts: Sequence[ThresholdResult], spent: Spending | None) -> str:
     """The run, its rows with every flag, the thresholds it breaches or cannot judge, and the API's bill, as JSON."""
     flags = raised(rows)
     data = {

@@ -74,7 +74,7 @@ def audit(
 ) -> None:
     """Steal a model under each defense and report what it cost."""
     from gamekeeper.engine.grid import Audit
-    from gamekeeper.surfaces.audit import Manner, refuse_code, run_audit
+    from gamekeeper.surfaces.audit import OutputOptions, refuse_code, run_audit
     from gamekeeper.targets.choice import Choice, asked
 
     choice = Choice(target, pool, student, price, explain, auxiliary)
@@ -90,7 +90,9 @@ def audit(
         follow_on,
     )
     folder = out or Path("gamekeeper-runs") / Path(target).stem
-    raise typer.Exit(run_audit(question, folder, jobs, fail_if or [], Manner(dry_run, yes, json, quiet), sys.argv[1:]))
+    raise typer.Exit(
+        run_audit(question, folder, jobs, fail_if or [], OutputOptions(dry_run, yes, json, quiet), sys.argv[1:])
+    )
 
 
 @app.command()

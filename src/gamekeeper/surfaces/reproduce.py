@@ -17,8 +17,17 @@ from gamekeeper.engine.grid import Cell
 from gamekeeper.engine.run import thefts
 from gamekeeper.engine.session import Session
 from gamekeeper.errors import BadConfig
-from gamekeeper.metrics import Rate
-from gamekeeper.reproductions.description import Line, Measure, Reproduction, Verdict, cells, lines, verdicts, work
+from gamekeeper.metrics import Estimate
+from gamekeeper.reproductions.description import (
+    FigureResult,
+    Measure,
+    OrderingResult,
+    Reproduction,
+    cells,
+    lines,
+    verdicts,
+    work,
+)
 from gamekeeper.reproductions.published import REPRODUCTIONS
 from gamekeeper.reproductions.victims import Published
 from gamekeeper.results import SCHEMA, Results, Row, Run
@@ -140,7 +149,7 @@ def show(reproduction: Reproduction, rows: Sequence[Row]) -> None:
     console.print(f"In all rows: {reproduction.gap}", soft_wrap=True, markup=False)
 
 
-def figures(found: Sequence[Line]) -> Table:
+def figures(found: Sequence[FigureResult]) -> Table:
     table = Table(header_style="bold", show_lines=True)
     for column in ("what", "paper", "ours (95 % interval)", "gap"):
         table.add_column(column, overflow="fold")
@@ -151,7 +160,7 @@ def figures(found: Sequence[Line]) -> Table:
     return table
 
 
-def orderings(claims: Sequence[Verdict]) -> Table:
+def orderings(claims: Sequence[OrderingResult]) -> Table:
     table = Table(header_style="bold", show_lines=True)
     for column in ("claim", "pairs that hold", "difference (95 % interval)", "verdict"):
         table.add_column(column, overflow="fold")
@@ -161,25 +170,25 @@ def orderings(claims: Sequence[Verdict]) -> Table:
     return table
 
 
-def beside_paper(line: Line) -> str:
+def beside_paper(line: FigureResult) -> str:
     """What the paper says, a measure after the other."""
     return "; ".join(spelled(each.measure, each.paper, len(line.beside) > 1) for each in line.beside)
 
 
-def beside_ours(line: Line) -> str:
+def beside_ours(line: FigureResult) -> str:
     """The same measures as we found them; a dash where nothing was run yet."""
     found = "; ".join(spelled(each.measure, each.ours, len(line.beside) > 1) for each in line.beside)
     return found if line.seeds < 2 else f"{found} ({line.seeds} seeds)"
 
 
-def spelled(measure: Measure, value: Rate | float | str | None, several: bool) -> str:
+def spelled(measure: Measure, value: Estimate | float | str | None, several: bool) -> str:
     """`accuracy 69.2 %`; the measure's name only where there are several."""
     name = f"{WORDS[measure]} " if several else ""
     if value is None or isinstance(value, str):
         return name + (value or "–")
-    if isinstance(value, Rate) and measure in ("tv", "tv_uniform"):
+    if isinstance(value, Estimate) and measure in ("tv", "tv_uniform"):
         return f"{name}{value.value:.1e}"
-    if isinstance(value, Rate):
+    if isinstance(value, Estimate):
         return f"{name}{percent(value.value)} ({100 * value.low:.1f}–{100 * value.high:.1f})"
     return name + (count(value) if measure == "queries" else percent(value))
 
@@ -189,7 +198,7 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %" if 0.99 < fraction < 1 else f"{100 * fraction:.1f} %"
 
 
-def difference(each: Verdict) -> str:
+def difference(each: OrderingResult) -> str:
     """The mean difference in points, with its interval if there is one."""
     mean = f"{100 * each.mean:+.1f} points"
     return (

@@ -324,10 +324,10 @@ class HttpOracle:
         parts = [self._ask(x[piece], None if names is None else names[piece]) for piece in pieces]
         if len({part.y.ndim for part in parts}) > 1:
             raise Malformed("the target answered some requests with labels and others with a number for every class.")
-        why = [part.why for part in parts if part.why is not None]
-        if len({maps.shape[1:] for maps in why}) > 1:
+        maps = [part.maps for part in parts if part.maps is not None]
+        if len({maps.shape[1:] for maps in maps}) > 1:
             raise Malformed("the target's maps differ in size from request to request.")
-        return Raw(torch.cat([part.y for part in parts]), torch.cat(why) if why else None)
+        return Raw(torch.cat([part.y for part in parts]), torch.cat(maps) if maps else None)
 
     def _ask(self, x: Batch, names: Sequence[bytes] | None) -> Raw:
         """One request."""

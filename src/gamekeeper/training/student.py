@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class ClonesOnDisk:
+class DiskCloneCache:
     """Finished clones by the hash of everything they were made from, so that no clone is trained twice.
 
     Two thieves with the same inputs, targets, student, recipe and seed hold the same clone: with `labels` that is
@@ -84,15 +84,15 @@ def taught(
     student = fresh(knows.student, seed)
     if len(data[0]) == 0:
         return TorchModel(student.eval(), knows.task)
-    shelf = knows.shelf
+    clones = knows.clones
     key = fingerprint(repr((knows.student, knows.task, recipe, seed, torch.__version__)), data)
-    if shelf is not None and shelf.find(key, student):
+    if clones is not None and clones.find(key, student):
         # laid out as after training, so that a clone answers alike whether it was trained or found
         return TorchModel(network_memory(student.eval()), knows.task)
     start = time.perf_counter()
     teach(student)
-    if shelf is not None:
-        shelf.keep(key, student, time.perf_counter() - start)
+    if clones is not None:
+        clones.keep(key, student, time.perf_counter() - start)
     return TorchModel(student, knows.task)
 
 

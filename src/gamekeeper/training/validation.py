@@ -5,14 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gamekeeper.metrics import Rate, wilson
+from gamekeeper.metrics import Estimate, wilson
 from gamekeeper.types import Model, Transfer
 
 HELD_OUT = 10
 """One answer in so many is held out."""
 
 
-def held_out_agreement(learn: Callable[[Transfer], Model], transfer: Transfer, seed: int) -> Rate | None:
+def held_out_agreement(learn: Callable[[Transfer], Model], transfer: Transfer, seed: int) -> Estimate | None:
     """How often the model learnt from 90 % of the answers predicts the top class of the others; None below ten answers.
 
     Which answers are held out depends on the seed alone, so that every way of learning is held to the same ones.

@@ -60,7 +60,7 @@ def row(defense: str, attack: str, budget: int, seed: int) -> Row:
     short = attack.partition("+")[2].partition(":")[0] or attack
     wobble = random.Random(f"{attack} {budget} {seed}").uniform(-0.004, 0.004)
     accuracy = STOLEN[defense][short][BUDGETS.index(budget)]
-    honest, top1, l1, l1_thief, ece, top1_thief, seconds = HONEST[defense]
+    utility_metrics, top1, l1, l1_thief, ece, top1_thief, seconds = HONEST[defense]
     queries = budget // repeats * repeats
     return Row(
         cell=f"{defense} {attack} {budget} {seed}",
@@ -82,7 +82,7 @@ def row(defense: str, attack: str, budget: int, seed: int) -> Row:
             tv_uniform=wilson(right(0.52, TEST, wobble), TEST),
             accuracy_ratio=wilson(right(accuracy / VICTIM, TEST, wobble), TEST),
         ),
-        victim=Victim(wilson(right(VICTIM, TEST, 0), TEST), wilson(right(honest, TEST, 0), TEST)),
+        victim=Victim(wilson(right(VICTIM, TEST, 0), TEST), wilson(right(utility_metrics, TEST, 0), TEST)),
         utility=Utility(l1, l1_thief, histogram(l1), ece, 0.006, top1, top1_thief, True),
         seconds=Seconds(thief=1.2 + budget / 800, defense_per_query=seconds),
         flags=["same-architecture"],

@@ -70,7 +70,7 @@ class Best:
     found: Bool[Tensor, " n"]
     objective: Each
     p: Posterior
-    why: Maps | None
+    maps: Maps | None
     cosines: Float[Tensor, "n 2"]
 
 
@@ -80,7 +80,7 @@ class Look:
 
     p: Posterior
     layers: list[Seen]
-    why: Maps | None
+    maps: Maps | None
 
 
 def look(scene: Scene, h: Batch, top: Int[Tensor, " n"], literal: bool) -> Look:
@@ -107,8 +107,8 @@ def descend(scene: Scene, how: Descent, h: Batch, y: Posterior, noise: Sequence[
         each.rest(len(h))
     clean = look(scene, h, top, literal)
     still = [Seen(one.a.detach(), one.delta.detach()) for one in clean.layers]
-    pixels = None if clean.why is None else clean.why.detach().flatten(1).argsort(dim=1, descending=True, stable=True)
-    speaks = None if clean.why is None else scene.finish(clean.why.detach()).flatten(1).amax(1) != 0
+    pixels = None if clean.maps is None else clean.maps.detach().flatten(1).argsort(dim=1, descending=True, stable=True)
+    speaks = None if clean.maps is None else scene.finish(clean.maps.detach()).flatten(1).amax(1) != 0
     for each, drawn in zip(scene.moved, noise, strict=True):
         assert each.a is not None
         each.kick(how.kick, [one.to(dtype) for one in drawn], each.a.detach())
@@ -125,17 +125,17 @@ def descend(scene: Scene, how: Descent, h: Batch, y: Posterior, noise: Sequence[
             )
             alpha = how.alpha if 0 < scene.bottom < len(still) else float(scene.bottom > 0)
             objective = alpha * below + (1 - alpha) * above
-            if now.why is not None and pixels is not None:
-                shown = scene.finish(now.why) if literal else now.why
+            if now.maps is not None and pixels is not None:
+                shown = scene.finish(now.maps) if literal else now.maps
                 objective = objective + how.map_weight * map_disorder(shown, pixels, scaled=not literal)
             loss = objective + how.order_weight * out_of_order(now.p, order, how.k)
-        why = None if now.why is None else scene.finish(now.why.detach())
+        maps = None if now.maps is None else scene.finish(now.maps.detach())
         good = order_kept(now.p.detach().to(y.dtype), order, how.k) & alive_below & alive_above
-        if why is not None and speaks is not None:
-            good &= (why.flatten(1).amax(1) != why.flatten(1).amin(1)) | ~speaks
+        if maps is not None and speaks is not None:
+            good &= (maps.flatten(1).amax(1) != maps.flatten(1).amin(1)) | ~speaks
         good &= loss.detach().isfinite()
         cosines = torch.stack([below, above], 1).detach()
-        best = better(best, Best(good, objective.detach(), now.p.detach(), why, cosines), literal)
+        best = better(best, Best(good, objective.detach(), now.p.detach(), maps, cosines), literal)
         if step < how.steps:
             move(scene.moved, loss, speed, how)
     assert best is not None
@@ -156,12 +156,12 @@ def better(best: Best | None, now: Best, last: bool) -> Best:
     if best is None:
         return now
     take = torch.ones_like(now.found) if last else now.found & (~best.found | (now.objective < best.objective))
-    why = None if best.why is None or now.why is None else torch.where(take[:, None, None], now.why, best.why)
+    maps = None if best.maps is None or now.maps is None else torch.where(take[:, None, None], now.maps, best.maps)
     return Best(
         best.found | now.found,
         torch.where(take, now.objective, best.objective),
         torch.where(take[:, None], now.p, best.p),
-        why,
+        maps,
         torch.where(take[:, None], now.cosines, best.cosines),
     )
 

@@ -145,7 +145,7 @@ class Misdirector:
 
     def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
         """The order that is kept is that of `reply`, whatever changed it before; x is answered anew."""
-        if self.recipe.steps == 0 or (self.recipe.release == "map" and reply.why is None):
+        if self.recipe.steps == 0 or (self.recipe.release == "map" and reply.maps is None):
             return reply
         best = self.bend_all(x, reply.y)
         y, found = best.p.to(reply.y.dtype), best.found
@@ -154,12 +154,12 @@ class Misdirector:
             y = torch.where(found[:, None], y, reply.y)
         if self.recipe.release == "map":
             y = reply.y
-        if reply.why is None or best.why is None or self.recipe.release == "answer":
-            return Reply(y, reply.why)
-        why = best.why.to(reply.why.dtype)
+        if reply.maps is None or best.maps is None or self.recipe.release == "answer":
+            return Reply(y, reply.maps)
+        maps = best.maps.to(reply.maps.dtype)
         if self.recipe.form == "working":
-            why = torch.where(found[:, None, None], why, reply.why)
-        return Reply(y, why)
+            maps = torch.where(found[:, None, None], maps, reply.maps)
+        return Reply(y, maps)
 
     def bend_all(self, x: Batch, y: Posterior) -> Best:
         """Any number of queries, group by group."""
@@ -167,7 +167,7 @@ class Misdirector:
         found, objective, p, cosines = (
             torch.cat([getattr(one, part) for one in groups]) for part in ("found", "objective", "p", "cosines")
         )
-        maps = [one.why for one in groups if one.why is not None]
+        maps = [one.maps for one in groups if one.maps is not None]
         return Best(found, objective, p, torch.cat(maps) if maps else None, cosines)
 
     def bend(self, x: Batch, y: Posterior) -> Best:
@@ -181,8 +181,8 @@ class Misdirector:
             for module in prefix:
                 h = module(h)
         best = descend(scene, self.descent(), h, y, self.noise(x[:n], group, scene.moved))
-        why = None if best.why is None else best.why[:n]
-        return Best(best.found[:n], best.objective[:n], best.p[:n], why, best.cosines[:n])
+        maps = None if best.maps is None else best.maps[:n]
+        return Best(best.found[:n], best.objective[:n], best.p[:n], maps, best.cosines[:n])
 
     def descent(self) -> Descent:
         r, further = self.recipe, FURTHER[self.recipe.mode]

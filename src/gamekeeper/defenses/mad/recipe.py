@@ -227,7 +227,7 @@ class Poisoner:
         parts = x.split(1) if self.recipe.rule == "ball" or grown else (x,)
         p = torch.cat([torch.softmax(self.surrogate.logits(some), dim=1, dtype=torch.float64) for some in parts])
         q = gram(self.surrogate.net, x) if self.recipe.jacobian == "all" else None
-        return Reply(self.recipe.poison(reply.y, p, q), reply.why)
+        return Reply(self.recipe.poison(reply.y, p, q), reply.maps)
 
 
 @dataclass(frozen=True)
@@ -247,4 +247,4 @@ class Scatterer:
             goal = chosen / chosen.sum(1, keepdim=True)
         else:
             goal = one_hot(share.argmax(1), y)
-        return Reply(step_towards(y, goal, self.recipe.eps, self.recipe.norm, self.recipe.keep_top1), reply.why)
+        return Reply(step_towards(y, goal, self.recipe.eps, self.recipe.norm, self.recipe.keep_top1), reply.maps)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from gamekeeper.analysis.follow_on import Worth
+from gamekeeper.analysis.follow_on import FollowOnSummary
 from gamekeeper.analysis.summary import UNDEFENDED
 from gamekeeper.engine.pictures import Array, Pictures, Strip, find
 
@@ -24,22 +24,25 @@ class Album:
     rows: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def album(folder: Path, worths: Sequence[Worth]) -> Album | None:
+def album(folder: Path, follow_on_summaries: Sequence[FollowOnSummary]) -> Album | None:
     """That of the strongest undefended thief, else of the first defense; None where no pictures were kept."""
-    if not worths:
+    if not follow_on_summaries:
         return None
-    chosen = next((worth for worth in worths if worth.defense == UNDEFENDED), worths[0])
+    chosen = next(
+        (follow_on_summary for follow_on_summary in follow_on_summaries if follow_on_summary.defense == UNDEFENDED),
+        follow_on_summaries[0],
+    )
     found = next((pictures for cell in chosen.cells if (pictures := find(folder, cell))), None)
     return None if found is None else bound(chosen, found)
 
 
-def bound(worth: Worth, found: Pictures) -> Album:
+def bound(follow_on_summary: FollowOnSummary, found: Pictures) -> Album:
     strips = (("average of the test set", found.average), ("drawn on the model itself", found.itself))
     rows = [
         (label, addresses(strip)) for label, strip in (*strips, ("drawn on the copy", found.copy)) if strip is not None
     ]
     classes = tuple(int(k) for k in found.classes)
-    return Album(worth.defense, worth.attack, worth.budget, classes, tuple(rows))
+    return Album(follow_on_summary.defense, follow_on_summary.attack, follow_on_summary.budget, classes, tuple(rows))
 
 
 def addresses(strip: Strip) -> tuple[str, ...]:

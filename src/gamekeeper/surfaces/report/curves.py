@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from gamekeeper.analysis.checks import grouped
-from gamekeeper.analysis.summary import Line, Stolen, Summary
+from gamekeeper.analysis.summary import DefenseSummary, Stolen, Summary
 from gamekeeper.surfaces.report.figures import FAINT, INK, STYLE, Look, nth_look, safe
 
 LEAST = 3
@@ -24,11 +24,11 @@ LEAST = 3
 WIDTH, HEIGHT, LEGEND = 6.8, 6.2, 0.2
 """Inches; a line of the legend."""
 NUMBER = re.compile(r"(?<==)[\d.]+(?:e-?\d+)?(?=[,+]|$)")
-THIEVES: Mapping[str, Callable[[Line], Stolen | None]] = {
+THIEVES: Mapping[str, Callable[[DefenseSummary], Stolen | None]] = {
     "soft thief": lambda line: line.soft,
     "strongest thief": lambda line: line.worst,
 }
-COSTS: Mapping[str, Callable[[Line], float]] = {
+COSTS: Mapping[str, Callable[[DefenseSummary], float]] = {
     "moved answers (mean L1)": lambda line: line.kept.l1 if line.kept else 0.0,
     "accuracy for honest users": lambda line: line.kept.accuracy.value if line.kept else 0.0,
 }
@@ -39,7 +39,7 @@ class Family:
     """One defense at several strengths: its name with `*` for the number, and its lines from the weakest on."""
 
     name: str
-    lines: tuple[Line, ...]
+    lines: tuple[DefenseSummary, ...]
 
 
 def families(summary: Summary) -> tuple[Family, ...]:
@@ -60,7 +60,7 @@ def families(summary: Summary) -> tuple[Family, ...]:
     return tuple(sorted(found, key=lambda family: min(order.index(line.defense) for line in family.lines)))
 
 
-def from_weakest(lines: Sequence[Line]) -> tuple[Line, ...]:
+def from_weakest(lines: Sequence[DefenseSummary]) -> tuple[DefenseSummary, ...]:
     """Lines by a growing number, turned round where the largest clearly leaves the soft thief more (`round:decimals`)."""
     first, last = lines[0].soft, lines[-1].soft
     turned = first is not None and last is not None and first.accuracy.high < last.accuracy.low
@@ -110,7 +110,11 @@ def family_looks(curves: Sequence[Family]) -> dict[str, Look]:
 
 
 def draw(
-    axes: Axes, lines: Sequence[Line], look: Look, cost: Callable[[Line], float], thief: Callable[[Line], Stolen | None]
+    axes: Axes,
+    lines: Sequence[DefenseSummary],
+    look: Look,
+    cost: Callable[[DefenseSummary], float],
+    thief: Callable[[DefenseSummary], Stolen | None],
 ) -> None:
     """From no defense through every strength, with 95 % intervals."""
     stolen = [(cost(line), one.accuracy) for line in lines if (one := thief(line))]

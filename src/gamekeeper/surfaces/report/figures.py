@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, Line, Summary
+from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, DefenseSummary, Summary
 from gamekeeper.surfaces.report.words import broken, count, money, percent, plain
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F")
@@ -118,14 +118,14 @@ def price_curve(summary: Summary) -> Figure | None:
     return figure
 
 
-def dodges(axes: Axes, lines: Sequence[Line]) -> list[float]:
+def dodges(axes: Axes, lines: Sequence[DefenseSummary]) -> list[float]:
     """Factors of the queries by which points stand a hair apart, so that equal intervals stay visible."""
     left, right = axes.get_xlim()
     share = min(0.006, 0.05 / len(lines)) if max(len(line.curve) for line in lines) > 1 else 0.1 / len(lines)
     return [(right / left) ** (share * (place - (len(lines) - 1) / 2)) for place in range(len(lines))]
 
 
-def draw_curve(axes: Axes, line: Line, look: Look, dodge: float) -> Label:
+def draw_curve(axes: Axes, line: DefenseSummary, look: Look, dodge: float) -> Label:
     """One defense, its points moved by `dodge`; returns the label of its last point."""
     x = [s.queries * dodge for s in line.curve]
     y = [s.accuracy.value for s in line.curve]
@@ -139,7 +139,7 @@ def draw_curve(axes: Axes, line: Line, look: Look, dodge: float) -> Label:
     return Label(x[-1], y[-1], named(line), look)
 
 
-def query_axis(axes: Axes, lines: Sequence[Line]) -> None:
+def query_axis(axes: Axes, lines: Sequence[DefenseSummary]) -> None:
     """Logarithmic, with a tick at each measured budget that has room for its number."""
     queries = sorted({round(s.queries) for line in lines for s in line.curve})
     axes.set_xscale("log")
@@ -208,7 +208,7 @@ def utility_plot(summary: Summary) -> Figure | None:
     return figure
 
 
-def apart(lines: Sequence[Line]) -> dict[str, float]:
+def apart(lines: Sequence[DefenseSummary]) -> dict[str, float]:
     """Small shifts in height for points that would hide each other; never more than APART from the measured place."""
     spots = [(line.worst.accuracy, line.kept.accuracy.value) for line in lines if line.worst and line.kept]
     shift: dict[str, float] = {}
@@ -219,7 +219,7 @@ def apart(lines: Sequence[Line]) -> dict[str, float]:
     return shift
 
 
-def draw_trade(axes: Axes, line: Line, look: Look, shift: float) -> Label:
+def draw_trade(axes: Axes, line: DefenseSummary, look: Look, shift: float) -> Label:
     """Strongest thief filled with his interval, soft thief hollow, joined by a thin line."""
     assert line.worst is not None
     assert line.kept is not None
@@ -279,7 +279,7 @@ def perturbations(summary: Summary) -> Figure | None:
     return figure
 
 
-def histogram(axes: Axes, line: Line, look: Look) -> None:
+def histogram(axes: Axes, line: DefenseSummary, look: Look) -> None:
     assert line.kept is not None
     bins = line.kept.l1_histogram
     width = 2 / len(bins)
@@ -305,7 +305,7 @@ def canvas(height: float, labels: int, top: float, bottom: float = 0.5) -> tuple
     return figure, axes
 
 
-def named(line: Line) -> tuple[str, ...]:
+def named(line: DefenseSummary) -> tuple[str, ...]:
     """A defense's name, and its strongest thief's accuracy."""
     name = "no defense" if line.defense == UNDEFENDED else safe(line.defense)
     last = line.curve[-1] if line.curve else line.worst

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gamekeeper.analysis.checks import FLAGS, raised
-from gamekeeper.analysis.follow_on import Worth, worths
+from gamekeeper.analysis.follow_on import FollowOnSummary, follow_on_summaries
 from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, Summary, summarise, unique
 from gamekeeper.results import FollowOn, Results, Row, Run
 from gamekeeper.surfaces.report import figures, words
@@ -37,7 +37,7 @@ def write_report(folder: Path) -> Path:
     results = Results(folder)
     aside = folder / f"{REPORT}.new"
     rows = results.read()
-    aside.write_text(page(results.header(), rows, album(folder, worths(rows))), encoding="utf-8")
+    aside.write_text(page(results.header(), rows, album(folder, follow_on_summaries(rows))), encoding="utf-8")
     return aside.replace(folder / REPORT)
 
 
@@ -70,9 +70,9 @@ def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
         flags=[flag for name, flag in FLAGS.items() if name in seen],
         levels=LEVELS,
         blind=any(line.blind for line in summary.lines),
-        worths=(followed := worths(rows)),
+        follow_on_summaries=(followed := follow_on_summaries(rows)),
         compared=compared(followed),
-        lacking=unique(f"{why} ({spot(name)})" for name, _, found in compared(followed) for why in found.lacking),
+        lacking=unique(f"{maps} ({spot(name)})" for name, _, found in compared(followed) for maps in found.lacking),
         pictures=pictures,
         papers=any(row.paper is not None for row in rows),
         facts=facts(run.target),
@@ -82,7 +82,7 @@ def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
     )  # fmt: skip
 
 
-def compared(followed: Sequence[Worth]) -> list[tuple[str | None, str, FollowOn]]:
+def compared(followed: Sequence[FollowOnSummary]) -> list[tuple[str | None, str, FollowOn]]:
     """The lines of the follow-on tables: defense, thief and what was found; last the model itself, without a name."""
     lines: list[tuple[str | None, str, FollowOn]] = [(one.defense, one.attack, one.found) for one in followed]
     itself = next((one.found.itself for one in followed if one.found.itself), None)

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gamekeeper.analysis.summary import UNDEFENDED, Line, Summary
-from gamekeeper.metrics import Rate
+from gamekeeper.analysis.summary import UNDEFENDED, DefenseSummary, Summary
+from gamekeeper.metrics import Estimate
 from gamekeeper.surfaces.report.figures import COLOURS, CROWD, FAINT, INK, STYLE, WIDTH, safe
 from gamekeeper.surfaces.report.words import broken
 
@@ -39,7 +39,7 @@ def ranking(summary: Summary) -> Figure | None:
     return figure
 
 
-def draw_stolen(axes: Axes, lines: Sequence[Line], summary: Summary) -> None:
+def draw_stolen(axes: Axes, lines: Sequence[DefenseSummary], summary: Summary) -> None:
     """Strongest thief filled with his interval, soft thief hollow, joined by a thin line."""
     for row, line in enumerate(lines):
         assert line.worst
@@ -62,11 +62,11 @@ def draw_stolen(axes: Axes, lines: Sequence[Line], summary: Summary) -> None:
                   fontsize=8.5)  # fmt: skip
 
 
-def below(rate: Rate, summary: Summary) -> bool:
+def below(rate: Estimate, summary: Summary) -> bool:
     return summary.floor is not None and rate.high < summary.floor.accuracy.low
 
 
-def draw_lost(axes: Axes, lines: Sequence[Line], clean: float) -> None:
+def draw_lost(axes: Axes, lines: Sequence[DefenseSummary], clean: float) -> None:
     """Points of accuracy that honest users lose to the defense, as a bar and a number."""
     points = [100 * (clean - line.kept.accuracy.value) for line in lines if line.kept]
     axes.barh(range(len(lines)), points, height=0.5, color=FAINT)
@@ -80,7 +80,7 @@ def draw_lost(axes: Axes, lines: Sequence[Line], clean: float) -> None:
     axes.set_xlabel("points honest\nusers lose")
 
 
-def name_rows(axes: Axes, lines: Sequence[Line]) -> None:
+def name_rows(axes: Axes, lines: Sequence[DefenseSummary]) -> None:
     names = ["no defense" if line.defense == UNDEFENDED else safe(line.defense) for line in lines]
     axes.set_ylim(-0.6, len(lines) - 0.4)
     axes.set_yticks(range(len(lines)), ["\n".join(broken(name, NAME_WIDTH)) for name in names], fontsize=8)

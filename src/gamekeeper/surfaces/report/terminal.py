@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gamekeeper.analysis.summary import UNDEFENDED, Line, Stolen, Summary
+from gamekeeper.analysis.summary import UNDEFENDED, DefenseSummary, Stolen, Summary
 from gamekeeper.results import Row
 from gamekeeper.surfaces.report.words import (
     broken,
@@ -42,8 +42,8 @@ def cell_line(row: Row) -> str:
     if row.clone is None or row.victim is None:
         return f"{name}: no measurement"
     victim = f"clone {rated(row.clone.accuracy)} of {value(row.victim.accuracy)}"
-    honest = f", honest users {value(row.victim.defended_accuracy)}"
-    return f"{name}: {victim}{honest}" + (f", {row.seconds.thief:.1f} s" if row.seconds else "")
+    utility_metrics = f", honest users {value(row.victim.defended_accuracy)}"
+    return f"{name}: {victim}{utility_metrics}" + (f", {row.seconds.thief:.1f} s" if row.seconds else "")
 
 
 def defense_table(summary: Summary) -> Table:
@@ -61,7 +61,7 @@ def defense_table(summary: Summary) -> Table:
     return table
 
 
-def cells(line: Line) -> list[Text]:
+def cells(line: DefenseSummary) -> list[Text]:
     name = Text("\n".join(broken(line.defense, NAME_WIDTH)), style="bold")
     for flag in line.flags:
         name.append(f"\n! {plain(flag)}", style="not bold yellow")
@@ -78,7 +78,7 @@ def cells(line: Line) -> list[Text]:
     ]
 
 
-def strongest(line: Line, worst: Stolen) -> Text:
+def strongest(line: DefenseSummary, worst: Stolen) -> Text:
     """Its accuracy and interval, who it is, and what it does to the undefended figure."""
     change = {"lower": " ↓", "higher": " ↑"}.get(line.change or "", "") if line.defense != UNDEFENDED else ""
     text = Text(f"{value(worst.accuracy)}{change}", style="bold")

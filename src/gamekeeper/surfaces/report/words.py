@@ -9,9 +9,9 @@ import unicodedata
 from collections.abc import Sequence
 
 from gamekeeper.analysis.bootstrap import verdict
-from gamekeeper.analysis.summary import Line, Price, Stolen, Summary
-from gamekeeper.defenses.guarantees import ANY, Promise
-from gamekeeper.metrics import Crossing, Number, Rate
+from gamekeeper.analysis.summary import DefenseSummary, Price, Stolen, Summary
+from gamekeeper.defenses.guarantees import ANY, Guarantees
+from gamekeeper.metrics import Crossing, Estimate, Number
 from gamekeeper.results import Band
 
 AFFORDABLE = 0.05
@@ -71,30 +71,30 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %" if 0.995 <= fraction < 0.9995 else f"{100 * fraction:.0f} %"
 
 
-def value(rate: Rate) -> str:
+def value(rate: Estimate) -> str:
     return f"{rate.value:.3f}"
 
 
-def interval(rate: Rate) -> str:
+def interval(rate: Estimate) -> str:
     return f"{rate.low:.3f}–{rate.high:.3f}"
 
 
-def rated(rate: Rate) -> str:
+def rated(rate: Estimate) -> str:
     return f"{value(rate)} ({interval(rate)})"
 
 
-def efficiency(line: Line) -> str:
+def efficiency(line: DefenseSummary) -> str:
     return "–" if line.eta is None else f"{line.eta.value:.2f}"
 
 
-def promises(promise: Promise | None) -> str:
+def promises(guarantees: Guarantees | None) -> str:
     """What a defense promises of every answer; a dash for nothing, or where it was not asked."""
-    if promise is None:
+    if guarantees is None:
         return "–"
     said = {
-        "top-1": promise.keeps_top1,
-        f"L1 ≤ {promise.l1_bound:.3g}": promise.l1_bound < ANY,
-        "confidence": promise.keeps_confidence,
+        "top-1": guarantees.keeps_top1,
+        f"L1 ≤ {guarantees.l1_bound:.3g}": guarantees.l1_bound < ANY,
+        "confidence": guarantees.keeps_confidence,
     }
     return ", ".join(word for word, true in said.items() if true) or "–"
 
@@ -173,7 +173,7 @@ def sentences(summary: Summary) -> list[str]:
     return [theft(summary, undefended.worst, summary.victim), *cost(summary, undefended), best_defense(summary)]
 
 
-def theft(summary: Summary, worst: Stolen, victim: Rate) -> str:
+def theft(summary: Summary, worst: Stolen, victim: Estimate) -> str:
     paid = ""
     if summary.price:
         paid = f" ({money(worst.queries * summary.price)} in money at {money(summary.price)} a query)"
@@ -183,7 +183,7 @@ def theft(summary: Summary, worst: Stolen, victim: Rate) -> str:
     )
 
 
-def cost(summary: Summary, undefended: Line) -> list[str]:
+def cost(summary: Summary, undefended: DefenseSummary) -> list[str]:
     """What each share of the model's accuracy costs, up to the first that was not reached."""
     said: list[str] = []
     smallest = [price for price in undefended.prices if price.queries.bound == "at most"]
@@ -221,14 +221,14 @@ def best_defense(summary: Summary) -> str:
     return f"{those} {whole(summary)} beyond the noise of this measurement: '{plain(best.defense)}' leaves {left(summary, best)}."
 
 
-def stronger(line: Line, other: Line) -> bool:
+def stronger(line: DefenseSummary, other: DefenseSummary) -> bool:
     """Beyond the noise."""
     if line.worst is None or other.worst is None:
         return False
     return verdict(line.worst.values - other.worst.values) == "lower"
 
 
-def at_a_loss(summary: Summary, dearer: list[Line]) -> str:
+def at_a_loss(summary: Summary, dearer: list[DefenseSummary]) -> str:
     """What defenses reach that cost honest users more: the one with the smallest loss."""
     if not dearer:
         return ""
@@ -242,18 +242,18 @@ def at_a_loss(summary: Summary, dearer: list[Line]) -> str:
     )
 
 
-def lost(summary: Summary, line: Line) -> float:
+def lost(summary: Summary, line: DefenseSummary) -> float:
     """Accuracy that honest users lose."""
     assert summary.victim is not None
     assert line.kept is not None
     return summary.victim.value - line.kept.accuracy.value
 
 
-def lowest(lines: list[Line]) -> Line:
+def lowest(lines: list[DefenseSummary]) -> DefenseSummary:
     return min(lines, key=lambda line: line.worst.accuracy.value if line.worst else 1.0)
 
 
-def gentlest(summary: Summary, lines: list[Line]) -> Line:
+def gentlest(summary: Summary, lines: list[DefenseSummary]) -> DefenseSummary:
     """Of those that cannot be told from the lowest, the one that honest users notice least."""
     least = lowest(lines).worst
     assert least is not None
@@ -272,7 +272,7 @@ def share(summary: Summary, one: Stolen) -> str:
     return percent(one.accuracy.value / summary.victim.value) if summary.victim and summary.victim.value else ""
 
 
-def left(summary: Summary, line: Line) -> str:
+def left(summary: Summary, line: DefenseSummary) -> str:
     """`85 % (0.83) against the strongest of 3 thieves`."""
     assert summary.victim is not None
     assert line.worst is not None
@@ -281,7 +281,7 @@ def left(summary: Summary, line: Line) -> str:
     return f"{share(summary, line.worst)} ({worst:.2f}) against {whom}".strip()
 
 
-def price_of(summary: Summary, line: Line) -> str:
+def price_of(summary: Summary, line: DefenseSummary) -> str:
     """What honest users pay for it, and whether answering with the bare label would do as well."""
     assert summary.victim is not None
     assert line.kept is not None
