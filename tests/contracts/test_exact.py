@@ -23,7 +23,7 @@ EVERY = of(EXACT)
 ENOUGH = 700
 """Queries that are enough for every target here."""
 every = pytest.mark.parametrize("attack", EVERY, ids=name)
-everywhere = pytest.mark.parametrize("world", WORLDS, ids=lambda spec: spec.name)
+everywhere = pytest.mark.parametrize("spec", WORLDS, ids=lambda spec: spec.name)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from gamekeeper.architectures import LeNet, Mlp, fresh
 from gamekeeper.data import batteries
 from gamekeeper.detectors.ood import (
     Calibrated,
-    Detector,
+    OodClassifier,
     Energy,
     Gaussians,
     Knn,
@@ -39,7 +39,7 @@ from gamekeeper.types import Batch, Box, Model, Owner, Posterior, Reply
 pytestmark = pytest.mark.thorough
 
 QUICK = Fit(epochs=1, least_steps=0, rate=0.02)
-SCORERS: list[Scorer] = [Msp(), Odin(), Energy(), Mahalanobis(), Knn(), Detector(QUICK)]
+SCORERS: list[Scorer] = [Msp(), Odin(), Energy(), Mahalanobis(), Knn(), OodClassifier(QUICK)]
 ELSEWHERE: list[Scorer] = [Mahalanobis("flat"), Knn(scaled=False)]
 """At other layers; these cannot tell clothes from digits, which is why no single score serves."""
 
@@ -223,7 +223,7 @@ def test_what_it_holds_out_it_is_not_fitted_on_and_again_is_the_same(scorer: Sco
     assert torch.equal(one, two)
 
 
-@pytest.mark.parametrize("scorer", [s for s in SCORERS if not isinstance(s, Msp | Detector)], ids=repr)
+@pytest.mark.parametrize("scorer", [s for s in SCORERS if not isinstance(s, Msp | OodClassifier)], ids=repr)
 def test_without_the_network_there_is_no_such_score(scorer: Scorer):
     owner = Owner(draw(8, 4), torch.arange(8) % 3, Box((4,)), Mlp((4,), 3))
     with pytest.raises(Unsuited, match="Take a score that needs answers only: msp"):
@@ -233,7 +233,7 @@ def test_without_the_network_there_is_no_such_score(scorer: Scorer):
 def test_what_a_score_cannot_do_without_is_named():
     owner = Owner(draw(8, 4), torch.arange(8) % 3, Box((4,)), Mlp((4,), 3))
     with pytest.raises(Unsuited, match="--auxiliary"):
-        Detector().fit(Mute(), owner, 0)
+        OodClassifier().fit(Mute(), owner, 0)
     ends_in_softmax = TorchModel(nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)), Classify(3), "probabilities")
     with pytest.raises(Unsuited, match="logits"):
         Energy().fit(ends_in_softmax, owner, 0)

@@ -216,7 +216,7 @@ def test_a_live_target_needs_consent_and_an_answer(tmp_path, capsys):
     assert "127.0.0.1:9" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("manner", ["--json", "--quiet"])
+@pytest.mark.parametrize("output", ["--json", "--quiet"])
 def test_consent_is_asked_on_stderr_with_what_it_is_about(output, tmp_path, monkeypatch, capsys):
     target = tmp_path / "live.toml"
     target.write_text(HTTP)

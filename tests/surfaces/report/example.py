@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 from gamekeeper.metrics import wilson
-from gamekeeper.results import SCHEMA, Clone, Row, Run, Seconds, Utility, Victim
+from gamekeeper.results import SCHEMA, Clone, Row, Run, Seconds, Utility, Victim, older
 
 TEST = 2000
 VICTIM = 0.981
@@ -71,6 +71,7 @@ def row(defense: str, attack: str, budget: int, seed: int) -> Row:
         learner=learner,
         budget=budget,
         seed=seed,
+        **older({"attack": attack, "learner": learner}),
         queries=queries,
         paid=queries,
         price=queries * PRICE,
