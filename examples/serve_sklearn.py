@@ -28,12 +28,12 @@ def mnist():
     import torch
     from safetensors.torch import load_file
 
-    from gamekeeper import architectures, tasks
+    from gamekeeper import TorchModel, architectures, tasks
     from gamekeeper.data import batteries
 
     net = architectures.LeNet((1, 28, 28), 10)()
     net.load_state_dict(load_file(batteries.weights("mnist-lenet")))
-    model = models.TorchModel(net, tasks.Classify(10))
+    model = TorchModel(net, tasks.Classify(10))
     return (1, 28, 28), lambda x: model(torch.from_numpy(x.astype(np.float32))).y.numpy()
 
 

@@ -11,13 +11,13 @@ from gamekeeper.architectures import LeNet, Mlp, fresh
 from gamekeeper.data import batteries
 from gamekeeper.detectors.ood import (
     Calibrated,
-    OodClassifier,
     Energy,
     Gaussians,
     Knn,
     Mahalanobis,
     Msp,
     Odin,
+    OodClassifier,
     Score,
     Scorer,
     Tap,

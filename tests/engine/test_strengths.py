@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gamekeeper.defenses.ood_gate import SCORERS
-from gamekeeper.engine import plan
+from gamekeeper.engine import plan, strengths
 from gamekeeper.engine.strengths import (
     ALL,
     Entry,
@@ -38,7 +38,7 @@ def target() -> Target:
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lineup, "SAMPLE", 100)
+    monkeypatch.setattr(strengths, "SAMPLE", 100)
 
 
 def quiet(doing: str) -> None:
@@ -160,5 +160,5 @@ def test_a_resumed_audit_does_not_choose_again(tmp_path, monkeypatch):
         "--out",
     ]
     assert guarded([*run, str(tmp_path)]) == 0
-    monkeypatch.setattr(plan, "line_up", None)
+    monkeypatch.setattr(plan, "resolve_defenses", None)
     assert guarded([*run, str(tmp_path)]) == 0

@@ -13,6 +13,7 @@ from gamekeeper.defenses.mad.recipe import MAD
 from gamekeeper.defenses.stateless import Stateless
 from gamekeeper.defenses.truncate import Label, Round
 from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.learners import lookup_table
 from gamekeeper.learners.distil import Soft
 from gamekeeper.learners.lookup_table import (
     LookupTable,
@@ -218,7 +219,7 @@ def test_memory_of_a_defense_with_one_is_one_new_client():
             return Reply(torch.full_like(reply.y, float(len(memory))))
 
     known = known_defense(Transfer(X, Reply(Y), 200), knows(Remembering()), 1, 0)
-    clean, rows = candidates(Y, 2 * table.CHUNK + 1, 8.0, 0)
+    clean, rows = candidates(Y, 2 * lookup_table.CHUNK + 1, 8.0, 0)
     assert known.table(X, clean, rows).answered[:, 0].unique().tolist() == [1.0, 2.0, 3.0]
     assert known.table(X, clean, rows).answered[0, 0] == 1.0
 
@@ -262,7 +263,7 @@ def test_chunks_change_nothing(monkeypatch):
     slow = torch.stack(
         [prior[(near := (prior.sqrt() - row).abs().sum(1)) <= near.min().clamp(min=0.05)].mean(0) for row in y]
     )
-    monkeypatch.setattr(table, "CELLS", 7 * 3000)
+    monkeypatch.setattr(lookup_table, "CELLS", 7 * 3000)
     chunked = match(y, LookupTable(prior, prior.sqrt()), False, 0.05)
     for recovered, least in (whole, chunked):
         assert torch.allclose(recovered, slow, atol=1e-5)

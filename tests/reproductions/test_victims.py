@@ -12,6 +12,7 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.folder import FILES, find
 from gamekeeper.data.splits import overlap
 from gamekeeper.errors import BadConfig
+from gamekeeper.reproductions import victims
 from gamekeeper.reproductions.published import CATEGORICAL, REPRODUCTIONS
 from gamekeeper.reproductions.smoothed_tree import SmoothedTree
 from gamekeeper.reproductions.victims import VICTIMS, Network, Published, Table, joined, ordinal, scaled
@@ -132,7 +133,7 @@ def blots(tmp_path, monkeypatch) -> Path:
     np.savez(tmp_path / "mnist.npz", **parts)
     brief = Fit(epochs=1, least_steps=20, batch=32)
     monkeypatch.setattr(
-        published,
+        victims,
         "VICTIMS",
         {"blots": Network("mnist", ("letters",), brief), "other": Network("mnist", ("letters",), Fit())},
     )
@@ -166,7 +167,7 @@ def test_a_network_is_judged_on_the_test_part_and_its_seeds_are_training_images(
 
 
 def test_another_recipe_is_another_target(blots, monkeypatch):
-    monkeypatch.setattr(published, "fit", lambda net, *rest: net.eval())
+    monkeypatch.setattr(victims, "fit", lambda net, *rest: net.eval())
     one, other = (Published(name, blots, blots / "kept").load() for name in ("blots", "other"))
     assert one.digest != other.digest
     assert len(list((blots / "kept").iterdir())) == 2
