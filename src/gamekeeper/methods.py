@@ -1,12 +1,12 @@
-"""Every method by name: one literal dictionary per kind, the only lists of methods there are.
+"""Every method by name: one literal dictionary per kind, and no other list of methods.
 
-A method is written `name:parameter=value,parameter=value`; parameters are the fields of its recipe, and for a learner
+A method is written `name:parameter=value,parameter=value`. Parameters are the fields of its recipe, and for a learner also
 those of its training: `soft:optimiser=adam,rate=0.001`. Methods that work one after the other are joined with `+`:
-`knockoff+labels` asks as Knockoff does and learns from labels only, `mad:eps=0.5+round:decimals=2` poisons first and
-rounds then. A thief may train another network than the target's own student: `knockoff+labels@resnet:depth=8`.
+`knockoff+labels` asks as Knockoff does and learns from labels only; `mad:eps=0.5+round:decimals=2` poisons first and then
+rounds. A thief may train another network than the target's own student: `knockoff+labels@resnet:depth=8`.
 
-A name with a dot is somebody's own class, `package.module.Class`, imported as it stands: a thief or a defense of the
-user's takes part in a grid like any other.
+A name with a dot is a class of the user's own, `package.module.Class`, imported as it stands: their thief or defense takes
+part in a grid like any other, and says the same things of itself (`facts.py`).
 """
 
 import importlib
@@ -151,7 +151,7 @@ KINDS: Mapping[str, Mapping[str, type]] = {
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What names of networks are completed with: the target's input shape and number of classes."""
+    """What completes the name of a network: the target's input shape and its number of classes."""
 
     shape: Shape
     classes: int
@@ -188,7 +188,7 @@ def attack_of(thief: MethodText, text: str, spec: InputSpec) -> Attack:
 
 
 def asks(recipe: object) -> bool:
-    """Whether it is a way of asking, which returns a Transfer; a whole attack returns a Model."""
+    """Whether it is a way of asking, which returns a Transfer. A whole attack returns a Model."""
     return get_type_hints(type(recipe).__call__).get("return") is Transfer
 
 
@@ -198,7 +198,7 @@ def parse_defense(text: str, spec: InputSpec) -> tuple[Defense, ...]:
         return ()
     chain = taken_apart(text)
     if chain.network is not None:
-        raise BadConfig(f"a defense trains no network of a thief's, so nothing stands behind @. Got '{text}'.")
+        raise BadConfig(f"a defense does not train a thief's network, so nothing may stand behind @. Got '{text}'.")
     return tuple(cast(Defense, build(part, DEFENSES, "defense", spec)) for part in chain.parts)
 
 
@@ -232,25 +232,25 @@ def build(written: Part, names: Mapping[str, type], kind: str, spec: InputSpec) 
 
 
 def imported(name: str) -> type:
-    """The user's class of that name, from a module that can be imported here. Raises BadConfig."""
+    """The user's class of that name, from a module that can be imported from here. Raises BadConfig."""
     module, _, attribute = name.rpartition(".")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        recipe = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise BadConfig(
             f"'{name}' could not be imported: {error}. A method of your own is written package.module.Class; its module must"
             " lie in this folder or be installed."
         ) from error
-    if not (isinstance(found, type) and is_dataclass(found)):
-        raise BadConfig(f"'{name}' must be a dataclass, a recipe of plain values; it is {found!r}.")
-    return found
+    if not (isinstance(recipe, type) and is_dataclass(recipe)):
+        raise BadConfig(f"'{name}' must be a dataclass, a recipe of plain values; it is {recipe!r}.")
+    return recipe
 
 
 def is_import_path(text: str) -> bool:
-    """Whether a method's text names somebody's own class, whose import runs code."""
+    """Whether a method's text names a class to import, which runs code."""
     return any(part.is_import_path for part in taken_apart(text).all_parts)
 
 
@@ -263,14 +263,14 @@ class Parameter:
 
 
 def settable(recipe: type) -> dict[str, Parameter]:
-    """The recipe's own fields: all but shape and classes, which come from the target, and the training."""
+    """The recipe's own fields, without its training and without shape and classes, which come from the target."""
     hints = get_type_hints(recipe)
     given = [f for f in fields(recipe) if f.name not in ("shape", "classes", "fit")]
     return {f.name: Parameter(hints[f.name], f.default) for f in given}
 
 
 def training_parameters(recipe: type) -> dict[str, Parameter]:
-    """The fields of a learner's training, with this learner's defaults; none for other methods."""
+    """The fields of a learner's training with that learner's defaults; none for other methods."""
     usual = fit_of(recipe) if learns(recipe) else None
     if usual is None:
         return {}
@@ -278,12 +278,12 @@ def training_parameters(recipe: type) -> dict[str, Parameter]:
 
 
 def learns(recipe: type) -> bool:
-    """Whether it is a learner: it is called with a Transfer."""
+    """Whether it is a learner, which is called with a Transfer."""
     return get_type_hints(recipe.__call__).get("transfer") is Transfer
 
 
 def fit_of(learner: type) -> Fit | None:
-    """The training a learner has by default; None where it does not say."""
+    """A learner's default training; None if it has no such field."""
     return next((f.default for f in fields(learner) if f.name == "fit" and isinstance(f.default, Fit)), None)
 
 

@@ -77,5 +77,5 @@ def test_a_defense_trains_no_network_of_a_thiefs(text: str):
     from gamekeeper.errors import BadConfig
     from gamekeeper.methods import parse_defense
 
-    with pytest.raises(BadConfig, match="behind @"):
+    with pytest.raises(BadConfig, match="stand behind @"):
         parse_defense(text, InputSpec((1, 8, 8), 10))

@@ -1,13 +1,13 @@
-"""The worst-case thief: a fixed ensemble without parameters, whose strongest member a defense is judged by.
+"""The worst-case thief: a fixed ensemble without parameters. A defense is worth what it does against the strongest member.
 
 Source      none: what AutoAttack (Croce and Hein, ICML 2020) is to evasion, for theft; each member's paper is at the head
             of its own file
-Assumes     one budget, one pool. Members that look at the same questions learn from the same paid answers
-Deviations  a member that the target has no use for (no images, no inputs of its own kind) is left out, and the report
-            names it
+Assumes     one budget, one pool. Members that ask the same questions learn from the same paid answers
+Deviations  a member that does not suit the target (no images, no inputs of the victim's kind) is left out, and the report
+            says so
 
-`worst` is the quick ensemble: seven rows, one network. `worst:full` has thirteen rows, each with two networks. A control
-belongs to both: a clone of shuffled answers, which must be no better than chance.
+`worst` is the quick ensemble: seven rows, one network. `worst:full` has thirteen rows, each with two networks. Both include
+a control: a clone trained on shuffled answers, which must be no better than chance.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ CONTROL = "knockoff+shuffled"
 
 @dataclass(frozen=True)
 class Member:
-    """One thief of the ensemble, what he brings that the others lack, and what a target must have for him."""
+    """One thief of the ensemble, what they add to the others, and what they need of a target."""
 
     attack: str
     brings: str
@@ -35,21 +35,21 @@ class Member:
 
 
 QUICK = (
-    Member("knockoff", "uses the whole answer"),
-    Member("knockoff+labels", "immune to whatever keeps the top class"),
+    Member("knockoff", "learns from the whole answer"),
+    Member("knockoff+labels", "immune to any defense that keeps the top class"),
     Member("knockoff+gce", "immune to some flipped labels"),
     Member("knockoff+partial_bayes", "knows the defense and undoes it"),
     Member("knockoff+tempered", "undoes flattening without knowing the defense"),
     Member("knockoff+unmixed", "undoes a fixed linear map without knowing it"),
-    Member("smoothing", "averages over shifted copies: answers that are random or hashed", "images"),
+    Member("smoothing", "averages over shifted copies: against random or hashed answers", "images"),
 )
 REST = (
-    Member("knockoff+small_loss", "distrusts the answers his students find hardest"),
+    Member("knockoff+small_loss", "distrusts the answers their students find hardest"),
     Member("knockoff+inverse", "knows the defense and learns to undo it"),
-    Member("knockoff+fixmatch", "learns from what he did not ask as well: few or poisoned answers"),
-    Member("knockoff+s4l", "shapes features without any answer", "square images"),
-    Member("insider+labels", "asks about the model's own kind of input: gates against odd ones", "seeds"),
-    Member("active_thief:strategy=disagreement+labels", "asks where two clones disagree: few queries"),
+    Member("knockoff+fixmatch", "learns from unasked inputs as well: for few or poisoned answers"),
+    Member("knockoff+s4l", "learns features without any answer", "square images"),
+    Member("insider+labels", "asks about inputs of the model's own kind: against gates for odd inputs", "seeds"),
+    Member("active_thief:strategy=disagreement+labels", "asks where two clones disagree: for few queries"),
 )
 ENSEMBLES: Mapping[str, tuple[Member, ...]] = {QUICK_NAME: QUICK, FULL_NAME: (*QUICK, *REST)}
 HAS: Mapping[Need, Callable[[Target], bool]] = {
@@ -65,9 +65,9 @@ class Thieves:
     """Who takes part in an audit.
 
     attacks    thieves in the syntax of `methods.py`, each once
-    rehearsed  whether each tries his learner on 90 % of his answers first, so that one can be chosen without the truth
-    controls   clones that must fail, against no defense only
-    left_out   a sentence for each member this target has no use for
+    rehearsed  whether each first tries their learner on 90 % of the answers, so that one can be chosen without the truth
+    controls   clones that must fail; they meet no defense
+    left_out   a sentence for each member that does not suit the target
     """
 
     attacks: tuple[str, ...]
@@ -76,11 +76,11 @@ class Thieves:
     left_out: tuple[str, ...]
 
 
-def thieves(asked: Sequence[str], target: Target) -> Thieves:
-    """Every `worst` replaced by its members; the user's own thieves stand beside them. Raises BadConfig."""
+def thieves(attacks_wanted: Sequence[str], target: Target) -> Thieves:
+    """Each `worst` replaced by its members, beside the thieves that the user named. Raises BadConfig."""
     attacks: list[str] = []
     left_out: list[str] = []
-    for text in asked:
+    for text in attacks_wanted:
         if taken_apart(text).first.name != QUICK_NAME:
             attacks.append(text)
             continue
@@ -89,21 +89,21 @@ def thieves(asked: Sequence[str], target: Target) -> Thieves:
             raise BadConfig(f"the ensemble is written {' or '.join(ENSEMBLES)}. Got '{text}'.")
         fitting = [member.attack for member in members if HAS[member.needs](target)]
         left_out += [
-            f"{member.attack} of the ensemble was left out: it needs {member.needs}, which this target has not."
+            f"{member.attack} of the ensemble was left out: it needs {member.needs}, which this target does not have."
             for member in members
             if not HAS[member.needs](target)
         ]
         attacks += fitting
         if text.strip() == FULL_NAME:
             attacks += [f"{attack}@{another(target.student)}" for attack in fitting]
-    ensemble = any(taken_apart(text).first.name == QUICK_NAME for text in asked)
+    ensemble = any(taken_apart(text).first.name == QUICK_NAME for text in attacks_wanted)
     return Thieves(
         tuple(dict.fromkeys(attacks)), ensemble, (CONTROL,) if ensemble else (), tuple(dict.fromkeys(left_out))
     )
 
 
 def another(student: Architecture) -> str:
-    """The second network a thief trains, of another kind than the first where that is possible.
+    """The second network that a thief trains: of another kind than the first if possible.
 
     Chosen on held-out answers, never on test data: small residual networks predicted no better at several times the cost.
     """

@@ -1,12 +1,12 @@
-"""The judge: measures the clone and the honest user's loss, behind the meter.
+"""Evaluation: what a clone is like and what honest users lose, measured behind the meter.
 
-Nothing here is ever seen by a thief. Answers of the clean victim on the test set and on uniform inputs are asked
-once per target and process; answers of the defended one once per defense.
+No thief ever sees any of this. The clean victim is asked about the test set and about uniform inputs once per target and
+process, the defended one once per defense.
 
 Source      fidelity: Tramer et al., "Stealing machine learning models via prediction APIs" (2016), R and R^TV on the
             test set and on uniform inputs
-Deviations  uniform means uniform in the box for every feature: there is no schema that names categorical ones. The
-            paper measures on 10,000; so do we for tables, and on 2,000 for images, where a network is to be run
+Deviations  uniform means uniform in the box for every feature, since no schema names the categorical ones. The paper
+            measures on 10,000; so do we for tables, and on 2,000 for images, which a network has to see
 """
 
 import statistics
@@ -44,7 +44,7 @@ SEED = 20_260_000
 
 @dataclass
 class CloneMetrics:
-    """What clones of one target are measured against. `session` opens the clean victim for a client of his own."""
+    """Measures clones of one target. `session` opens the clean victim for a client of its own."""
 
     target: Target
     session: Callable[[], Model]
@@ -107,7 +107,7 @@ class CloneMetrics:
 
 @dataclass
 class UtilityMetrics:
-    """What a defense costs honest users, measured on the test set."""
+    """Measures what a defense costs honest users, on the test set."""
 
     clone_metrics: CloneMetrics
     service: Service
@@ -149,7 +149,7 @@ class UtilityMetrics:
 
     @cached_property
     def own(self) -> Utility:
-        """What honest users lose; nothing of a thief."""
+        """What honest users lose, whatever a thief does."""
         clean = self.clone_metrics.clean
         l1, l2, kl = (distance(clean.double(), self.defended.double(), norm) for norm in ("l1", "l2", "kl"))
         return Utility(
@@ -176,25 +176,25 @@ class UtilityMetrics:
         )
 
     def utility(self, transcript: Transcript) -> Utility:
-        """Honest users' loss, and beside it what the thief's queries met."""
-        if not transcript.asked:  # a thief whose budget does not pay for his first step
+        """Honest users' loss, and beside it what became of the thief's queries."""
+        if not transcript.asked:  # the budget was too small for the thief's first step
             return self.own
-        asked, answered = transcript.seen(WITNESSED)
-        clean_asked = self.clone_metrics.session()(asked).y
+        x, answered = transcript.seen(WITNESSED)
+        clean = self.clone_metrics.session()(x).y
         return replace(
             self.own,
-            l1_thief=float(distance(clean_asked.double(), answered.double(), "l1").mean()),
-            top1_kept_thief=float(agreement(answered, clean_asked).double().mean()),
-            broken=list(dict.fromkeys([*self.own.broken, *broken(self.promised, clean_asked, answered)])),
+            l1_thief=float(distance(clean.double(), answered.double(), "l1").mean()),
+            top1_kept_thief=float(agreement(answered, clean).double().mean()),
+            broken=list(dict.fromkeys([*self.own.broken, *broken(self.promised, clean, answered)])),
         )
 
 
 def maps_kept(x: Batch, clean: Reply, given: Reply, model: Model | None) -> MapsKept | None:
-    """Of the maps in two replies to x; None without maps. `model` judges what the maps leave of x, twice an input."""
+    """Of the maps in two replies to x; None without maps. `model` says what the maps leave of x; it is asked twice per input."""
     if clean.maps is None or given.maps is None:
         return None
     ranks = map_metrics.rank_correlation(clean.maps, given.maps)
-    kept = MapsKept(
+    measured = MapsKept(
         n=len(x),
         rank=None if ranks.isnan().all() else float(ranks.nanmean()),
         overlap=float(map_metrics.overlap(clean.maps, given.maps).mean()),
@@ -202,27 +202,27 @@ def maps_kept(x: Batch, clean: Reply, given: Reply, model: Model | None) -> Maps
         flat_clean=map_metrics.degenerate_share(clean.maps).value,
     )
     if model is None:
-        return kept
+        return measured
     drop, drop_clean = (
         map_metrics.average_drop(map_metrics.confidence(model, x, maps, clean.y.argmax(1))).value
         for maps in (given.maps, clean.maps)
     )
-    return replace(kept, drop=drop, drop_clean=drop_clean)
+    return replace(measured, drop=drop, drop_clean=drop_clean)
 
 
 def by_confidence(clean: Posterior, defended: Posterior, task: Task, truth: Tensor) -> list[Band]:
-    """The top-1 class kept, by how sure the clean answer was."""
-    confidence, kept = clean.max(1).values, agreement(clean, defended)
+    """Where the top-1 class was kept, by how sure the clean answer was."""
+    confidence, same = clean.max(1).values, agreement(clean, defended)
     rights = task.right(clean, truth), task.right(defended, truth)
     place = torch.bucketize(confidence, torch.tensor(EDGES[:-1], dtype=confidence.dtype))
     return [
-        Band(upto, *(int(some[place == i].sum()) for some in (torch.ones_like(kept), kept, *rights)))
+        Band(upto, *(int(some[place == i].sum()) for some in (torch.ones_like(same), same, *rights)))
         for i, upto in enumerate(EDGES)
     ]
 
 
 def broken(promised: Guarantees, clean: Posterior, answered: Posterior) -> list[str]:
-    """Names of the promises that some answer does not keep. A clean tie at the top may be named either way."""
+    """Names of the guarantees that some answer breaks. Where the clean answer has a tie at the top, either class will do."""
     best, chosen = clean.max(1).values, clean.gather(1, answered.argmax(1, keepdim=True))[:, 0]
     failed = {
         "keeps_top1": promised.keeps_top1 and bool((chosen < best - ROUNDING).any()),

@@ -1,7 +1,7 @@
-"""What a copy is good for, measured by the judge: crafted inputs, inverted classes and membership.
+"""What a clone is good for: crafted inputs, inverted classes and membership.
 
 Everything is scored on the clean victim, since a defense changes answers and not what the model takes an input for.
-Which inputs and classes is drawn once, with a fixed seed, so that all copies of a target face the same.
+Inputs and classes are drawn once, with a fixed seed, so that all clones of a target face the same ones.
 """
 
 from dataclasses import dataclass, replace
@@ -18,19 +18,20 @@ from gamekeeper.engine.grid import EVADED, INVERTED, KNOWN
 from gamekeeper.engine.pictures import Pictures, drawable, strip
 from gamekeeper.follow_on import evasion, membership
 from gamekeeper.follow_on.inversion import Invert, invert
+from gamekeeper.metrics import Estimate
 from gamekeeper.models.network import TorchModel
 from gamekeeper.results import Evasion, FollowOn, Inversion, Membership
 from gamekeeper.types import Batch, Box, Model, Posterior, need_box
 
 SEED = 20_260_001
-NO_GRADIENT = "evasion and inversion need the gradients of a network's logits, and this is none"
-NEVER_RIGHT = "evasion needs test inputs that the model is right about; there is none"
-NO_MEMBERS = "membership needs training inputs of the owner's that no thief holds; none were given"
+NO_GRADIENT = "evasion and inversion need the gradients of a network's logits, which this clone does not have"
+NEVER_RIGHT = "evasion needs test inputs that the model gets right; there are none"
+NO_MEMBERS = "membership needs the owner's training inputs that no thief holds; none were given"
 
 
 @dataclass
 class FollowOnEvaluator:
-    """What copies of one target are tried on; everything they share is worked out once."""
+    """Tries clones of one target; everything they share is worked out once."""
 
     clone_metrics: CloneMetrics
 
@@ -48,7 +49,7 @@ class FollowOnEvaluator:
 
     @cached_property
     def rows(self) -> Int[Tensor, " n"]:
-        """Test inputs that the victim is right about, EVADED of them at most, at random."""
+        """At most EVADED test inputs that the victim gets right, at random."""
         right = self.clone_metrics.clean.argmax(1) == self.clone_metrics.truth
         order = shuffled(len(right))
         return order[right[order]][:EVADED]
@@ -68,7 +69,7 @@ class FollowOnEvaluator:
 
     @cached_property
     def drawn(self) -> Int[Tensor, " k"]:
-        """The classes that are drawn: of those in the test set INVERTED at most, at random, in order."""
+        """The classes to draw: at most INVERTED of those in the test set, at random, in order."""
         present = self.clone_metrics.truth.unique()
         return present[shuffled(len(present))[:INVERTED]].sort().values
 
@@ -81,32 +82,32 @@ class FollowOnEvaluator:
 
     @cached_property
     def members(self) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
-        """As many rows of the owner's inputs and of the test set, at random: none is in both, none in a thief's hands."""
+        """As many rows of the owner's inputs as of the test set, at random: none is in both, and no thief holds any."""
         target = self.clone_metrics.target
         own, test = row_keys(target.owner.x), row_keys(target.test.x)
         held = set(row_keys(target.pool.x)) | set([] if target.seeds is None else row_keys(target.seeds))
-        inside = kept_rows(own, held | set(test))
-        outside = kept_rows(test, held | set(own))
+        inside = rows_without(own, held | set(test))
+        outside = rows_without(test, held | set(own))
         n = min(KNOWN, len(inside), len(outside))
         return inside[shuffled(len(inside))[:n]], outside[shuffled(len(outside))[:n]]
 
     @cached_property
     def itself(self) -> tuple[FollowOn, Batch | None]:
-        """The victim in the copy's place, and its pictures."""
+        """The victim in the clone's place, and its pictures."""
         return self.tried(self.victim)
 
     def measure(self, copy: Model) -> tuple[FollowOn, Pictures | None]:
-        """Scores of the copy and beside it of the victim itself, and pictures where inputs are images."""
-        found, x = self.tried(copy)
+        """Scores of the clone and, beside them, of the victim itself; and pictures where inputs are images."""
+        scores, x = self.tried(copy)
         reference, own = self.itself
         box, pictures = self.box, None
         if x is not None and drawable(box):
             through = None if own is None else strip(own, box)
             pictures = Pictures(self.drawn.numpy(), strip(self.averages, box), strip(x, box), through)
-        return replace(found, itself=reference), pictures
+        return replace(scores, itself=reference), pictures
 
     def tried(self, copy: Model) -> tuple[FollowOn, Batch | None]:
-        """Everything that can be done with this copy."""
+        """Everything that can be done with this clone."""
         evaded, inverted, x = None, None, None
         lacking: list[str] = []
         if isinstance(copy, TorchModel) and copy.answers == "logits":
@@ -115,8 +116,8 @@ class FollowOnEvaluator:
             lacking += [] if evaded else [NEVER_RIGHT]
         else:
             lacking.append(NO_GRADIENT)
-        found = self.recall(copy) if len(self.members[0]) else None
-        return FollowOn(evaded, inverted, found, lacking + ([] if found else [NO_MEMBERS])), x
+        recalled = self.recall(copy) if len(self.members[0]) else None
+        return FollowOn(evaded, inverted, recalled, lacking + ([] if recalled else [NO_MEMBERS])), x
 
     def evade(self, copy: TorchModel) -> Evasion:
         target, truth = self.clone_metrics.target, self.clone_metrics.truth[self.rows]
@@ -153,11 +154,11 @@ class FollowOnEvaluator:
         members, others = target.owner.x[inside], target.test.x[outside]
         y: Posterior = model(members).y
         z = self.clone_metrics.clean[outside] if model is self.victim else model(others).y
-        found = {}
+        rates: dict[str, Estimate] = {}
         for name, score in membership.SCORES.items():
             scores = score(y, target.owner.truth[inside]), score(z, self.clone_metrics.truth[outside])
-            found |= {f"{name}_auc": membership.auc(*scores), f"{name}_caught": membership.caught(*scores)}
-        return Membership(**found)
+            rates |= {f"{name}_auc": membership.auc(*scores), f"{name}_caught": membership.caught(*scores)}
+        return Membership(**rates)
 
     def classes_of(self, x: Batch) -> Int[Tensor, " n"]:
         """The clean victim's top-1 classes."""
@@ -168,7 +169,7 @@ def shuffled(n: int) -> Int[Tensor, " n"]:
     return torch.randperm(n, generator=torch.Generator().manual_seed(SEED))
 
 
-def kept_rows(keys: list[bytes], out: set[bytes]) -> Int[Tensor, " n"]:
+def rows_without(keys: list[bytes], out: set[bytes]) -> Int[Tensor, " n"]:
     """Numbers of the rows whose keys are not in `out`."""
     return torch.tensor([row for row, key in enumerate(keys) if key not in out], dtype=torch.long)
 

@@ -21,26 +21,26 @@ FORMAT = "0.1.0"
 """What a cell's id is a hash of besides the question. Only a change that makes finished cells worthless changes it: the
 package's version does not, or every release would throw paid answers away. Named after the version that began it."""
 REPEATED = 64
-"""Test inputs the judge asks twice."""
+"""Test inputs that the evaluation asks twice."""
 UNIFORM, UNIFORM_IMAGES = 10_000, 2_000
-"""How many uniform inputs a copy is judged on by default: Tramer's number, and fewer where a network sees images."""
+"""Uniform inputs on which a clone is evaluated by default: Tramèr's number, and fewer where a network has to see images."""
 WHOLE = 640.0
-"""Least cost of a cell, in answers learnt from: that of training on few, or of an attack that trains nothing."""
+"""The least a cell costs, in answers to learn from: training on few answers, or an attack that trains nothing."""
 RUN_UP = 1 / 3
 """A rehearsal's share of a whole training."""
 EVADED, INVERTED, KNOWN = 500, 20, 2_000
-"""With --follow-on: most test inputs that are moved, classes that are drawn, members (and as many others) looked up."""
+"""With --follow-on, at most: test inputs to move, classes to draw, members (and as many non-members) to look up."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """One theft, as plain values: prints, hashes and crosses processes.
 
-    target     what the user chose; digest is that of what it held
-    defense    as written by the user, and the recipes it stands for; attack and thief likewise
-    uniform    how many uniform inputs fidelity is measured on as well; 0: none
-    rehearsed  whether the thief tries his learner on 90 % of the answers first (see `run.rehearse`)
-    follow_on  whether it is measured as well what the copy is good for
+    target     what the user chose; digest: of what it held
+    defense    as the user wrote it; defenses: the recipes it stands for. Likewise attack and thief
+    uniform    uniform inputs on which fidelity is measured as well; 0 for none
+    rehearsed  whether the thief first tries their learner on 90 % of the answers (see `run.rehearse`)
+    follow_on  whether to measure what the clone is good for
     """
 
     target: Source
@@ -65,20 +65,21 @@ class Cell:
 
     @property
     def client(self) -> str:
-        """Whom the target sees: one client per way of asking and seed, so that learners share answers.
+        """The client that the target sees: one per way of asking and seed, so that learners share answers.
 
-        Budgets share them too where a larger one's questions start with a smaller one's; elsewhere each is a client.
+        Budgets share them too where the questions of a larger one start with those of a smaller one; otherwise each budget
+        is a client of its own.
         """
         if not isinstance(self.thief, Theft):
             return f"thief {self.thief} budget {self.budget} seed {self.seed}"
-        # who sizes his rounds by the budget may also pick by what his student makes of the answers so far
+        # a thief whose rounds depend on the budget may also pick inputs by what their student makes of the answers so far
         budget = "" if self.thief.querying.prefix else f" budget {self.budget} {self.student}"
         return f"thief {(self.thief.querying, self.thief.wrappers)}{budget} seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What the user asked for. Texts in the syntax of `methods.py`. uniform None: UNIFORM, or for images fewer."""
+    """What the user asks for, in the syntax of `methods.py`. uniform: None for UNIFORM, or UNIFORM_IMAGES with images."""
 
     target: Source
     attacks: Sequence[str]
@@ -90,9 +91,9 @@ class Audit:
 
 
 def expand(audit: Audit, target: Target) -> list[Cell]:
-    """Every combination once, small budgets first, so that the first result comes soon.
+    """Every combination once, small budgets first so that the first result comes soon.
 
-    Raises BadConfig for what makes no sense before anything is asked.
+    Raises BadConfig, before anything is asked, for a question that makes no sense.
     """
     if not (audit.attacks and audit.defenses and audit.budgets and audit.seeds):
         raise BadConfig("an audit needs at least one attack, one defense, one budget and one seed.")
@@ -100,8 +101,8 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
         raise BadConfig(f"a budget is a number of queries, at least 1. Got {min(audit.budgets)}.")
     if audit.follow_on and target.remote:
         raise BadConfig(
-            f"--follow-on scores crafted inputs on the model itself, at up to {4 * EVADED + INVERTED:,} answers a theft, and"
-            f" every answer of {target.name} costs. Leave it out, or audit a copy of the model on this machine."
+            f"--follow-on scores crafted inputs on the model itself, at up to {4 * EVADED + INVERTED:,} answers per theft,"
+            f" and every answer of {target.name} costs money. Leave it out, or audit a copy of the model on this machine."
         )
     if audit.follow_on:
         need_box(target.box, "--follow-on")
@@ -130,31 +131,31 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
 
 
 def check_auxiliary(target: Target) -> None:
-    """Raises BadConfig if the owner's auxiliary inputs hold any of the thief's pool, or of the test set."""
+    """Raises BadConfig if the owner's auxiliary inputs share any with the thief's pool or the test set."""
     ood = target.owner.ood
     if ood is None:
         return
-    for name, held, maps in (
+    for name, held, reason in (
         ("the thief's pool", target.pool.x, "a defense trained on the attack's own queries looks stronger than it is"),
-        ("the test set", target.test.x, "the test set is for judging only"),
+        ("the test set", target.test.x, "the test set is for evaluation only"),
     ):
         shared = overlap(ood, held)
         if shared:
             raise BadConfig(
-                f"{shared:,} of the {len(ood):,} auxiliary inputs ({target.auxiliary}) are also in {name}: {maps}. Nothing"
-                " was asked. Give auxiliary inputs of another source."
+                f"{shared:,} of the {len(ood):,} auxiliary inputs ({target.auxiliary}) are also in {name}: {reason}. Nothing"
+                " was asked. Give auxiliary inputs from another source."
             )
 
 
 def check_budgets(text: str, thief: Attack, budgets: Sequence[int], target: Target) -> None:
-    """Raises BadConfig for a budget that cannot pay for one input, or that a pool drawn without repetition cannot fill."""
-    found = thief_facts(thief)
-    if min(budgets) < found.repeats:
+    """Raises BadConfig for a budget too small to ask about one input, or too large for the pool to use up."""
+    method = thief_facts(thief)
+    if min(budgets) < method.repeats:
         raise BadConfig(
-            f"'{text}' asks every input {found.repeats} times: a budget of {min(budgets):,} queries does not pay for one."
+            f"'{text}' asks every input {method.repeats} times: a budget of {min(budgets):,} queries is too small to ask about one."
             " Raise --budget, or lower n."
         )
-    most = len(target.pool) * found.draws_from_pool
+    most = len(target.pool) * method.draws_from_pool
     if 0 < most < max(budgets):
         raise BadConfig(
             f"the pool of {target.name} has {len(target.pool):,} inputs, with which '{text}' cannot fill a budget of"
@@ -163,35 +164,35 @@ def check_budgets(text: str, thief: Attack, budgets: Sequence[int], target: Targ
 
 
 def weight(cell: Cell) -> float:
-    """Rough cost of a cell in answers learnt from, for the progress bar's ETA; small budgets have a floor."""
+    """What a cell costs, roughly, in answers to learn from: for the progress bar's ETA. Small budgets have a floor."""
     if not isinstance(cell.thief, Theft):
         return WHOLE
-    found = thief_facts(cell.thief)
-    return max(cell.budget / found.repeats, WHOLE) * (1 + found.cost) * (1 + RUN_UP if cell.rehearsed else 1.0)
+    method = thief_facts(cell.thief)
+    return max(cell.budget / method.repeats, WHOLE) * (1 + method.cost) * (1 + RUN_UP if cell.rehearsed else 1.0)
 
 
 def queries(cells: Sequence[Cell], target: Target) -> int:
-    """At most how many inputs a run sends: the largest budget of each client, and the judge's own.
+    """How many inputs a run sends at most: the largest budget of each client, and those of the evaluation.
 
-    Learners share a client, and budgets do where they can (see `Cell.client`). A target of ours is asked once
-    for every defense; somebody else's API only once, since defenses stand on this side of it.
+    Learners share a client, and budgets do where they can (see `Cell.client`). A local target is asked once per defense;
+    a remote API only once, since the defenses stand on this side of it.
     """
-    asked: dict[tuple[str, str], int] = {}
+    most: dict[tuple[str, str], int] = {}
     for cell in cells:
         defense = "" if target.remote else repr(cell.defenses)
-        asked[defense, cell.client] = max(asked.get((defense, cell.client), 0), cell.budget)
-    return sum(asked.values()) + judged(cells, target)
+        most[defense, cell.client] = max(most.get((defense, cell.client), 0), cell.budget)
+    return sum(most.values()) + evaluation_queries(cells, target)
 
 
-def judged(cells: Sequence[Cell], target: Target) -> int:
-    """Of these, the judge's own: the test set, uniform inputs, of an API some of the test set once more, --follow-on's."""
+def evaluation_queries(cells: Sequence[Cell], target: Target) -> int:
+    """Of these, what the evaluation asks: the test set (some of it twice for an API), uniform inputs, --follow-on's."""
     repeated = min(REPEATED, len(target.test)) if target.remote else 0  # to see whether answers are deterministic
     own = len(target.test) + max((cell.uniform for cell in cells), default=0)
-    return own + repeated + followed(cells, target)
+    return own + repeated + follow_on_queries(cells, target)
 
 
-def followed(cells: Sequence[Cell], target: Target) -> int:
-    """At most how many answers --follow-on takes: for every copy, once for the model itself, for noise and members."""
+def follow_on_queries(cells: Sequence[Cell], target: Target) -> int:
+    """How many answers --follow-on takes at most: per clone, once for the model itself, for noise and for members."""
     copies = sum(cell.follow_on for cell in cells)
     moved, members = min(EVADED, len(target.test)), min(KNOWN, len(target.owner.x))
     return (copies + 1) * (4 * moved + INVERTED) + moved + members if copies else 0

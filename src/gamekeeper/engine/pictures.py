@@ -1,4 +1,4 @@
-"""Pictures of inverted classes, kept beside the results: one small .npz a cell, written aside and renamed."""
+"""Pictures of inverted classes, kept beside the results: one small .npz per cell, written aside and renamed."""
 
 import os
 import zipfile
@@ -53,7 +53,7 @@ def keep(folder: Path, cell: str, pictures: Pictures) -> None:
 
 
 def find(folder: Path, cell: str) -> Pictures | None:
-    """None where nothing was kept. Raises BadConfig for a damaged file."""
+    """None if there are none. Raises BadConfig for a damaged file."""
     path = folder / FOLDER / f"{cell}.npz"
     if not path.exists():
         return None
@@ -62,5 +62,5 @@ def find(folder: Path, cell: str) -> Pictures | None:
             return Pictures(**{name: file[name] for name in file.files})
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise BadConfig(
-            f"{path} cannot be read ({error}). Remove it; the report then goes without its pictures."
+            f"{path} cannot be read ({error}). Remove it, and the report is drawn without its pictures."
         ) from error

@@ -1,4 +1,4 @@
-"""Before anything is spent: what a run asks, what it costs at most, and what has no part in it."""
+"""Before anything is spent: what a run asks, what it costs at most, and what is left out."""
 
 import shlex
 import time
@@ -15,7 +15,7 @@ from gamekeeper.architectures import fresh
 from gamekeeper.attacks.theft import thief_facts
 from gamekeeper.engine.backends import default_jobs
 from gamekeeper.engine.ensemble import thieves
-from gamekeeper.engine.grid import Audit, Cell, expand, judged, queries, weight
+from gamekeeper.engine.grid import Audit, Cell, evaluation_queries, expand, queries, weight
 from gamekeeper.engine.run import LEDGER, armed, prepared, upstream
 from gamekeeper.engine.strengths import ResolvedDefenses, as_before, question, resolve_defenses
 from gamekeeper.errors import BadConfig, Unsuited
@@ -30,9 +30,9 @@ from gamekeeper.version import __version__
 
 PROBE_STEPS = 8
 JUDGING, FOLLOWING = 0.3, 6.0
-"""Seconds a cell takes beside training, roughly, and with --follow-on as well."""
+"""Seconds that a cell takes besides training, roughly, and what --follow-on adds."""
 WORTH_WORKERS = 45.0
-"""Seconds of work below which starting worker processes takes longer than it saves."""
+"""With fewer seconds of work than this, starting worker processes takes longer than it saves."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Question:
     """An audit with every name resolved: what is asked of which target.
 
     audit     its defenses are those that take part
-    chosen    what `--defense all` stood for, kept in the header so that a resumed run need not choose again
-    left_out  a sentence for each defense or thief without a part
+    chosen    what `--defense all` stood for; it goes into the header, so that a resumed run need not choose again
+    left_out  a sentence for each defense or thief that does not take part
     """
 
     audit: Audit
@@ -60,7 +60,7 @@ class Question:
             command="gamekeeper " + shlex.join(arguments),
             cells=[cell.id for cell in self.cells],
             target=facts(self.target),
-            assumptions=[*assumptions(self.target, self.cells[0].student, told(self.cells)), *notes],
+            assumptions=[*assumptions(self.target, self.cells[0].student, told_the_defense(self.cells)), *notes],
             seeds=list(self.audit.seeds),
             budgets=sorted(set(self.audit.budgets)),
             names={cell.id: [cell.defense, cell.attack] for cell in self.cells},
@@ -69,19 +69,19 @@ class Question:
 
 
 def settle(audit: Audit, folder: Path, say: Callable[[str], None]) -> Question:
-    """Loads the target, chooses the defenses and expands the grid. `say` is told what takes a while.
+    """Loads the target, chooses the defenses and expands the grid. `say` is called with what takes a while.
 
-    Raises BadConfig for what makes no sense, and where nothing is left to measure.
+    Raises BadConfig for a question that makes no sense, or that leaves nothing to measure.
     """
     target = prepared(audit.target)
-    chosen = compared(audit, target, folder, say)
+    chosen = chosen_defenses(audit, target, folder, say)
     narrowed = replace(audit, defenses=chosen.defenses)
     cells, left_out = possible(expand(narrowed, target), target)
-    kept = question(audit.defenses, target, audit.seeds[0]) | asdict(chosen)
-    return Question(narrowed, target, tuple(cells), kept, (*chosen.left_out, *left_out))
+    choice = question(audit.defenses, target, audit.seeds[0]) | asdict(chosen)
+    return Question(narrowed, target, tuple(cells), choice, (*chosen.left_out, *left_out))
 
 
-def compared(audit: Audit, target: Target, folder: Path, say: Callable[[str], None]) -> ResolvedDefenses:
+def chosen_defenses(audit: Audit, target: Target, folder: Path, say: Callable[[str], None]) -> ResolvedDefenses:
     """The defenses to compare: those an earlier run in the folder chose, or chosen now."""
     with suppress(BadConfig):  # no header, or one cut short: it is written anew
         if before := as_before(Results(folder).header().chosen, audit.defenses, target, audit.seeds[0]):
@@ -90,15 +90,15 @@ def compared(audit: Audit, target: Target, folder: Path, say: Callable[[str], No
 
 
 def possible(cells: Sequence[Cell], target: Target) -> tuple[list[Cell], list[str]]:
-    """The cells but for those of a thief who knows a defense that they cannot use; and a sentence for each such thief.
+    """The cells without those of a thief who would have to arm a defense and cannot; and a sentence for each such thief.
 
-    Raises BadConfig where none is left.
+    Raises BadConfig if none is left.
     """
-    without = out_of_hand(cells, target)
+    without = unusable_defenses(cells, target)
     left = [cell for cell in cells if (cell.defense, cell.attack) not in without]
     notes = [
-        f"{attack} does not take part against {', '.join(sorted(d for d, a in without if a == attack))}: they learn with the"
-        " defense in their own hands, and it cannot be armed without the owner's inputs or weights."
+        f"{attack} does not take part against {', '.join(sorted(d for d, a in without if a == attack))}: this thief"
+        " has to arm the defense too, and it cannot be armed without the owner's inputs or weights."
         for attack in sorted({attack for _, attack in without})
     ]
     if not left:
@@ -106,10 +106,10 @@ def possible(cells: Sequence[Cell], target: Target) -> tuple[list[Cell], list[st
     return left, notes
 
 
-def out_of_hand(cells: Sequence[Cell], target: Target) -> set[tuple[str, str]]:
-    """Defense and thief, as written, where the thief learns with a defense they cannot take into their own hands.
+def unusable_defenses(cells: Sequence[Cell], target: Target) -> set[tuple[str, str]]:
+    """Pairs of a defense and a thief, as written, where the thief undoes the defense but cannot arm it.
 
-    They would have to arm it themselves, without the owner's data, and it refuses that. Known before anything is spent.
+    A thief arms it without the owner's data, which some defenses refuse. This is known before anything is spent.
     """
     knowing = [cell for cell in cells if cell.defenses and thief_facts(cell.thief).uses_defense]
     refusing: set[tuple[tuple[Defense, ...], Architecture]] = set()
@@ -122,15 +122,15 @@ def out_of_hand(cells: Sequence[Cell], target: Target) -> set[tuple[str, str]]:
     return {(cell.defense, cell.attack) for cell in knowing if (cell.defenses, cell.student) in refusing}
 
 
-def told(cells: Sequence[Cell]) -> list[str]:
-    """The thieves who are told which defense they meet, as the user wrote them."""
+def told_the_defense(cells: Sequence[Cell]) -> list[str]:
+    """The thieves who know which defense they face, as the user wrote them."""
     return list(dict.fromkeys(cell.attack for cell in cells if thief_facts(cell.thief).uses_defense))
 
 
 def check_defenses(cells: Sequence[Cell], target: Target) -> None:
-    """Arms every chain once, before anything is spent. Raises Unsuited, naming the chain that cannot stand here.
+    """Arms every chain once, before anything is spent. Raises Unsuited, naming the chain that does not suit the target.
 
-    Kept for the cells that run in this process; worker processes arm their own.
+    Cells that run in this process use what was armed; worker processes arm their own.
     """
     for cell in {cell.defenses: cell for cell in reversed(cells)}.values():
         try:
@@ -141,9 +141,9 @@ def check_defenses(cells: Sequence[Cell], target: Target) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is about to do, at most. seconds are of the whole run over `jobs` processes.
+    """What a run is about to do, at most. seconds: of the whole run over `jobs` processes.
 
-    judged      of the queries, how many are the judge's own
+    judged      of the queries, how many are the evaluation's own
     unanswered  inputs that earlier runs sent to a live API without getting an answer
     """
 
@@ -157,16 +157,16 @@ class Plan:
     seconds: float
 
 
-def plan(asked: Question, missing: Sequence[Cell], folder: Path, jobs: int | None) -> Plan:
-    """What running the missing cells costs; jobs None: as many as are worth their start."""
-    target = asked.target
+def plan(asks: Question, missing: Sequence[Cell], folder: Path, jobs: int | None) -> Plan:
+    """What running the missing cells costs. jobs: None for as many as pay for their start."""
+    target = asks.target
     work = estimate(missing, target)
     jobs = min(jobs or (default_jobs() if work > WORTH_WORKERS else 1), max(1, len(missing)))
     return Plan(
-        thefts=len(asked.cells),
-        done=len(asked.cells) - len(missing),
+        thefts=len(asks.cells),
+        done=len(asks.cells) - len(missing),
         queries=queries(missing, target) if missing else 0,
-        judged=judged(missing, target) if missing and target.remote else 0,
+        judged=evaluation_queries(missing, target) if missing and target.remote else 0,
         price=target.price,
         unanswered=spending(target, folder).unanswered,
         jobs=jobs,
@@ -175,7 +175,8 @@ def plan(asked: Question, missing: Sequence[Cell], folder: Path, jobs: int | Non
 
 
 def estimate(missing: Sequence[Cell], target: Target) -> float:
-    """Seconds of one process, from a few timed training steps of each student. Clones that repeat are counted too."""
+    """Seconds on one process, from a few timed training steps of each student. Clones trained once for several cells count
+    every time."""
     students = dict.fromkeys(cell.student for cell in missing)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -186,7 +187,7 @@ def estimate(missing: Sequence[Cell], target: Target) -> float:
 
 
 def seconds_a_step(student: Architecture, target: Target) -> float:
-    """Of training on a batch of random inputs."""
+    """Of training, on a batch of random inputs."""
     classes, recipe = target.victim.task.classes, Fit(epochs=1, least_steps=PROBE_STEPS)
     x = target.box.uniform(recipe.batch, 0)
     y = torch.full((len(x), classes), 1 / classes)
@@ -201,7 +202,7 @@ def seconds_a_step(student: Architecture, target: Target) -> float:
 class Spending:
     """What somebody else's API was sent, as the ledger of a run folder has it.
 
-    inputs      answered ones; thieves: of these the thieves', the rest are the judge's own
+    inputs      that were answered; thieves: those the thieves asked, the rest being the evaluation's own
     unanswered  sent without getting an answer, and perhaps charged
     price       money per input
     """
@@ -212,12 +213,12 @@ class Spending:
     price: float = 0.0
 
     def since(self, before: "Spending", thieves: int) -> "Spending":
-        """What was answered since, `thieves` of it the thieves'; what never was answered counts whole."""
+        """What was answered since, `thieves` of it to thieves; `unanswered` stays the total."""
         return Spending(self.inputs - before.inputs, thieves, self.unanswered, self.price)
 
 
 def spending(target: Target, folder: Path) -> Spending:
-    """So far. Nothing for a target of ours, which charges nobody."""
+    """So far. Nothing for a local target, which charges nobody."""
     if not (target.remote and (folder / LEDGER).exists()):
         return Spending(price=target.price)
     scope = upstream(target)

@@ -1,7 +1,8 @@
 """One theft: `run_cell` is a pure function of its cell.
 
-Targets, armed defenses and the judge's answers are kept per process by the hash of their recipe; clones on a shelf shared by all.
-A cell that fails is a row with its error and with what it had spent. What stops the whole run is a Halt: a damaged ledger, an API that is gone.
+Targets, armed defenses and the evaluation's answers are cached per process; clones in a folder that all processes share.
+A cell that fails is a row with its error and with what it had spent. A Halt stops the whole run: a damaged ledger, or an API
+that is gone.
 """
 
 import functools
@@ -103,8 +104,8 @@ def stage(target: Source, folder: Path, uniform: int) -> Stage:
 def prepared(choice: Source) -> Target:
     """The target as its files are now, loaded as a worker would: cells that run in this process use the very same."""
     torch.set_num_threads(1)
-    for kept in (loaded, armed, stage):
-        kept.cache_clear()
+    for cache in (loaded, armed, stage):
+        cache.cache_clear()
     return loaded(choice)
 
 
@@ -145,12 +146,12 @@ def run_cell(cell: Cell, folder: Path) -> Row:
     except Halt:
         raise
     except GamekeeperError as error:
-        kind, said = type(error).__name__, f"{type(error).__name__}: {error}"
-    except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others; its traceback is kept
+        kind, message = type(error).__name__, f"{type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others; errors.log has its traceback
         with (folder / "errors.log").open("a", encoding="utf-8") as log:
             log.write(f"--- cell {cell.id}\n{traceback.format_exc()}\n")
-        kind, said = type(error).__name__, f"{type(error).__name__}: {error} (traceback in errors.log)"
-    row = blank(cell, said, kind)
+        kind, message = type(error).__name__, f"{type(error).__name__}: {error} (traceback in errors.log)"
+    row = blank(cell, message, kind)
     return connection.billed(row) if connection else row
 
 
@@ -180,10 +181,10 @@ def steal_and_judge(cell: Cell, here: Stage, connection: Connection) -> Row:
 
 def follow_on(cell: Cell, here: Stage, clone: Model) -> FollowOn:
     """What the copy is good for; the pictures drawn with it go beside the results."""
-    found, pictures = here.follow_on_evaluator.measure(clone)
+    scores, pictures = here.follow_on_evaluator.measure(clone)
     if pictures is not None:
         keep(here.folder, cell.id, pictures)
-    return found
+    return scores
 
 
 def steal(cell: Cell, meter: Metered, knows: Knowledge) -> tuple[Model, Estimate | None, float]:
@@ -215,7 +216,7 @@ def shortened(learner: Learner) -> Learner:
 
 def blank(cell: Cell, error: str | None = None, kind: str | None = None) -> Row:
     """The row of a cell before anything is measured, or of one that failed. kind: the class of the error."""
-    found = thief_facts(cell.thief)
+    method = thief_facts(cell.thief)
     return Row(
         cell=cell.id,
         target=cell.target.name,
@@ -226,8 +227,8 @@ def blank(cell: Cell, error: str | None = None, kind: str | None = None) -> Row:
         budget=cell.budget,
         seed=cell.seed,
         error=error,
-        reads=found.reads,
-        uses_defense=found.uses_defense,
+        reads=method.reads,
+        uses_defense=method.uses_defense,
         error_kind=kind,
     )
 

@@ -1,11 +1,11 @@
 """Which defenses an audit compares: the ones named, `all` of them at a stated utility, or one at several strengths.
 
-    all                        every defense as strong as honest users' accuracy allows, a point lost at most
-    all:loss=0.02  all:l1=0.5  at most two points of accuracy lost; answers moved by at most 0.5 on average (L1)
+    all                        every defense, as strong as it can be while honest users lose at most a point of accuracy
+    all:loss=0.02  all:l1=0.5  while they lose at most two points, or answers move by at most 0.5 on average (L1)
     mad:eps=0.25/0.5/0.95      one defense at three strengths
 
-Strengths are chosen on the owner's own inputs, never on the test set. A model is surer of what it was trained on than
-of a user's inputs, so that the loss measured on the test set, which the table shows, can be larger than the stated one.
+Strengths are chosen on the owner's own inputs, never on the test set. A model is surer of its training inputs than of a
+user's, so the loss on the test set, which the table shows, can be larger than the stated one.
 """
 
 import functools
@@ -27,25 +27,24 @@ from gamekeeper.version import __version__
 ALL = "all"
 SWEEP = re.compile(r"(?P<before>[^/]*=)(?P<values>[^/,+=]+(?:/[^/,+=]+)+)(?P<after>[^/]*)")
 SAMPLE = 1_000
-"""Inputs of the owner's on which a strength is judged."""
+"""How many of the owner's inputs a strength is chosen on."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A defense of `all`: its text with `{}` for the strength, and strengths from weak to strong; or as it is."""
+    """A defense of `all`: its text with `{}` for the strength, and strengths from weak to strong. Without any, as it is."""
 
     text: str
     strengths: tuple[str, ...] = ()
 
 
 def entries() -> list[Entry]:
-    """Every defense in each of the ways in which it says it can be turned up."""
+    """Every defense, in each of the ways in which it can be turned up."""
     return [entry for name, recipe in DEFENSES.items() for entry in ways(name, recipe())]
 
 
 def ways(name: str, recipe: object) -> list[Entry]:
-    found = [Entry(f"{name}:{each.parameters}", each.values) for each in strengths(recipe)]
-    return found or [Entry(name)]
+    return [Entry(f"{name}:{each.parameters}", each.values) for each in strengths(recipe)] or [Entry(name)]
 
 
 @dataclass(frozen=True)
@@ -64,43 +63,43 @@ class ResolvedDefenses:
     left_out: tuple[str, ...] = ()
 
 
-def resolve_defenses(asked: Sequence[str], target: Target, seed: int, say: Callable[[str], None]) -> ResolvedDefenses:
-    """Every sweep and `all` replaced by what they stand for, each defense once. `say` is told what takes a while.
+def resolve_defenses(texts: Sequence[str], target: Target, seed: int, say: Callable[[str], None]) -> ResolvedDefenses:
+    """Every sweep and `all` replaced by what it stands for, each defense once. `say` is called with what takes a while.
 
-    Raises BadConfig for a sweep or a utility that is not written as above, and for `all` where the owner holds no inputs.
+    Raises BadConfig for a sweep or a utility that is not written as above, and for `all` if the owner has no inputs.
     """
     defenses: list[str] = []
     left_out: list[str] = []
-    for text in asked:
+    for text in texts:
         if taken_apart(text).first.name != ALL:
             defenses += swept(text)
             continue
-        found = everything(parse_utility(text), target, seed, say)
-        defenses += found.defenses
-        left_out += found.left_out
+        resolved = everything(parse_utility(text), target, seed, say)
+        defenses += resolved.defenses
+        left_out += resolved.left_out
     return ResolvedDefenses(tuple(dict.fromkeys(defenses)), tuple(dict.fromkeys(left_out)))
 
 
-def question(asked: Sequence[str], target: Target, seed: int) -> dict[str, Any]:
-    """Everything the choice of a line-up hangs on."""
-    return {"asked": list(asked), "target": target.digest, "seed": seed, "version": __version__}
+def question(texts: Sequence[str], target: Target, seed: int) -> dict[str, Any]:
+    """Everything that the choice of strengths depends on."""
+    return {"asked": list(texts), "target": target.digest, "seed": seed, "version": __version__}
 
 
-def as_before(kept: Mapping[str, Any], asked: Sequence[str], target: Target, seed: int) -> ResolvedDefenses | None:
-    """The line-up an earlier run chose for the very same question."""
-    if any(kept.get(key) != value for key, value in question(asked, target, seed).items()):
+def as_before(earlier: Mapping[str, Any], texts: Sequence[str], target: Target, seed: int) -> ResolvedDefenses | None:
+    """What an earlier run chose for the very same question."""
+    if any(earlier.get(key) != value for key, value in question(texts, target, seed).items()):
         return None
-    return ResolvedDefenses(tuple(kept.get("defenses", ())), tuple(kept.get("left_out", ())))
+    return ResolvedDefenses(tuple(earlier.get("defenses", ())), tuple(earlier.get("left_out", ())))
 
 
 def swept(text: str) -> list[str]:
     """`mad:eps=0.5/0.95+round` -> `mad:eps=0.5+round`, `mad:eps=0.95+round`. At most one parameter has several values."""
     if "/" not in text:
         return [text]
-    found = SWEEP.fullmatch(text)
-    if found is None:
+    match = SWEEP.fullmatch(text)
+    if match is None:
         raise BadConfig(f"several strengths are written name:parameter=0.5/0.95, of one parameter. Got '{text}'.")
-    return [f"{found['before']}{value}{found['after']}" for value in found["values"].split("/")]
+    return [f"{match['before']}{value}{match['after']}" for value in match["values"].split("/")]
 
 
 def parse_utility(text: str) -> UtilityLimit:
