@@ -18,7 +18,10 @@ from gamekeeper.results import HEADER, RESULTS, Results
 
 ROOT = Path(__file__).parent.parent
 FROZEN = ROOT / "tests/data/frozen"
-RUNS = ("mnist", "worst-mnist", "all-mnist", "few-inside-mnist", "reproduce/tramer", "reproduce/orderings")
+RUNS = (
+    "mnist", "worst-mnist", "all-mnist", "few-inside-mnist", "exact-wine", "exact-breast-cancer",
+    "reproduce/tramer", "reproduce/orderings",
+)  # fmt: skip
 
 
 def tables(folder: Path) -> dict[str, Any]:

@@ -221,7 +221,10 @@ def test_ids_differ_where_anything_differs_and_only_there():
         ({"attacks": []}, "at least one attack"),
         ({"budgets": [0]}, "at least 1"),
         ({"budgets": [1_000_000]}, "cannot fill a budget of 1,000,000"),
-        ({"attacks": ["knockoff+averaged:n=3"], "budgets": [2, 9]}, "3 times: a budget of 2 queries is too small to ask"),
+        (
+            {"attacks": ["knockoff+averaged:n=3"], "budgets": [2, 9]},
+            "3 times: a budget of 2 queries is too small to ask",
+        ),
         ({"attacks": ["knockof"]}, "Did you mean 'knockoff'"),
         ({"defenses": ["mad:eps=much"]}, "must be a number. Got 'much'"),
         ({"defenses": ["mad:strength=1"]}, "has no parameter 'strength'"),
