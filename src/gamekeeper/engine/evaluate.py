@@ -44,10 +44,10 @@ SEED = 20_260_000
 
 @dataclass
 class CloneMetrics:
-    """Measures clones of one target. `session` opens the clean victim for a client of its own."""
+    """Measures clones of one target. `open_victim` opens the clean victim for a client of its own."""
 
     target: Target
-    session: Callable[[], Model]
+    open_victim: Callable[[], Model]
     uniform: int
 
     @cached_property
@@ -62,7 +62,7 @@ class CloneMetrics:
 
     @cached_property
     def clean_reply(self) -> Reply:
-        return self.session()(self.target.test.x)
+        return self.open_victim()(self.target.test.x)
 
     @property
     def clean(self) -> Posterior:
@@ -75,7 +75,7 @@ class CloneMetrics:
 
     @cached_property
     def clean_uniform(self) -> Posterior:
-        return self.on_uniform(self.session())
+        return self.on_uniform(self.open_victim())
 
     def on_uniform(self, model: Model) -> Posterior:
         """A model's answers to the uniform inputs; there must be some."""
@@ -171,7 +171,7 @@ class UtilityMetrics:
                 self.clone_metrics.target.test.x[:MAPPED],
                 self.clone_metrics.clean_reply.take(slice(MAPPED)),
                 self.reply.take(slice(MAPPED)),
-                None if self.clone_metrics.target.remote else self.clone_metrics.session(),
+                None if self.clone_metrics.target.remote else self.clone_metrics.open_victim(),
             ),
         )
 
@@ -180,7 +180,7 @@ class UtilityMetrics:
         if not transcript.asked:  # the budget was too small for the thief's first step
             return self.own
         x, answered = transcript.seen(WITNESSED)
-        clean = self.clone_metrics.session()(x).y
+        clean = self.clone_metrics.open_victim()(x).y
         return replace(
             self.own,
             l1_thief=float(distance(clean.double(), answered.double(), "l1").mean()),

@@ -37,7 +37,7 @@ class FollowOnEvaluator:
 
     @cached_property
     def victim(self) -> Model:
-        return self.clone_metrics.session()
+        return self.clone_metrics.open_victim()
 
     @property
     def box(self) -> Box:

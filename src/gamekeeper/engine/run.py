@@ -53,7 +53,7 @@ class Stage:
     def ledger(self) -> Ledger:
         return Ledger(self.folder / LEDGER)
 
-    def session(self) -> Model:
+    def open_victim(self) -> Model:
         """The target for one client; somebody else's API through the ledger, since every answer costs, whoever asks."""
         if not self.target.remote:
             return self.target.victim
@@ -62,7 +62,7 @@ class Stage:
 
     @functools.cached_property
     def clone_metrics(self) -> CloneMetrics:
-        return CloneMetrics(self.target, self.session, self.uniform)
+        return CloneMetrics(self.target, self.open_victim, self.uniform)
 
     @functools.cached_property
     def follow_on_evaluator(self) -> FollowOnEvaluator:
@@ -70,7 +70,7 @@ class Stage:
 
     @functools.cache  # noqa: B019 - a stage lives as long as its process
     def utility_metrics(self, defenses: tuple[Defense, ...], seed: int) -> UtilityMetrics:
-        service = Service(self.session(), armed(self.target, defenses, seed))
+        service = Service(self.open_victim(), armed(self.target, defenses, seed))
         return UtilityMetrics(self.clone_metrics, service, guarantees(defenses))
 
     @functools.cached_property
@@ -127,7 +127,7 @@ class Connection:
 
 
 def connect(cell: Cell, here: Stage) -> Connection:
-    target, victim = here.target, here.session()
+    target, victim = here.target, here.open_victim()
     service = Service(victim, armed(target, cell.defenses, cell.seed))
     scope = f"{target.digest} | {cell.defenses} seed {cell.seed} | {cell.client}"
     recorded = Recorded(service.open(cell.client), here.ledger, scope, target.batch)
