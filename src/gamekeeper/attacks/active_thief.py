@@ -73,17 +73,17 @@ class ActiveThief:
         rounds = 1 if self.strategy == "random" else self.rounds
         choice = partial(choose, self, oracle.left, generator)
         pool = FromPool(knows.pool, choice, portion(oracle.left, rounds))
-        asked = ask(oracle, nothing(knows), pool.random(min(pool.portion, oracle.left), generator))
+        transfer = ask(oracle, nothing(knows), pool.random(min(pool.portion, oracle.left), generator))
         seeds = (seed, seed + TWIN) if self.strategy == "disagreement" else (seed,)
 
-        def learn(asked: Transfer) -> Clones:
-            return tuple(relearn(knows, self.fit, each, asked) for each in seeds)
+        def learn(transfer: Transfer) -> Clones:
+            return tuple(relearn(knows, self.fit, each, transfer) for each in seeds)
 
-        return grow(oracle, asked, pool, learn)
+        return grow(oracle, transfer, pool, learn)
 
 
 def choose(
-    recipe: ActiveThief, budget: int, generator: torch.Generator, clones: Clones, x: Batch, asked: Transfer, k: int
+    recipe: ActiveThief, budget: int, generator: torch.Generator, clones: Clones, x: Batch, transfer: Transfer, k: int
 ) -> Chosen:
     """k different rows of x by the recipe's strategy."""
     clone = clones[0]
@@ -92,23 +92,23 @@ def choose(
     if recipe.strategy == "uncertainty":
         return most_uncertain(clone(x).y, k)
     if recipe.strategy == "kcenter":
-        return k_center(clone(x).y, clone(asked.x).y, k)
+        return k_center(clone(x).y, clone(transfer.x).y, k)
     if recipe.strategy == "disagreement":
-        return most_disputed(clones, x, asked, k)
+        return most_disputed(clones, x, transfer, k)
     look = len(x) if recipe.sample == 0 else min(len(x), max(recipe.sample, 2 * k))
     seen = torch.randperm(len(x), generator=generator)[:look].sort().values
     near = deepfool(clone, x[seen]).argsort(stable=True)
     if recipe.strategy == "dfal":
         return seen[near[:k]]
     few = seen[near[: max(k, budget * look // len(x))]]
-    return few[k_center(clone(x[few]).y, clone(asked.x).y, k)]
+    return few[k_center(clone(x[few]).y, clone(transfer.x).y, k)]
 
 
-def most_disputed(clones: Clones, x: Batch, asked: Transfer, k: int) -> Chosen:
+def most_disputed(clones: Clones, x: Batch, transfer: Transfer, k: int) -> Chosen:
     """k-center among the SHORTLIST k rows on which two clones differ most, in the first one's posteriors."""
     first, second = (clone(x).y for clone in clones)
     few = distance(first, second, "l1").argsort(stable=True, descending=True)[: SHORTLIST * k]
-    return few[k_center(first[few], clones[0](asked.x).y, k)]
+    return few[k_center(first[few], clones[0](transfer.x).y, k)]
 
 
 def most_uncertain(y: Posterior, m: int) -> Chosen:

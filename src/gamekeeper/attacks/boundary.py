@@ -81,31 +81,31 @@ class Segments:
         self.start = self.end = torch.empty(0, *self.box.shape)
         self.label = torch.empty(0, dtype=torch.long)
 
-    def __call__(self, clone: None, asked: Transfer, left: int) -> Batch:
+    def __call__(self, clone: None, transfer: Transfer, left: int) -> Batch:
         if len(self.start):
-            self.halve(asked)
+            self.halve(transfer)
         if len(self.start) == 0:
-            self.draw(asked)
+            self.draw(transfer)
         if len(self.start) == 0:
             return uniform(self.box, min(self.recipe.pairs, left), self.generator)
         share = 0.45 + 0.1 * torch.rand(len(self.start), generator=self.generator)
         return torch.lerp(self.start, self.end, share.view(-1, *[1] * len(self.box.shape)))
 
-    def halve(self, asked: Transfer) -> None:
+    def halve(self, transfer: Transfer) -> None:
         """Keeps, of each segment, the part in which the class changes; drops those that are short enough."""
         n = len(self.start)
-        probe, label = asked.x[-n:], asked.reply.y[-n:].argmax(1)
+        probe, label = transfer.x[-n:], transfer.reply.y[-n:].argmax(1)
         same = (label == self.label).view(-1, *[1] * len(self.box.shape))
         self.start, self.end = probe.where(same, self.start), self.end.where(same, probe)
         long = (self.end - self.start).flatten(1).norm(dim=1) > self.recipe.tolerance * span(self.box)
         self.start, self.end, self.label = self.start[long], self.end[long], self.label[long]
 
-    def draw(self, asked: Transfer) -> None:
+    def draw(self, transfer: Transfer) -> None:
         """New segments between random uniform inputs of different answered class, as far as there are any."""
-        label = asked.reply.y[: self.first].argmax(1)
+        label = transfer.reply.y[: self.first].argmax(1)
         a, b = (torch.randint(self.first, (8 * self.recipe.pairs,), generator=self.generator) for _ in range(2))
         apart = (label[a] != label[b]).nonzero()[: self.recipe.pairs, 0]
-        self.start, self.end, self.label = asked.x[a[apart]], asked.x[b[apart]], label[a[apart]]
+        self.start, self.end, self.label = transfer.x[a[apart]], transfer.x[b[apart]], label[a[apart]]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Adaptive:
         box, generator = need_box(knows.box, type(self).__name__), torch.Generator().manual_seed(seed)
         most = portion(oracle.left, self.rounds)
 
-        def pick(clone: TorchModel, asked: Transfer, left: int) -> Batch:
+        def pick(clone: TorchModel, transfer: Transfer, left: int) -> Batch:
             n = min(most, left)
             random = uniform(box, round(self.random * n), generator)
             return torch.cat([random, self.uncertain(clone, box, n - len(random), generator)])

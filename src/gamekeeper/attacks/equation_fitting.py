@@ -72,14 +72,14 @@ class EquationFitting:
         starts = [start(shapes, generator) for _ in range(self.restarts if len(t) else 1)]
         if len(t) == 0:
             return unpack(starts[0], shapes)
-        found, least = starts[0], float("inf")
+        best, least = starts[0], float("inf")
         for theta in starts:
             theta, loss = descend(theta, shapes, t, y, LINKS[self.link], self.iterations)
             if loss < least:
-                found, least = theta, loss
+                best, least = theta, loss
             if least < EXACT:
                 break
-        return unpack(found, shapes)
+        return unpack(best, shapes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,22 +54,22 @@ class EquationSolving:
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
         """Raises Unsuited where answers are labels or are no softmax of a linear function."""
         rows, k = Rows(oracle, need_box(knows.box, type(self).__name__)), knows.task.classes
-        asked = Asked(rows, torch.Generator().manual_seed(seed), k)
-        asked.gather(rows.d + 1, most=rows.left)
-        theta = solve(asked.t, asked.y)
-        t, y = asked.ask(min(self.checks, rows.left))
+        samples = Samples(rows, torch.Generator().manual_seed(seed), k)
+        samples.gather(rows.d + 1, most=rows.left)
+        theta = solve(samples.t, samples.y)
+        t, y = samples.ask(min(self.checks, rows.left))
         if len(t) and off(theta, t, y).amax() > AGREE:
-            asked.gather(self.oversample * (rows.d + 1), most=self.oversample * (rows.d + 1))
-            theta = solve(asked.t, asked.y)
-            if asked.equations() >= 2 * (rows.d + 1):  # with fewer, rounding alone can explain the difference
-                refuse_another_link(theta, asked.t, asked.y)
+            samples.gather(self.oversample * (rows.d + 1), most=self.oversample * (rows.d + 1))
+            theta = solve(samples.t, samples.y)
+            if samples.equations() >= 2 * (rows.d + 1):  # with fewer, rounding alone can explain the difference
+                refuse_another_link(theta, samples.t, samples.y)
         weights = theta[:, :-1] / rows.half
         bias = theta[:, -1] - rows.centre * weights.sum(1)
-        return Linear(weights, bias, knows.task, complete=asked.equations() > rows.d)
+        return Linear(weights, bias, knows.task, complete=samples.equations() > rows.d)
 
 
 @dataclass
-class Asked:
+class Samples:
     """What was asked, in coordinates t in [-1, 1] about the centre of the box, and answered."""
 
     rows: Rows
@@ -191,11 +191,11 @@ def off(theta: Float[Tensor, "k e"], t: Float[Tensor, "n d"], y: Posterior) -> F
 
 def refuse_another_link(theta: Float[Tensor, "k e"], t: Float[Tensor, "n d"], y: Posterior) -> None:
     """Raises Unsuited if the solution does not explain the answers it was made from."""
-    found = float(off(theta, t, y).square().mean().sqrt())
+    error = float(off(theta, t, y).square().mean().sqrt())
     blur = max(step(y), AGREE if y.dtype == torch.float64 else 10 * AGREE)
-    if found > OFF * blur:
+    if error > OFF * blur:
         raise Unsuited(
-            f"EquationSolving needs a softmax of linear scores; the best one is off by {found:.2g} in probability (root"
+            f"EquationSolving needs a softmax of linear scores; the best one is off by {error:.2g} in probability (root"
             f" mean square) where {OFF * blur:.2g} could be rounding. The target has another link, or its answers are"
             " perturbed: use equation_fitting."
         )

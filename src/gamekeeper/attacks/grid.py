@@ -35,8 +35,8 @@ class Piece:
         return j in self.levels if self.levels else self.low < j <= self.high
 
     @property
-    def asked(self) -> int:
-        """A point of it that was asked."""
+    def sample(self) -> int:
+        """A point of it that was queried."""
         return min(self.levels) if self.levels else self.high
 
 
@@ -98,8 +98,8 @@ class Grid:
         while todo:
             line = point.repeat(len(todo), 1)
             line[range(len(todo)), [i for i, _ in todo]] = torch.tensor([j for _, j in todo])
-            for (i, j), found in zip(todo, self.ids(line), strict=True):
-                seen[i][j] = found
+            for (i, j), identity in zip(todo, self.ids(line), strict=True):
+                seen[i][j] = identity
             todo = [
                 (i, self.between(i, a, b))
                 for i, ids in seen.items()
@@ -155,19 +155,19 @@ def begin(grid: Grid, generator: torch.Generator) -> Point:
 
 def pieces(ids: Mapping[int, int], span: Piece) -> list[Piece]:
     """From the answers at some points to the pieces between them; the left end of a change is the threshold."""
-    found: list[Piece] = []
+    parts: list[Piece] = []
     low, points = span.low, sorted(ids)
     for a, b in pairwise(points):
         if ids[a] != ids[b]:
-            found.append(Piece(ids[a], low, a))
+            parts.append(Piece(ids[a], low, a))
             low = a
-    return [*found, Piece(ids[points[-1]], low, span.high)]
+    return [*parts, Piece(ids[points[-1]], low, span.high)]
 
 
 def groups(ids: Mapping[int, int]) -> list[Piece]:
     """Levels with one answer belong together."""
     return [
-        Piece(here, -1, max(ids), frozenset(j for j, found in ids.items() if found == here))
+        Piece(here, -1, max(ids), frozenset(j for j, identity in ids.items() if identity == here))
         for here in sorted(set(ids.values()))
     ]
 

@@ -50,7 +50,7 @@ class Blends:
     def __post_init__(self) -> None:
         self.known = set(row_keys(self.own))
 
-    def __call__(self, clone: None, asked: Transfer, left: int) -> Batch:
+    def __call__(self, clone: None, transfer: Transfer, left: int) -> Batch:
         n = len(self.own)
         if n < 2:
             return self.own[:0]

@@ -115,9 +115,9 @@ class Arms:
         self.rest = [order[group == name].tolist() for name in self.groups.unique()]
         self.bandit = Bandit(len(self.rest))
 
-    def __call__(self, clone: TorchModel, asked: Transfer, left: int) -> Batch:
+    def __call__(self, clone: TorchModel, transfer: Transfer, left: int) -> Batch:
         if self.picks:
-            self.reward(clone, asked)
+            self.reward(clone, transfer)
         self.picks, rows = [], list[int]()
         for _ in range(min(self.recipe.batch, left, sum(map(len, self.rest)))):
             pi = self.bandit.policy(torch.tensor([bool(rest) for rest in self.rest]))
@@ -126,11 +126,11 @@ class Arms:
             rows.append(self.rest[arm].pop())
         return self.pool[rows]
 
-    def reward(self, clone: TorchModel, asked: Transfer) -> None:
+    def reward(self, clone: TorchModel, transfer: Transfer) -> None:
         """Rewards of the inputs last asked, scaled to [0, 1], to the bandit."""
-        y = asked.reply.y
+        y = transfer.reply.y
         past, new = y[: -len(self.picks)], y[-len(self.picks) :]
-        earned = rewards(self.recipe.reward, new, past, clone.logits(asked.x[-len(new) :]))
+        earned = rewards(self.recipe.reward, new, past, clone.logits(transfer.x[-len(new) :]))
         self.least, self.most = earned.amin(0).minimum(self.least), earned.amax(0).maximum(self.most)
         width = self.most - self.least
         scaled = ((earned - self.least) / width.where(width > 0, 1.0)).mean(1)
@@ -167,10 +167,10 @@ class Student:
     def __post_init__(self) -> None:
         self.model = TorchModel(fresh(self.knows.student, self.seed).eval(), self.knows.task)
 
-    def __call__(self, asked: Transfer) -> TorchModel:
-        x, y = asked.x[self.learnt :], asked.reply.y[self.learnt :]
+    def __call__(self, transfer: Transfer) -> TorchModel:
+        x, y = transfer.x[self.learnt :], transfer.reply.y[self.learnt :]
         # batch normalisation cannot learn from a batch of one
         if self.recipe.reward in ("loss", "all") and len(x) > 1:
             fit(self.model.net, x, y.float(), self.knows.task.loss, self.recipe.fit, self.seed)
-        self.learnt = len(asked.x)
+        self.learnt = len(transfer.x)
         return self.model

@@ -16,7 +16,7 @@ class Leaves:
     """Boxes found so far."""
 
     grid: Grid
-    found: dict[int, list[dict[int, Piece]]] = field(default_factory=dict[int, list[dict[int, Piece]]], init=False)
+    by_answer: dict[int, list[dict[int, Piece]]] = field(default_factory=dict[int, list[dict[int, Piece]]], init=False)
     broken: set[int] = field(default_factory=set[int], init=False)
 
     def covers(self, id: int, point: Point) -> bool:  # noqa: A002
@@ -27,12 +27,12 @@ class Leaves:
                 here[i] == MISSING or (here[i] in p.levels if p.levels else p.low < here[i] <= p.high)
                 for i, p in leaf.items()
             )
-            for leaf in self.found.get(id, [])
+            for leaf in self.by_answer.get(id, [])
         )
 
     def add(self, id: int, leaf: dict[int, Piece]) -> None:  # noqa: A002
         """A box by its piece of every feature that limits it."""
-        self.found.setdefault(id, []).append(leaf)
+        self.by_answer.setdefault(id, []).append(leaf)
 
     def checked(self, task: Task, n: int, generator: torch.Generator) -> Boxes:
         """The finished search as a model that has seen n more random inputs, or as many as the budget affords."""
@@ -41,18 +41,18 @@ class Leaves:
         if n == 0:
             return boxes
         points = grid.random(n, generator)
-        ids, said = grid.ids(points), boxes(grid.inputs(points)).y
-        misses = sum(not torch.equal(grid.answers[i], y) for i, y in zip(ids, said, strict=True))
+        ids, predicted = grid.ids(points), boxes(grid.inputs(points)).y
+        misses = sum(not torch.equal(grid.answers[i], y) for i, y in zip(ids, predicted, strict=True))
         return replace(boxes, misses=misses)
 
     def boxes(self, task: Task, complete: bool) -> Boxes:
         """As a model. Nothing found at all is one box with the first answer, or with a uniform one."""
-        if not self.found:
-            self.found[0] = [{}]
+        if not self.by_answer:
+            self.by_answer[0] = [{}]
         if not self.grid.answers:
             self.grid.answers.append(torch.full((task.classes,), 1 / task.classes, dtype=torch.float64))
         grid, d = self.grid, self.grid.d
-        flat = [(id_, leaf) for id_, leaves in self.found.items() for leaf in leaves]
+        flat = [(id_, leaf) for id_, leaves in self.by_answer.items() for leaf in leaves]
         low = torch.full((len(flat), d), -1)
         high = grid.tops.repeat(len(flat), 1)
         most = max([int(grid.tops[i]) + 1 for i in grid.categorical], default=0)
@@ -70,7 +70,7 @@ class Leaves:
         ids = torch.tensor([id_ for id_, _ in flat])[order]
         low, high, held = low[order], high[order], held[order]
         answers = torch.stack([grid.answers[i] for i in ids.tolist()])
-        several = {id_ for id_, leaves in self.found.items() if len(leaves) > 1}
+        several = {id_ for id_, leaves in self.by_answer.items() if len(leaves) > 1}
         shared = several | self.broken | set(ids[overlapping(low, high, held)].tolist())
         box = grid.rows.box
         return Boxes(low, high, held, grid.categorical, grid.tops, answers, box, task, len(shared), 0, complete)

@@ -84,15 +84,15 @@ def witnesses(rows: Rows, knows: Knowledge, seed: int) -> tuple[Tensor | None, T
     """One input of each class, from random inputs and the pool in turn; None for a class the budget did not show."""
     generator = torch.Generator().manual_seed(seed)
     pool = flat(knows.pool)[torch.randperm(len(knows.pool), generator=generator)]
-    found: dict[bool, Tensor] = {}
+    by_class: dict[bool, Tensor] = {}
     n = 1
-    while len(found) < 2 and rows.left:
+    while len(by_class) < 2 and rows.left:
         own, pool = pool[:n], pool[n:]
         x = torch.cat([rows.uniform(n, generator), own])[: rows.left]
         for row, side in zip(x, positives(rows, x).tolist(), strict=True):
-            found.setdefault(side, row)
+            by_class.setdefault(side, row)
         n = min(2 * n, 128)
-    return found.get(True), found.get(False)
+    return by_class.get(True), by_class.get(False)
 
 
 def sign_witness(rows: Rows, positive: Tensor, negative: Tensor, eps: float) -> Edge:

@@ -31,11 +31,11 @@ class FromPool(Generic[Clone]):
     def __post_init__(self) -> None:
         self.rest = torch.arange(len(self.pool))
 
-    def __call__(self, clone: Clone, asked: Transfer, left: int) -> Batch:
+    def __call__(self, clone: Clone, transfer: Transfer, left: int) -> Batch:
         most = min(self.portion, left, len(self.rest))
         if most == 0:
             return self.pool[:0]
-        return self.take(self.choice(clone, self.pool[self.rest], asked, most))
+        return self.take(self.choice(clone, self.pool[self.rest], transfer, most))
 
     def take(self, rows: Chosen) -> Batch:
         """The inputs at these places of `rest`, which then lacks them."""

@@ -166,14 +166,14 @@ class Tuned:
     seed: int
     chosen: Fit | None = field(default=None, init=False)
 
-    def __call__(self, asked: Transfer) -> TorchModel:
+    def __call__(self, transfer: Transfer) -> TorchModel:
         if self.chosen is None:
-            wanted = self.search and len(asked.x) >= 2 * FOLDS
-            self.chosen = search(self.knows, asked, self.fit, self.seed) if wanted else self.fit
-        return relearn(self.knows, self.chosen, self.seed, asked)
+            wanted = self.search and len(transfer.x) >= 2 * FOLDS
+            self.chosen = search(self.knows, transfer, self.fit, self.seed) if wanted else self.fit
+        return relearn(self.knows, self.chosen, self.seed, transfer)
 
 
-def search(knows: Knowledge, asked: Transfer, fit: Fit, seed: int) -> Fit:
+def search(knows: Knowledge, transfer: Transfer, fit: Fit, seed: int) -> Fit:
     """The best of TRIALS random settings of (peak rate, epochs) by cross-validated agreement with the answers.
 
     Ties go to the fewer epochs. No query is made.
@@ -186,20 +186,20 @@ def search(knows: Knowledge, asked: Transfer, fit: Fit, seed: int) -> Fit:
     ]
     # the folds' clones are of no further use: they stay off the shelf
     knows = replace(knows, clones=None)
-    scores = [agreement(knows, asked, trial, seed) for trial in trials]
+    scores = [agreement(knows, transfer, trial, seed) for trial in trials]
     return min(zip(trials, scores, strict=True), key=lambda pair: (-pair[1], pair[0].epochs))[0]
 
 
-def agreement(knows: Knowledge, asked: Transfer, fit: Fit, seed: int) -> float:
+def agreement(knows: Knowledge, transfer: Transfer, fit: Fit, seed: int) -> float:
     """Fraction of answers whose top-1 class is predicted by a clone trained on the other folds; 0 to 1."""
-    fold = torch.arange(len(asked.x)) % FOLDS
+    fold = torch.arange(len(transfer.x)) % FOLDS
     right = 0
     for number in range(FOLDS):
         rest, held = fold != number, fold == number
-        x, y = asked.x[rest], asked.reply.y[rest]
-        clone = relearn(knows, fit, seed, replace(asked, x=x, reply=Reply(y)))
-        right += int((clone.logits(asked.x[held]).argmax(1) == asked.reply.y[held].argmax(1)).sum())
-    return right / len(asked.x)
+        x, y = transfer.x[rest], transfer.reply.y[rest]
+        clone = relearn(knows, fit, seed, replace(transfer, x=x, reply=Reply(y)))
+        right += int((clone.logits(transfer.x[held]).argmax(1) == transfer.reply.y[held].argmax(1)).sum())
+    return right / len(transfer.x)
 
 
 def log_uniform(low: float, high: float, u: float) -> float:

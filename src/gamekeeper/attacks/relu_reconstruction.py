@@ -107,8 +107,8 @@ def explore(search: Search, checks: int, lines: int) -> bool:
     start = begin(search)
     direction = search.rows.uniform(1, search.generator)[0] - start
     # the first line runs through the whole box, later ones from the start to what is not explained
-    found = line(search, chord(search, start, -direction), chord(search, start, direction))
-    fruitless = 0 if found else 1
+    added = line(search, chord(search, start, -direction), chord(search, start, direction))
+    fruitless = 0 if added else 1
     while fruitless < lines:
         x = search.rows.uniform(checks, search.generator)
         # half of them corners of the box, where the neurons are active that are silent almost everywhere else

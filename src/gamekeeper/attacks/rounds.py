@@ -21,7 +21,7 @@ INTERIM = Fit(epochs=10, least_steps=100)
 
 def grow(
     oracle: Meter,
-    asked: Transfer,
+    transfer: Transfer,
     pick: Callable[[Clone, Transfer, int], Batch],
     learn: Callable[[Transfer], Clone],
 ) -> Transfer:
@@ -31,31 +31,33 @@ def grow(
     pick(clone, asked, left)  the next inputs; those that do not fit into what is left are dropped
     """
     while oracle.left:
-        x = pick(learn(asked), asked, oracle.left)
+        x = pick(learn(transfer), transfer, oracle.left)
         if len(x) == 0:
             break
-        asked = ask(oracle, asked, x)
-    return asked
+        transfer = ask(oracle, transfer, x)
+    return transfer
 
 
-def ask(oracle: Meter, asked: Transfer, x: Batch) -> Transfer:
+def ask(oracle: Meter, transfer: Transfer, x: Batch) -> Transfer:
     """`asked` with as many rows of x behind it as the meter lets through, and their answers."""
     x = x[: oracle.left]
     if len(x) == 0:
-        return asked
+        return transfer
     reply = oracle(x)
     maps = reply.maps
-    if maps is not None and asked.reply.maps is not None:
-        maps = torch.cat([asked.reply.maps, maps])
-    return Transfer(torch.cat([asked.x, x]), Reply(torch.cat([asked.reply.y, reply.y]), maps), asked.cost + len(x))
+    if maps is not None and transfer.reply.maps is not None:
+        maps = torch.cat([transfer.reply.maps, maps])
+    return Transfer(
+        torch.cat([transfer.x, x]), Reply(torch.cat([transfer.reply.y, reply.y]), maps), transfer.cost + len(x)
+    )
 
 
-def relearn(knows: Knowledge, fit: Fit, seed: int, asked: Transfer) -> TorchModel:
+def relearn(knows: Knowledge, fit: Fit, seed: int, transfer: Transfer) -> TorchModel:
     """A fresh student, trained on the answers as they came."""
-    return train(knows, asked.x, asked.reply.y, fit, seed)
+    return train(knows, transfer.x, transfer.reply.y, fit, seed)
 
 
-def no_clone(asked: Transfer) -> None:
+def no_clone(transfer: Transfer) -> None:
     """For picks that do not look at a clone."""
 
 
@@ -100,9 +102,9 @@ def lead(y: Posterior) -> Float[Tensor, " n"]:
     return best[:, 0] - best[:, 1]
 
 
-def unasked(x: Batch, asked: Shaped[Tensor, "m ..."]) -> Bool[Tensor, " n"]:
+def unasked(x: Batch, queried: Shaped[Tensor, "m ..."]) -> Bool[Tensor, " n"]:
     """Which rows of x differ from every row of `asked` and from the rows of x before them."""
-    known = set(row_keys(asked))
+    known = set(row_keys(queried))
     fresh: list[bool] = []
     for key in row_keys(x):
         fresh.append(key not in known)

@@ -75,11 +75,11 @@ class SwiftThief:
         most = portion(oracle.left, self.rounds)
         thief = Thief(self, oracle, knows, seed, generator, most)
         pool = FromPool(knows.pool, thief.choose, most)
-        asked = ask(oracle, nothing(knows), pool.random(min(most, oracle.left), generator))
-        asked = grow(oracle, asked, pool, partial(thief.learn, pool))
-        if len(asked.x):
-            thief.phase(pool, asked, self.last_epochs)
-        return asked, TorchModel(thief.net, knows.task)
+        transfer = ask(oracle, nothing(knows), pool.random(min(most, oracle.left), generator))
+        transfer = grow(oracle, transfer, pool, partial(thief.learn, pool))
+        if len(transfer.x):
+            thief.phase(pool, transfer, self.last_epochs)
+        return transfer, TorchModel(thief.net, knows.task)
 
 
 @dataclass
@@ -114,30 +114,30 @@ class Thief:
         assert isinstance(siamese, Siamese)
         self.siamese = siamese
 
-    def learn(self, pool: FromPool[Classifier], asked: Transfer) -> Classifier:
+    def learn(self, pool: FromPool[Classifier], transfer: Transfer) -> Classifier:
         """Trains once a whole round has been answered; the parts of a round for rare classes are asked without."""
-        if len(asked.x) - self.learnt >= self.portion:
-            self.phase(pool, asked, self.recipe.epochs)
+        if len(transfer.x) - self.learnt >= self.portion:
+            self.phase(pool, transfer, self.recipe.epochs)
         return self.net
 
-    def phase(self, pool: FromPool[Classifier], asked: Transfer, epochs: int) -> None:
+    def phase(self, pool: FromPool[Classifier], transfer: Transfer, epochs: int) -> None:
         """Contrastive learning on the pool and the answers, then output matching on the answers."""
         some = torch.randperm(len(pool.rest), generator=self.generator)[: self.recipe.unasked]
         how = Fit(epochs, least_steps=8, rate=self.recipe.rate, batch=self.recipe.batch)
-        x, y = asked.x, asked.reply.y.float()
+        x, y = transfer.x, transfer.reply.y.float()
         seed = int(torch.randint(2**31, (1,), generator=self.generator))
         contrast(self.siamese, pool.pool[pool.rest[some]], x, y, self.box, self.recipe.flip, how, seed)
         fit(self.net, x, y, self.knows.task.loss, self.recipe.fit, seed)
-        self.learnt = len(asked.x)
+        self.learnt = len(transfer.x)
 
-    def choose(self, net: Classifier, x: Batch, asked: Transfer, most: int) -> Chosen:
+    def choose(self, net: Classifier, x: Batch, transfer: Transfer, most: int) -> Chosen:
         """The most uncertain rows of x, or those most like the rarest class; of the latter a part of a round."""
-        label = asked.reply.y.argmax(1)
+        label = transfer.reply.y.argmax(1)
         counts = torch.bincount(label, minlength=self.knows.task.classes)
         if not seek_rare(counts, self.oracle.left):
             return most_uncertain(TorchModel(net, self.knows.task)(x).y, most)
         rarest = counts.where(counts > 0, len(label) + 1).argmin()
-        like = density(features(net, x), features(net, asked.x[label == rarest]))
+        like = density(features(net, x), features(net, transfer.x[label == rarest]))
         return like.argsort(stable=True, descending=True)[: min(most, -(-self.portion // SPLIT))]
 
 

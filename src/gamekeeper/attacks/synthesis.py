@@ -41,12 +41,12 @@ class Copies(Generic[Clone]):
     kappa: int = 0
     rho: int = field(default=0, init=False)
 
-    def __call__(self, clone: Clone, asked: Transfer, left: int) -> Batch:
-        parent, copy = self.choose(len(asked.x), left)
-        x = asked.x[parent]
-        copies = self.step(clone, x, asked.reply.y.argmax(1)[parent], copy, self.rho)
+    def __call__(self, clone: Clone, transfer: Transfer, left: int) -> Batch:
+        parent, copy = self.choose(len(transfer.x), left)
+        x = transfer.x[parent]
+        copies = self.step(clone, x, transfer.reply.y.argmax(1)[parent], copy, self.rho)
         self.rho += 1
-        stale = ~unasked(copies, asked.x)
+        stale = ~unasked(copies, transfer.x)
         if stale.any():
             copies[stale] = self.near(x[stale])
         return copies

@@ -75,6 +75,6 @@ def explore(grid: Grid, leaves: Leaves, probes: int, generator: torch.Generator)
                 if piece.id == here:
                     leaves.broken.add(here)  # a leaf is one interval on every line
                 other = point.clone()
-                other[i] = piece.asked
+                other[i] = piece.sample
                 queue.append((other, piece.id))
         leaves.add(here, own)

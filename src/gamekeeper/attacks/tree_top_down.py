@@ -78,7 +78,7 @@ def descend(grid: Grid, leaves: Leaves, nodes: Leaves) -> None:
         here = grid.ids(point[None])[0]
         if nodes.covers(here, point):
             continue
-        if here in nodes.found:
+        if here in nodes.by_answer:
             nodes.broken.add(here)
         nodes.add(here, known)
         feature = split_feature(grid, point, here, splits)
@@ -92,7 +92,7 @@ def descend(grid: Grid, leaves: Leaves, nodes: Leaves) -> None:
 
 def moved(point: Point, feature: int, piece: Piece) -> Point:
     other = point.clone()
-    other[feature] = piece.asked
+    other[feature] = piece.sample
     return other
 
 
@@ -120,14 +120,14 @@ def across(grid: Grid, point: Point, known: Known, i: int, piece: Piece) -> tupl
     hold on both sides. The last one's was found on this side only.
     """
     part = torch.full_like(point, MISSING)
-    kept: Known = {}
+    bounds: Known = {}
     for last in known:
-        part[last], kept[last] = point[last], known[last]
-        if i not in kept:
+        part[last], bounds[last] = point[last], known[last]
+        if i not in bounds:
             continue
         stays, goes = grid.ids(torch.stack([part, moved(part, i, piece)]))
         if stays != goes:
             if last != i:
-                kept |= grid.full([last])
+                bounds |= grid.full([last])
             break
-    return moved(part, i, piece), kept
+    return moved(part, i, piece), bounds

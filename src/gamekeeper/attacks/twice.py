@@ -41,9 +41,9 @@ class Twice:
         images = -(-queries // 2)
         x = knows.pool[order[:images]]
         # image, copy, image, copy: a larger budget asks the same first
-        asked = torch.stack([x, moved(x, side[:images, 0], side[:images, 1])], 1).flatten(0, 1)[:queries]
-        reply = oracle(asked)
+        inputs = torch.stack([x, moved(x, side[:images, 0], side[:images, 1])], 1).flatten(0, 1)[:queries]
+        reply = oracle(inputs)
         first, second = reply.y[::2], reply.y[1::2]
-        kept = torch.ones(images, dtype=torch.bool)
-        kept[: len(second)] = first[: len(second)].argmax(1) == second.argmax(1)
-        return Transfer(x[kept], Reply(first[kept]), queries)
+        stable = torch.ones(images, dtype=torch.bool)
+        stable[: len(second)] = first[: len(second)].argmax(1) == second.argmax(1)
+        return Transfer(x[stable], Reply(first[stable]), queries)

@@ -32,5 +32,5 @@ def slope(net: nn.Module, x: Batch, top: Int[Tensor, " n"]) -> Batch:
     """d logit_top / dx with its graph."""
     x = x.detach().requires_grad_()
     with evaluating(net):
-        (found,) = torch.autograd.grad(net(x).gather(1, top[:, None]).sum(), x, create_graph=True)
-    return found
+        (derivative,) = torch.autograd.grad(net(x).gather(1, top[:, None]).sum(), x, create_graph=True)
+    return derivative

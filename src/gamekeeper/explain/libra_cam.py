@@ -43,7 +43,7 @@ def libra_cam(
         (slope,) = torch.autograd.grad(class_score(rest, a, top), a, create_graph=True)
         far = picture(net, torch.zeros_like(x[:1]) if references is None else references, layer)[0]
         base = scaled((slope * a).sum(1)[:, None] - torch.einsum("nchw,mchw->nmhw", slope, far))
-        keep = kept(torch.stack([gains(net, x, top, some) for some in base.detach().unbind(1)], 1)).to(base.dtype)
+        keep = accepted(torch.stack([gains(net, x, top, some) for some in base.detach().unbind(1)], 1)).to(base.dtype)
         return torch.einsum("nmhw,nm->nhw", base, keep / keep.sum(1, keepdim=True))
 
 
@@ -65,7 +65,7 @@ def scaled(maps: Float[Tensor, "n m h w"]) -> Float[Tensor, "n m h w"]:
     return above / span.masked_fill(span == 0, 1.0)
 
 
-def kept(gain: Float[Tensor, "n m"]) -> Bool[Tensor, "n m"]:
+def accepted(gain: Float[Tensor, "n m"]) -> Bool[Tensor, "n m"]:
     """The references that stay, at least one a row."""
     up = gain > 0
     none = ~up.any(1, keepdim=True)

@@ -57,22 +57,22 @@ def picture(net: nn.Module, x: Batch, layer: int | None = None) -> tuple[Activat
         raise BadConfig(
             f"layer must be 1 to {len(whole) - 1}, the number of layers before the activation. Got {layer}."
         )
-    found: tuple[Activation, list[nn.Module]] | None = None
+    split: tuple[Activation, list[nn.Module]] | None = None
     a = x
     for number, module in enumerate(whole[:layer], 1):
         a = module(a)
         if a.ndim == 4 and (number == layer or (layer is None and a.shape[2] * a.shape[3] > 1)):
-            found = a, whole[number:]
+            split = a, whole[number:]
         if a.ndim != 4:
             break  # no picture comes back from a flat activation
-    if found is None:
+    if split is None:
         raise Unsuited(
             "this explainer needs an activation that is a picture, from a convolution, and this network has none"
             f"{'' if layer is None else f' behind its first {layer} layers'}. Take gradient or gradient_x_input."
         )
-    if not found[0].requires_grad:  # a network whose weights are frozen
-        found[0].requires_grad_()
-    return found
+    if not split[0].requires_grad:  # a network whose weights are frozen
+        split[0].requires_grad_()
+    return split
 
 
 def class_score(rest: list[nn.Module], a: Activation, top: Int[Tensor, " n"]) -> Float[Tensor, ""]:

@@ -53,9 +53,9 @@ def confidence(
     return Confidence(before, after)
 
 
-def average_drop(found: Confidence) -> Estimate:
+def average_drop(measured: Confidence) -> Estimate:
     """AD with a 95 % interval; lower is better."""
-    return average(found.drops().numpy())
+    return average(measured.drops().numpy())
 
 
 def top_pixels(maps: Maps, share: float = TOP) -> Bool[Tensor, "n h w"]:
@@ -77,14 +77,14 @@ def overlap(a: Maps, b: Maps, share: float = TOP) -> Float[Tensor, " n"]:
 def rank_correlation(a: Maps, b: Maps) -> Float[Tensor, " n"]:
     """Spearman's correlation of the entries of each pair of maps, float64; NaN where one is degenerate: it has no order."""
     u, v = ranks(a), ranks(b)
-    found = (u * v).sum(1) / (u.square().sum(1) * v.square().sum(1)).sqrt()
-    return found.masked_fill(degenerate(a) | degenerate(b), math.nan)
+    correlation = (u * v).sum(1) / (u.square().sum(1) * v.square().sum(1)).sqrt()
+    return correlation.masked_fill(degenerate(a) | degenerate(b), math.nan)
 
 
 def ranks(maps: Maps) -> Float[Tensor, "n hw"]:
     """Ranks of the entries of each map minus their mean; equal entries share theirs."""
-    found = torch.from_numpy(rankdata(maps.detach().flatten(1).numpy(), axis=1)).double()
-    return found - found.mean(1, keepdim=True)
+    positions = torch.from_numpy(rankdata(maps.detach().flatten(1).numpy(), axis=1)).double()
+    return positions - positions.mean(1, keepdim=True)
 
 
 def degenerate(maps: Maps) -> Bool[Tensor, " n"]:

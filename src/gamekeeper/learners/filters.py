@@ -42,8 +42,8 @@ class Confident:
             raise BadConfig(f"The share of Confident must be above 0 and at most 1. Got {self.share}.")
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
-        kept = surest(transfer.reply.y, self.share, self.side)
-        return train(knows, transfer.x[kept], normalised(transfer.reply.y[kept]), self.fit, seed)
+        rows = surest(transfer.reply.y, self.share, self.side)
+        return train(knows, transfer.x[rows], normalised(transfer.reply.y[rows]), self.fit, seed)
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,19 @@ class Neighbours:
         if len(x) > 1:
             brief = self.fit.shortened(1 / PART, math.ceil, math.floor)
             first = train(knows, x, label(y), brief, seed)
-            kept = agreeing(first(x).y.double().clamp(min=1e-12).log(), y.argmax(1), self.k)
-            x, y = (x[kept], y[kept]) if kept.any() else (x, y)
+            agree = agreeing(first(x).y.double().clamp(min=1e-12).log(), y.argmax(1), self.k)
+            x, y = (x[agree], y[agree]) if agree.any() else (x, y)
         return train(knows, x, y, self.fit, seed)
 
 
 def surest(y: Posterior, share: float, side: Literal["most", "least"]) -> Bool[Tensor, " n"]:
     """Of every answered class the share of largest (or least) top probability, one row at least."""
     sure, top = y.max(1)
-    kept = torch.zeros(len(y), dtype=torch.bool)
+    chosen = torch.zeros(len(y), dtype=torch.bool)
     for rows in (torch.nonzero(top == c)[:, 0] for c in top.unique()):
         order = rows[sure[rows].argsort(stable=True, descending=side == "most")]
-        kept[order[: max(1, round(share * len(rows)))]] = True
-    return kept
+        chosen[order[: max(1, round(share * len(rows)))]] = True
+    return chosen
 
 
 def agreeing(f: Float[Tensor, "n d"], top: Int[Tensor, " n"], k: int) -> Bool[Tensor, " n"]:

@@ -102,10 +102,10 @@ class Tempered:
         short = self.fit.shortened(1 / 3, math.floor, math.floor)
 
         def agreement(power: int) -> float:
-            found = held_out_agreement(
+            estimate = held_out_agreement(
                 lambda some: train(knows, some.x, powered(some.reply.y, power), short, seed), answers, seed
             )
-            return 0.0 if found is None else found.value
+            return 0.0 if estimate is None else estimate.value
 
         return max(self.powers, key=agreement)
 

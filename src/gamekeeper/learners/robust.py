@@ -161,14 +161,14 @@ def losses(net: nn.Module, x: Batch, y: Posterior) -> Float[Tensor, " n"]:
     net.eval()
     with torch.no_grad():
         parts = zip(x.split(CHUNK), y.split(CHUNK), strict=True)
-        found = torch.cat([F.cross_entropy(net(inputs), answers, reduction="none") for inputs, answers in parts])
+        values = torch.cat([F.cross_entropy(net(inputs), answers, reduction="none") for inputs, answers in parts])
     net.train(training)
-    return found
+    return values
 
 
 def easiest(loss: Float[Tensor, " n"], top: Int[Tensor, " n"], flips: float) -> Bool[Tensor, " n"]:
     """Of every class all but its round(flips n) rows of largest loss."""
-    kept = torch.zeros(len(loss), dtype=torch.bool)
+    easy = torch.zeros(len(loss), dtype=torch.bool)
     for rows in (torch.nonzero(top == c)[:, 0] for c in top.unique()):
-        kept[rows[loss[rows].argsort(stable=True)][: len(rows) - round(flips * len(rows))]] = True
-    return kept
+        easy[rows[loss[rows].argsort(stable=True)][: len(rows) - round(flips * len(rows))]] = True
+    return easy

@@ -147,11 +147,11 @@ def targets(transfer: Transfer, answers: Answers) -> Posterior:
     return label(y) if answers == "labels" else normalised(y)
 
 
-def unasked(pool: Batch, asked: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "left ..."]:
+def unasked(pool: Batch, queried: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "left ..."]:
     """The pool's inputs that were not asked about; the asked ones if there are none."""
-    known = set(row_keys(asked))
+    known = set(row_keys(queried))
     left = [row for row, key in enumerate(row_keys(pool)) if key not in known]
-    return pool[left] if left else asked
+    return pool[left] if left else queried
 
 
 def guess(student: nn.Module, x: Batch) -> Posterior:
