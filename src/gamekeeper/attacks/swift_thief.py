@@ -1,4 +1,4 @@
-"""SwiftThief: contrastive learning on the whole pool makes do with few queries; rare classes are queried at the end.
+"""SwiftThief: contrastive learning on the whole pool saves queries; the last ones go to rare classes.
 
 Source      Lee, Han, Lee, "SwiftThief: enhancing query efficiency of model stealing by contrastive learning"
             (IJCAI 2024) and the authors' code
