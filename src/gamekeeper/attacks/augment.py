@@ -1,6 +1,6 @@
 """Random views of images, drawn from one generator: crops and colours for contrastive learning.
 
-Source      crops, flips, jitter and greyscale as in SimSiam (Chen and He, CVPR 2021)
+Source      crops, flips, jitter and greyscale as in SimSiam, "Exploring simple Siamese representation learning" (CVPR 2021)
 Deviations  no hue shift; jitter is not applied in random order; each batch is transformed as a whole
 
 Images are (n, c, h, w) within a box.

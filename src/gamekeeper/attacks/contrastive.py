@@ -1,7 +1,8 @@
 """SwiftThief's representation learning: SimSiam on unqueried inputs, a soft supervised contrast on answered ones.
 
 Source      Lee, Han, Lee, "SwiftThief: enhancing query efficiency of model stealing by contrastive learning"
-            (IJCAI 2024) and the authors' code; SimSiam: Chen and He (CVPR 2021)
+            (IJCAI 2024) and the authors' code; SimSiam: "Exploring simple Siamese
+            representation learning" (CVPR 2021)
 Equations   L = L_self(unqueried) + L_soft(answered) + 0.01 L_sharp(answered), with D(p, z) = -cos(p, z), z held fixed:
             L_self = D(p1, z2)/2 + D(p2, z1)/2; L_soft = -mean w_ij cos(p_i, z_j) over the two views together, i != j,
             w_ij = (1 - H(y_i)/log k)(1 - H(y_j)/log k) cos(y_i, y_j), pairs of weight 0 not counted;

@@ -137,7 +137,10 @@ def jacobian_step(recipe: Jbda | JbSelf, clone: TorchModel, x: Batch, k: Ints, b
 
 
 def targeted_step(recipe: JbTopk, clone: TorchModel, x: Batch, answered: Ints, copy: Ints, box: Box) -> Batch:
-    """lambda, in small steps, towards the clone's likeliest class other than the answered one; copy 1 towards the second likeliest."""
+    """lambda, in small steps, towards the clone's likeliest class other than the answered one.
+
+    Copy 1 goes towards the second likeliest, and so on.
+    """
     target = runners_up(clone.logits(x), answered).gather(1, copy[:, None])[:, 0]
     return climb(clone.net, output_of(clone.net), x, (target,), recipe.lam * span(box), box, recipe.steps)
 

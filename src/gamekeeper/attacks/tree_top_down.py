@@ -55,7 +55,7 @@ class TreeTopDown:
         if self.missing not in (box.low, box.high):
             raise Unsuited(
                 f"TreeTopDown needs an API that takes the low or the high end of its domain, {box.low:g} or"
-                f" {box.high:g}, for a missing feature. Got missing={self.missing:g}. Use tree_paths, which needs no missing value."
+                f" {box.high:g}, for a missing feature. Got missing={self.missing:g}. Use tree_paths, which needs none."
             )
         grid = grid_of(Rows(oracle, box), self.eps, self.categorical, self.sizes, self.missing)
         leaves, nodes, generator = Leaves(grid), Leaves(grid), torch.Generator().manual_seed(seed)

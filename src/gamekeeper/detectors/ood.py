@@ -143,7 +143,7 @@ class Calibrated:
     benign: Float[Tensor, " m"]
 
     def threshold(self, fpr: float) -> float:
-        """Scores below it are flagged: on average over draws of the m held-out inputs, at most a share fpr of fresh benign inputs.
+        """Scores below it are flagged: at most a share fpr of fresh benign inputs, averaged over draws of the m held out.
 
         An fpr below 1 / (m + 1) flags nothing.
         """

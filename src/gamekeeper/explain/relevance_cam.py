@@ -101,7 +101,7 @@ def pulled(f: Callable[[Inner], Inner], x: Inner, s: Inner) -> Inner:
 
 
 def without_bias(module: nn.Linear | nn.Conv2d, weight: Tensor, x: Inner) -> Inner:
-    """The layer with another weight and no bias; a convolution pads with zeros. A weight with a leading n has one filter per row."""
+    """The layer with another weight and no bias; a convolution pads with zeros. A weight may be (n, ...): one per row."""
     if weight.ndim > 2 and isinstance(module, nn.Linear):
         return (weight @ x[:, :, None])[:, :, 0]
     if weight.ndim > 4 and isinstance(module, nn.Conv2d):
