@@ -198,6 +198,6 @@ def smooth(x: torch.Tensor, /) -> Reply:
 
 def test_a_victim_that_is_no_tree_is_refused_after_three_queries():
     gate = Metered(smooth, 1000, BOX)
-    with pytest.raises(Unsuited, match="no decision tree"):
+    with pytest.raises(Unsuited, match="not a decision tree"):
         TreePaths()(gate, thief(BOX), 0)
     assert gate.spent == 3

@@ -138,6 +138,6 @@ def test_a_marker_in_the_middle_of_the_domain_is_refused_before_anything_is_aske
 
 def test_a_victim_that_is_no_tree_is_refused_after_three_queries():
     gate = Metered(lambda x: Reply(torch.softmax(torch.stack([x.double().sum(1), x[:, 0]], 1), 1)), 1000, BOX)
-    with pytest.raises(Unsuited, match="no decision tree"):
+    with pytest.raises(Unsuited, match="not a decision tree"):
         RECIPE(gate, thief(BOX), 0)
     assert gate.spent == 3

@@ -226,7 +226,7 @@ def test_what_it_holds_out_it_is_not_fitted_on_and_again_is_the_same(scorer: Sco
 @pytest.mark.parametrize("scorer", [s for s in SCORERS if not isinstance(s, Msp | OodClassifier)], ids=repr)
 def test_without_the_network_there_is_no_such_score(scorer: Scorer):
     owner = Owner(draw(8, 4), torch.arange(8) % 3, Box((4,)), Mlp((4,), 3))
-    with pytest.raises(Unsuited, match="Take a score that needs answers only: msp"):
+    with pytest.raises(Unsuited, match="Use msp, which needs answers only"):
         scorer.fit(Mute(), owner, 0)
 
 
@@ -237,7 +237,7 @@ def test_what_a_score_cannot_do_without_is_named():
     ends_in_softmax = TorchModel(nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)), Classify(3), "probabilities")
     with pytest.raises(Unsuited, match="logits"):
         Energy().fit(ends_in_softmax, owner, 0)
-    with pytest.raises(Unsuited, match="inputs of the owner's"):
+    with pytest.raises(Unsuited, match="at least 2 of the owner's inputs"):
         calibrated(Msp(), Mute(), replace(owner, x=owner.x[:0], truth=owner.truth[:0]), 0)
     for wrong in (lambda: Knn(k=0), lambda: Odin(temperature=0.0), lambda: Energy(temperature=-1.0)):
         with pytest.raises(BadConfig):

@@ -8,7 +8,7 @@ from gamekeeper.architectures import LeNet, Mlp, ResNet, Wrn, fresh
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import EXPLAINERS, grad_cam, gradient, gradient_x_input, libra_cam, relevance_cam
 from gamekeeper.explain.grad_cam import signed_grad_cam
-from gamekeeper.explain.libra_cam import calibrate, gains, kept
+from gamekeeper.explain.libra_cam import accepted, calibrate, gains
 from gamekeeper.explain.maps import layers, picture
 from gamekeeper.explain.relevance_cam import relevance, weighted
 from gamekeeper.models.network import TorchModel
@@ -162,7 +162,7 @@ def test_networks_without_pictures_or_layers_are_refused():
 
 def test_references_are_rejected_by_what_their_maps_gain():
     def stays(*gain: float) -> list[bool]:
-        return kept(torch.tensor([gain]))[0].tolist()
+        return accepted(torch.tensor([gain]))[0].tolist()
 
     assert stays(0.3, 0.2, 0.01, -1.0) == [True, True, False, False]  # mean 0.17 - std 0.12 of the three that gain
     assert stays(-1.0, -1.0, -0.01) == [False, False, True]  # none gains: above mean -0.67 + std 0.47
@@ -175,7 +175,7 @@ def test_the_mean_is_taken_over_the_references_that_stay():
     net, x, top = fresh(NETWORKS["lenet"], 1).eval(), inputs(fresh(NETWORKS["lenet"], 1), 6), torch.arange(6) % 5
     library = torch.rand(7, 1, 16, 16, generator=torch.Generator().manual_seed(8))
     bases = torch.stack([libra_cam(net, x, top, 4, one[None]) for one in library], 1).detach()
-    stay = kept(torch.stack([gains(net, x, top, bases[:, m]) for m in range(7)], 1))
+    stay = accepted(torch.stack([gains(net, x, top, bases[:, m]) for m in range(7)], 1))
     assert stay.any()
     assert not stay.all()
     wanted = torch.stack([bases[i, stay[i]].mean(0) for i in range(6)])

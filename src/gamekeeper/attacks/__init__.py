@@ -1,1 +1,1 @@
-"""How to ask: the attacks, one paper a file."""
+"""Attacks: how a thief queries, one paper per file."""

@@ -1,18 +1,19 @@
-"""ActiveThief: choose from a pool, round by round, what a clone of the answers so far is least sure of.
+"""ActiveThief: query, round by round, the pool inputs that a clone of the answers so far is least sure of.
 
 Source      Pal, Gupta, Shukla, Kanade, Shevade, Ganapathy, "ActiveThief: model extraction using active learning and
             unannotated public data" (AAAI 2020) and the authors' code
-Equations   uncertainty: the largest entropy of the clone's posterior; kcenter: greedy k-center on the clone's posteriors,
-            from those of the inputs already asked; dfal: the smallest DeepFool perturbation of the clone; dfal_kcenter:
-            k-center among as many inputs of smallest perturbation as the whole budget; disagreement: k-center among the
-            inputs on whose posteriors two clones from different seeds are furthest apart (l1)
-Assumes     a pool of natural inputs, unlabelled; any answer; dfal: a student with gradients
-Deviations  no part of the budget is a validation set for early stopping: the training recipe is fixed, and every
-            answer is learnt from. The first of `rounds` equal rounds is random (the paper: 10 % and 10 rounds).
-            DeepFool looks at a random `sample` of the unasked pool in a round, at least twice what the round asks, and
-            k-center at the budget's share of it; sample=0 looks at the whole pool, as the paper does. disagreement is not
-            in the paper: a committee of two (Seung, Opper, Sompolinsky 1992), the quarrel that guides the generator of
-            DisGUIDE (Rosenthal et al., AAAI 2023), here over a pool; k-center has five times as many to choose from
+Equations   uncertainty: largest entropy of the clone's posterior; kcenter: greedy k-center on the clone's posteriors,
+            starting from those of the inputs already queried; dfal: smallest DeepFool perturbation of the clone;
+            dfal_kcenter: k-center among the inputs of smallest perturbation, as many as the whole budget; disagreement:
+            k-center among the inputs on whose posteriors two clones trained from different seeds differ most (l1)
+Assumes     a pool of natural, unlabelled inputs; any answer; dfal: a student with gradients
+Deviations  no part of the budget is set aside as a validation set for early stopping: the training recipe is fixed, and
+            the clone learns from every answer. The first of `rounds` equal rounds is random (the paper: 10 % and 10
+            rounds). In each round DeepFool looks at a random `sample` of the unqueried pool, at least twice the round's
+            queries, and k-center at the budget's share of it; sample=0 looks at the whole pool, as the paper does.
+            disagreement is not in the paper: a committee of two (Seung, Opper, Sompolinsky 1992), whose disagreement
+            guides the generator of DisGUIDE (Rosenthal et al., AAAI 2023), here applied to a pool; k-center chooses
+            among five times as many inputs as it needs
 """
 
 from dataclasses import dataclass
@@ -35,14 +36,14 @@ Strategy = Literal["random", "uncertainty", "kcenter", "dfal", "dfal_kcenter", "
 Clones = tuple[TorchModel, ...]
 """One clone of the answers so far, or the two that disagree."""
 SHORTLIST = 5
-"""How many times as many inputs as are asked the two clones must disagree on."""
+"""k-center chooses among this many times as many inputs as a round queries, those the two clones disagree on most."""
 TWIN = 1_000_003
-"""What the second clone's seed is further on: no other thief of a run has it."""
+"""Offset of the second clone's seed: no other thief of a run uses it."""
 
 
 @dataclass(frozen=True)
 class ActiveThief:
-    """Inputs of the pool that a clone, retrained every round, is unsure of, or that cover its answers best."""
+    """Pool inputs that a clone, retrained every round, is least sure of, or that cover its answers best."""
 
     strategy: Strategy = "uncertainty"
     rounds: int = 10
@@ -69,46 +70,46 @@ class ActiveThief:
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         generator = torch.Generator().manual_seed(seed)
-        # random choices look at no clone: one round is enough
+        # random choices use no clone: one round is enough
         rounds = 1 if self.strategy == "random" else self.rounds
         choice = partial(choose, self, oracle.left, generator)
         pool = FromPool(knows.pool, choice, portion(oracle.left, rounds))
-        asked = ask(oracle, nothing(knows), pool.random(min(pool.portion, oracle.left), generator))
+        transfer = ask(oracle, nothing(knows), pool.random(min(pool.portion, oracle.left), generator))
         seeds = (seed, seed + TWIN) if self.strategy == "disagreement" else (seed,)
 
-        def learn(asked: Transfer) -> Clones:
-            return tuple(relearn(knows, self.fit, each, asked) for each in seeds)
+        def learn(transfer: Transfer) -> Clones:
+            return tuple(relearn(knows, self.fit, each, transfer) for each in seeds)
 
-        return grow(oracle, asked, pool, learn)
+        return grow(oracle, transfer, pool, learn)
 
 
 def choose(
-    recipe: ActiveThief, budget: int, generator: torch.Generator, clones: Clones, x: Batch, asked: Transfer, k: int
+    recipe: ActiveThief, budget: int, generator: torch.Generator, clones: Clones, x: Batch, transfer: Transfer, k: int
 ) -> Chosen:
-    """k different rows of x by the recipe's strategy."""
+    """k distinct rows of x, chosen by the recipe's strategy."""
     clone = clones[0]
     if recipe.strategy == "random":
         return torch.randperm(len(x), generator=generator)[:k]
     if recipe.strategy == "uncertainty":
         return most_uncertain(clone(x).y, k)
     if recipe.strategy == "kcenter":
-        return k_center(clone(x).y, clone(asked.x).y, k)
+        return k_center(clone(x).y, clone(transfer.x).y, k)
     if recipe.strategy == "disagreement":
-        return most_disputed(clones, x, asked, k)
+        return most_disputed(clones, x, transfer, k)
     look = len(x) if recipe.sample == 0 else min(len(x), max(recipe.sample, 2 * k))
     seen = torch.randperm(len(x), generator=generator)[:look].sort().values
     near = deepfool(clone, x[seen]).argsort(stable=True)
     if recipe.strategy == "dfal":
         return seen[near[:k]]
     few = seen[near[: max(k, budget * look // len(x))]]
-    return few[k_center(clone(x[few]).y, clone(asked.x).y, k)]
+    return few[k_center(clone(x[few]).y, clone(transfer.x).y, k)]
 
 
-def most_disputed(clones: Clones, x: Batch, asked: Transfer, k: int) -> Chosen:
-    """k-center among the SHORTLIST k rows on which two clones differ most, in the first one's posteriors."""
+def most_disputed(clones: Clones, x: Batch, transfer: Transfer, k: int) -> Chosen:
+    """k-center, on the first clone's posteriors, among the SHORTLIST * k rows on which the two clones differ most."""
     first, second = (clone(x).y for clone in clones)
     few = distance(first, second, "l1").argsort(stable=True, descending=True)[: SHORTLIST * k]
-    return few[k_center(first[few], clones[0](asked.x).y, k)]
+    return few[k_center(first[few], clones[0](transfer.x).y, k)]
 
 
 def most_uncertain(y: Posterior, m: int) -> Chosen:

@@ -1,7 +1,7 @@
-"""Random views of images, by one generator: crops and colours for contrastive learning.
+"""Random views of images, drawn from one generator: crops and colours for contrastive learning.
 
-Source      crops, flip, jitter and grey as SimSiam (Chen and He, CVPR 2021) has them
-Deviations  no shift of the hue; jitter is not applied in a random order; batches are transformed as a whole
+Source      crops, flips, jitter and greyscale as in SimSiam, "Exploring simple Siamese representation learning" (CVPR 2021)
+Deviations  no hue shift; jitter is not applied in random order; each batch is transformed as a whole
 
 Images are (n, c, h, w) within a box.
 """
@@ -23,12 +23,12 @@ def need_images(box: Domain, method: str) -> None:
     if len(box.shape) != 3:
         raise Unsuited(
             f"{method} looks at shifted or cropped copies of images (channels, height, width); this target's inputs have"
-            f" shape {box.shape}. Take a way of asking for any input, such as knockoff."
+            f" shape {box.shape}. Use an attack that takes any input, such as knockoff."
         )
 
 
 def view(x: Images, box: Box, generator: torch.Generator, flip: bool) -> Images:
-    """A random crop, resized; brightness, contrast and colours jittered with probability 0.8, grey with 0.2."""
+    """A random crop, resized; brightness, contrast and saturation jittered with probability 0.8, greyscale with 0.2."""
     n, c = x.shape[:2]
     unit = (crop(x, generator, flip) - box.low) / (box.high - box.low)
     brightness, contrast, saturation = (0.6 + 0.8 * number(n, generator) for _ in range(3))
@@ -43,7 +43,7 @@ def view(x: Images, box: Box, generator: torch.Generator, flip: bool) -> Images:
 
 
 def crop(x: Images, generator: torch.Generator, flip: bool) -> Images:
-    """A part of each image, 20 to 100 % of its area, sides 3:4 to 4:3, resized; with `flip`, half are mirrored."""
+    """A part of each image (20 to 100 % of its area, aspect ratio 3:4 to 4:3), resized; with `flip`, half are mirrored."""
     n = len(x)
     area, ratio, across, down, mirror = (number(n, generator).view(n) for _ in range(5))
     area, ratio = 0.2 + 0.8 * area, torch.exp((2 * ratio - 1) * math.log(4 / 3))

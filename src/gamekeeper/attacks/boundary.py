@@ -1,11 +1,11 @@
-"""Without a pool: uniform random inputs, line search between answers, adaptive retraining near the clone's boundary.
+"""Three attacks without a pool: uniform inputs, line search between answers, adaptive retraining near the clone's boundary.
 
 Source      Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing machine learning models via prediction APIs" (USENIX
-            Security 2016), section 6.1 (retraining from labels only) and the authors' code; the last is an adaptation
-            of Cohn, Atlas, Ladner 1994
-Assumes     an input box that may be filled with noise; no data; any answer, of which only the top class steers
-Deviations  line search: `pairs` segments are halved at a time, by one batch of probes; a probe lies at a random 45 to 55 %
-            of its segment, so that no input is asked twice. Adaptive: both ends of every segment are fresh uniform
+            Security 2016), section 6.1 (retraining from labels only) and the authors' code; adaptive retraining adapts
+            Cohn, Atlas, Ladner 1994
+Assumes     an input box that may be filled with noise; no data; any answer, though only the top class steers the search
+Deviations  line search: `pairs` segments are halved at a time, with one batch of probes; a probe lies at a random 45 to
+            55 % of its segment, so that no input is queried twice. Adaptive: both ends of every segment are fresh uniform
             inputs. Tolerances are l2 distances in widths of the box
 """
 
@@ -25,7 +25,7 @@ from gamekeeper.types import Batch, Box, Knowledge, Meter, Model, Transfer, need
 
 @dataclass(frozen=True)
 class Uniform:
-    """Random inputs of the box, each asked once."""
+    """Uniform random inputs from the box, each queried once."""
 
     @property
     def prefix(self) -> bool:
@@ -37,7 +37,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class LineSearch:
-    """Random inputs, then halving the segments between those of different class down to the boundary."""
+    """Random inputs, then bisection towards the boundary between pairs answered with different classes."""
 
     share: float = 0.25
     pairs: int = 32
@@ -62,10 +62,10 @@ class LineSearch:
 
 @dataclass
 class Segments:
-    """What to ask next: a point inside each segment under way. Live.
+    """The next queries: a point inside each active segment. Live.
 
-    first         how many uniform inputs were asked before the search
-    start, end    the segments' ends, which the target answers with different classes
+    first         how many uniform inputs were queried before the search
+    start, end    the segments' ends, which the target assigns to different classes
     label         the class of each start
     """
 
@@ -81,36 +81,36 @@ class Segments:
         self.start = self.end = torch.empty(0, *self.box.shape)
         self.label = torch.empty(0, dtype=torch.long)
 
-    def __call__(self, clone: None, asked: Transfer, left: int) -> Batch:
+    def __call__(self, clone: None, transfer: Transfer, left: int) -> Batch:
         if len(self.start):
-            self.halve(asked)
+            self.halve(transfer)
         if len(self.start) == 0:
-            self.draw(asked)
+            self.draw(transfer)
         if len(self.start) == 0:
             return uniform(self.box, min(self.recipe.pairs, left), self.generator)
         share = 0.45 + 0.1 * torch.rand(len(self.start), generator=self.generator)
         return torch.lerp(self.start, self.end, share.view(-1, *[1] * len(self.box.shape)))
 
-    def halve(self, asked: Transfer) -> None:
-        """Keeps, of each segment, the part in which the class changes; drops those that are short enough."""
+    def halve(self, transfer: Transfer) -> None:
+        """Keeps the part of each segment in which the class changes; drops segments that are short enough."""
         n = len(self.start)
-        probe, label = asked.x[-n:], asked.reply.y[-n:].argmax(1)
+        probe, label = transfer.x[-n:], transfer.reply.y[-n:].argmax(1)
         same = (label == self.label).view(-1, *[1] * len(self.box.shape))
         self.start, self.end = probe.where(same, self.start), self.end.where(same, probe)
         long = (self.end - self.start).flatten(1).norm(dim=1) > self.recipe.tolerance * span(self.box)
         self.start, self.end, self.label = self.start[long], self.end[long], self.label[long]
 
-    def draw(self, asked: Transfer) -> None:
-        """New segments between random uniform inputs of different answered class, as far as there are any."""
-        label = asked.reply.y[: self.first].argmax(1)
+    def draw(self, transfer: Transfer) -> None:
+        """New segments between random pairs of uniform inputs answered with different classes, if there are any."""
+        label = transfer.reply.y[: self.first].argmax(1)
         a, b = (torch.randint(self.first, (8 * self.recipe.pairs,), generator=self.generator) for _ in range(2))
         apart = (label[a] != label[b]).nonzero()[: self.recipe.pairs, 0]
-        self.start, self.end, self.label = asked.x[a[apart]], asked.x[b[apart]], label[a[apart]]
+        self.start, self.end, self.label = transfer.x[a[apart]], transfer.x[b[apart]], label[a[apart]]
 
 
 @dataclass(frozen=True)
 class Adaptive:
-    """Random inputs first; then, round by round, mostly inputs on the boundary of a clone of the answers so far."""
+    """Random inputs first; then, round by round, mostly inputs on the decision boundary of a clone of the answers so far."""
 
     rounds: int = 10
     random: float = 0.25
@@ -132,7 +132,7 @@ class Adaptive:
         box, generator = need_box(knows.box, type(self).__name__), torch.Generator().manual_seed(seed)
         most = portion(oracle.left, self.rounds)
 
-        def pick(clone: TorchModel, asked: Transfer, left: int) -> Batch:
+        def pick(clone: TorchModel, transfer: Transfer, left: int) -> Batch:
             n = min(most, left)
             random = uniform(box, round(self.random * n), generator)
             return torch.cat([random, self.uncertain(clone, box, n - len(random), generator)])
@@ -141,9 +141,9 @@ class Adaptive:
         return grow(oracle, first, pick, partial(relearn, knows, self.fit, seed))
 
     def uncertain(self, clone: Model, box: Box, n: int, generator: torch.Generator) -> Batch:
-        """n points within `tolerance` of where the clone changes its class, or where its top two classes are nearest.
+        """n points within `tolerance` of the clone's boundary, or where its top two classes are closest.
 
-        The latter if a hundred random inputs, or the 4n looked at, are all of one class to it.
+        The latter fill up where too few of the random pairs looked at (4n, at least a hundred) fall into different classes.
         """
         a, b = (uniform(box, max(100, 4 * n), generator) for _ in range(2))
         label = clone(a).y.argmax(1)
@@ -156,7 +156,7 @@ class Adaptive:
 
 
 def bisect(clone: Model, a: Batch, b: Batch, tolerance: float) -> Batch:
-    """Points within `tolerance` (l2) of a change of the clone's class between each a and b, which it tells apart."""
+    """For each a and b that the clone assigns to different classes, a point between within `tolerance` (l2) of a boundary."""
     label = clone(a).y.argmax(1) if len(a) else torch.empty(0, dtype=torch.long)
     longest = float((a - b).flatten(1).norm(dim=1).max()) if len(a) else 0.0
     for _ in range(math.ceil(math.log2(max(longest / tolerance, 1.0)))):

@@ -1,12 +1,13 @@
-"""SwiftThief's representation learning: SimSiam on inputs not asked, softly supervised on those answered.
+"""SwiftThief's representation learning: SimSiam on unqueried inputs, a soft supervised contrast on answered ones.
 
 Source      Lee, Han, Lee, "SwiftThief: enhancing query efficiency of model stealing by contrastive learning"
-            (IJCAI 2024) and the authors' code; SimSiam: Chen and He (CVPR 2021)
-Equations   L = L_self(unasked) + L_soft(answered) + 0.01 L_sharp(answered), with D(p, z) = -cos(p, z), z held fixed:
+            (IJCAI 2024) and the authors' code; SimSiam: "Exploring simple Siamese
+            representation learning" (CVPR 2021)
+Equations   L = L_self(unqueried) + L_soft(answered) + 0.01 L_sharp(answered), with D(p, z) = -cos(p, z), z held fixed:
             L_self = D(p1, z2)/2 + D(p2, z1)/2; L_soft = -mean w_ij cos(p_i, z_j) over the two views together, i != j,
             w_ij = (1 - H(y_i)/log k)(1 - H(y_j)/log k) cos(y_i, y_j), pairs of weight 0 not counted;
             L_sharp = cost_y L_self(x1 + 0.01 sgn(dL_self/dx1), x2), cost_c = (1 - b)/(1 - b^(n_c + 1)), scaled to sum 1
-Deviations  one cycle of the learning rate for every phase, where the authors' falls by one cosine over all of them; the
+Deviations  each phase has its own learning-rate cycle, where the authors use one cosine decay over all of them; the
             sizes are in swift_thief.py
 """
 
@@ -63,9 +64,9 @@ def contrast(
     recipe: Fit,
     seed: int,
 ) -> None:
-    """Trains `net` in place on inputs not asked, a batch a step, and half as many answered ones (x, y).
+    """Trains `net` in place; each step takes a batch of unqueried inputs and half as many answered ones (x, y).
 
-    With fewer than two inputs not asked, or no epochs, nothing is done.
+    Does nothing with fewer than two unqueried inputs, or no epochs.
     """
     if len(unasked) < 2 or recipe.epochs == 0:
         return
@@ -85,7 +86,7 @@ def contrast(
 
 
 def answered_loss(net: Siamese, x1: Images, x2: Images, y: Posterior, cost: Tensor, box: Box) -> Float[Tensor, ""]:
-    """L_soft + 0.01 L_sharp of answered inputs in two views."""
+    """L_soft + 0.01 L_sharp of two views of answered inputs."""
 
     def score(one: Batch, two: Batch) -> Float[Tensor, " n"]:
         return unlike(net(one), net(two))
@@ -99,13 +100,13 @@ def answered_loss(net: Siamese, x1: Images, x2: Images, y: Posterior, cost: Tens
 
 
 def unlike(one: Pair, two: Pair) -> Float[Tensor, " n"]:
-    """L_self of each row of two views' (p, z), -1 (alike) to 1. No gradient flows into z."""
+    """L_self for each row of two views' (p, z), from -1 (alike) to 1. No gradient flows into z."""
     (p1, z1), (p2, z2) = one, two
     return -(F.cosine_similarity(p1, z2.detach()) + F.cosine_similarity(p2, z1.detach())) / 2
 
 
 def soft_loss(p: Float[Tensor, "n d"], z: Float[Tensor, "n d"], y: Posterior) -> Float[Tensor, ""]:
-    """L_soft: pulls together what was answered alike and surely. No gradient flows into z; 0 where no pair has weight."""
+    """L_soft: pulls together inputs with similar, confident answers. No gradient flows into z; 0 if no pair has weight."""
     w = weights(y).fill_diagonal_(0.0)
     cosine = F.normalize(p) @ F.normalize(z.detach()).T
     return -(w * cosine).sum() / (w > 0).sum().clamp(min=1)
@@ -119,6 +120,6 @@ def weights(y: Posterior) -> Float[Tensor, "n n"]:
 
 
 def costs(label: Int[Tensor, " n"], classes: int) -> Float[Tensor, " k"]:
-    """What a class weighs by how often it was answered: rare ones more, all together 1."""
+    """Weight of each class by how often it was answered: rare classes weigh more; the weights sum to 1."""
     cost = (1 - BETA) / (1 - BETA ** (torch.bincount(label, minlength=classes) + 1.0))
     return cost / cost.sum()

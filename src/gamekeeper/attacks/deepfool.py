@@ -2,11 +2,11 @@
 
 Source      Moosavi-Dezfooli, Fawzi, Frossard, "DeepFool" (CVPR 2016), Algorithm 2
 Equations   with g_k = f_k - f_c for the class c at the start: r = |g_l| / ||dg_l/dx||^2 dg_l/dx,
-            l = argmin_k |g_k| / ||dg_k/dx||, added up until the class changes
+            l = argmin_k |g_k| / ||dg_k/dx||, summed until the class changes
 Assumes     logits with gradients
-Deviations  only the 10 likeliest rivals at the start are tried (as the paper does for ImageNet's 1,000 classes). The
-            sum r is pushed 2 % beyond the boundary for the next look, as in the paper; the distance is that of r.
-            ActiveThief's public code divides by ||w|| once too seldom and works on probabilities; this does not
+Deviations  only the 10 likeliest rivals at the start are tried (as the paper does for ImageNet's 1,000 classes). As in
+            the paper, each iteration evaluates the clone 2 % beyond the sum r; the distance returned is that of r.
+            ActiveThief's public code divides by ||w|| once too few and works on probabilities; this does not
 """
 
 import torch
@@ -21,11 +21,11 @@ ITERATIONS = 20
 RIVALS = 10
 OVERSHOOT = 0.02
 CHUNK = 128
-"""Rows at a time: the gradients of all rivals are held at once."""
+"""Rows at a time: the gradients of all rivals are in memory together."""
 
 
 def deepfool(model: TorchModel, x: Batch) -> Float[Tensor, " n"]:
-    """Length of the perturbation found for each row; infinite where no logit depends on the input."""
+    """Length of the perturbation for each row; infinite where no logit depends on the input."""
     model.net.eval()
     return torch.cat([torch.empty(0), *(distances(model, part) for part in x.split(CHUNK))])
 
@@ -43,7 +43,7 @@ def distances(model: TorchModel, x: Batch) -> Float[Tensor, " n"]:
         if len(rows) == 0:
             break
         total[rows] += shortest(g, w)
-        # 0/0 where all slopes vanish: there is no boundary to be found
+        # 0/0 where all slopes vanish: there is no boundary
         length[rows] = total[rows].norm(dim=1).nan_to_num(nan=torch.inf, posinf=torch.inf)
     return length
 

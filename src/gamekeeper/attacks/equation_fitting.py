@@ -1,12 +1,12 @@
-"""Equation solving by optimisation: models whose equations have no closed solution, fitted to random queries.
+"""Equation solving by optimisation: models whose equations have no closed-form solution, fitted to random queries.
 
 Source      Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing machine learning models via prediction APIs"
             (USENIX Security 2016), section 4.1: softmax, one-vs-rest, one hidden layer
-Equations   minimise the cross-entropy of the answers over the model's unknowns: k (d + 1) for linear scores,
-            h (d + 1) + k (h + 1) with h hidden units; `alpha` queries an unknown, as in the paper's Table 4
-Assumes     posteriors; the link and the number of hidden units (tanh, as in the authors' code) of the target
-Deviations  L-BFGS for all models (the paper: BFGS for linear scores, SGD over 1,000 epochs for the network), no
-            weight decay; several starts, the best fit of the answers is kept. Labels are fitted as one-hot posteriors
+Equations   minimise the cross-entropy with the answers over the model's unknowns: k (d + 1) for linear scores,
+            h (d + 1) + k (h + 1) with h hidden units; `alpha` queries per unknown, as in the paper's Table 4
+Assumes     posteriors; a known link and a known number of hidden units (tanh, as in the authors' code)
+Deviations  L-BFGS for all models (the paper: BFGS for linear scores, SGD over 1,000 epochs for the network), no weight
+            decay; several starts, of which the best fit is kept. Labels are fitted as one-hot posteriors
 Keeps       no state
 """
 
@@ -27,14 +27,14 @@ from gamekeeper.types import Batch, Knowledge, Meter, Model, Posterior, Reply, T
 
 LINKS: dict[str, Link] = {"softmax": "softmax", "ovr": "one-vs-rest"}
 EXACT = 1e-12
-"""Nats above the answers' own entropy at which a fit is exact and no further start is made."""
+"""Nats above the answers' own entropy below which a fit counts as exact and no further start is tried."""
 MEMORY = 30
 """Pairs L-BFGS keeps."""
 
 
 @dataclass(frozen=True)
 class EquationFitting:
-    """Fits linear scores (softmax or one-vs-rest), or a network with one hidden layer, to alpha queries an unknown."""
+    """Fits linear scores (softmax or one-vs-rest), or a network with one hidden layer, to alpha queries per unknown."""
 
     link: Literal["softmax", "ovr"] = "softmax"
     hidden: int = 0
@@ -68,18 +68,18 @@ class EquationFitting:
         return Perceptron(weights, bias, best[1][:, :-1], best[1][:, -1], knows.task, LINKS[self.link], n == wanted)
 
     def best(self, shapes: list[tuple[int, int]], t: Tensor, y: Posterior, generator: torch.Generator) -> list[Tensor]:
-        """The layers, each (out, in + 1), that fit the answers best."""
+        """The layers, each (out, in + 1), of the best fit."""
         starts = [start(shapes, generator) for _ in range(self.restarts if len(t) else 1)]
         if len(t) == 0:
             return unpack(starts[0], shapes)
-        found, least = starts[0], float("inf")
+        best, least = starts[0], float("inf")
         for theta in starts:
             theta, loss = descend(theta, shapes, t, y, LINKS[self.link], self.iterations)
             if loss < least:
-                found, least = theta, loss
+                best, least = theta, loss
             if least < EXACT:
                 break
-        return unpack(found, shapes)
+        return unpack(best, shapes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ def layers(d: int, k: int, hidden: int) -> list[tuple[int, int]]:
 
 
 def unpack(theta: Float[Tensor, " p"], shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """One vector as layers (out, in + 1), the bias in the last column."""
+    """Splits one vector into layers (out, in + 1) with the bias in the last column."""
     parts = theta.split([out * (into + 1) for out, into in shapes])
     return [part.reshape(out, into + 1) for part, (out, into) in zip(parts, shapes, strict=True)]
 
@@ -135,7 +135,7 @@ def scores(parts: Sequence[Tensor], t: Float[Tensor, "n d"]) -> Float[Tensor, "n
 def descend(
     theta: Float[Tensor, " p"], shapes: Sequence[tuple[int, int]], t: Tensor, y: Posterior, link: Link, most: int
 ) -> tuple[Tensor, float]:
-    """L-BFGS from theta, at most `most` iterations: the end and its mean KL divergence from the answers, in nats."""
+    """L-BFGS from theta, at most `most` iterations: the end point and its mean KL divergence from the answers, in nats."""
     entropy = torch.xlogy(y, y).sum(1).mean()
 
     def objective(values: Any) -> tuple[float, Any]:

@@ -5,11 +5,11 @@ Source      Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing machine learnin
 Equations   log p_k - log p_r = (w_k - w_r).x + (b_k - b_r) for a reference class r, linear in the unknowns
 Assumes     a softmax of linear scores (two classes: a sigmoid); posteriors, possibly rounded or truncated to a few classes
 Deviations  softmax is solved in closed form as well (the paper minimises the cross-entropy over k (d + 1) queries):
-            d + 1 queries serve all classes at once, more where answers are truncated or saturate, which are asked
-            nearer the centre of the box then. Up to `checks` further ones test the link; if they disagree, because
-            answers are rounded or the link is another, the system is solved again by least squares on up to
-            `oversample` (d + 1) answers, and Unsuited is raised if those still disagree
-Keeps       no state. Gauge: only differences between classes can be known; the solution has zero mean over classes
+            d + 1 queries serve all classes at once. More are needed where answers are truncated, or where they saturate;
+            those are drawn nearer the centre of the box. Up to `checks` further queries test the link. If they disagree,
+            because answers are rounded or the link is another, the system is solved again by least squares on up to
+            `oversample` (d + 1) answers; if those still disagree, Unsuited is raised
+Keeps       no state. Gauge: only differences between classes are identifiable; the solution has zero mean over classes
 """
 
 from dataclasses import dataclass
@@ -24,22 +24,22 @@ from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.types import Knowledge, Meter, Model, Posterior, need_box
 
 PILOT = 8
-"""Inputs asked before it is known how far from the centre answers saturate."""
+"""Inputs queried before it is known how far from the centre answers saturate."""
 NEAREST = 1 / 64
-"""The smallest part of the box that is asked."""
+"""The smallest part of the box that is queried, as a share of its width."""
 AGREE = 1e-6
-"""How far, in probability, exact answers may lie from the solution's."""
+"""How far exact answers may lie from the solution's, in probability."""
 ROWS = 100
-"""Answers that are looked at to find the rounding."""
+"""Answers inspected to find the rounding."""
 SAYS = 0.01
-"""The second probability, at least, of answers that can show it."""
+"""Answers reveal the rounding only if their second probability is above this."""
 OFF = 2.0
-"""How many rounding steps, root mean square, rounded answers may lie from the solution's."""
+"""How many rounding steps (root mean square) rounded answers may lie from the solution's."""
 
 
 @dataclass(frozen=True)
 class EquationSolving:
-    """Weights of logistic or softmax regression by solving linear equations in the log-ratios of d + 1 posteriors."""
+    """Weights of logistic or softmax regression, solved from the log-ratios of d + 1 posteriors."""
 
     checks: int = 10
     oversample: int = 5
@@ -52,25 +52,25 @@ class EquationSolving:
             )
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
-        """Raises Unsuited where answers are labels or are no softmax of a linear function."""
+        """Raises Unsuited if answers are labels or not a softmax of linear scores."""
         rows, k = Rows(oracle, need_box(knows.box, type(self).__name__)), knows.task.classes
-        asked = Asked(rows, torch.Generator().manual_seed(seed), k)
-        asked.gather(rows.d + 1, most=rows.left)
-        theta = solve(asked.t, asked.y)
-        t, y = asked.ask(min(self.checks, rows.left))
+        samples = Samples(rows, torch.Generator().manual_seed(seed), k)
+        samples.gather(rows.d + 1, most=rows.left)
+        theta = solve(samples.t, samples.y)
+        t, y = samples.ask(min(self.checks, rows.left))
         if len(t) and off(theta, t, y).amax() > AGREE:
-            asked.gather(self.oversample * (rows.d + 1), most=self.oversample * (rows.d + 1))
-            theta = solve(asked.t, asked.y)
-            if asked.equations() >= 2 * (rows.d + 1):  # with fewer, rounding alone can explain the difference
-                refuse_another_link(theta, asked.t, asked.y)
+            samples.gather(self.oversample * (rows.d + 1), most=self.oversample * (rows.d + 1))
+            theta = solve(samples.t, samples.y)
+            if samples.equations() >= 2 * (rows.d + 1):  # with fewer, rounding alone can explain the difference
+                refuse_another_link(theta, samples.t, samples.y)
         weights = theta[:, :-1] / rows.half
         bias = theta[:, -1] - rows.centre * weights.sum(1)
-        return Linear(weights, bias, knows.task, complete=asked.equations() > rows.d)
+        return Linear(weights, bias, knows.task, complete=samples.equations() > rows.d)
 
 
 @dataclass
-class Asked:
-    """What was asked, in coordinates t in [-1, 1] about the centre of the box, and answered."""
+class Samples:
+    """Queries, in coordinates t in [-1, 1] about the centre of the box, and their answers y."""
 
     rows: Rows
     generator: torch.Generator
@@ -82,17 +82,17 @@ class Asked:
         self.y = torch.empty(0, self.k, dtype=torch.float64)
 
     def ask(self, n: int) -> tuple[Tensor, Tensor]:
-        """n more random inputs within the radius, which are also kept."""
+        """Queries n more random inputs within the radius; they are stored as well as returned."""
         if n == 0:
             return self.t[:0], self.y[:0]
         x = self.rows.uniform(n, self.generator, self.radius)
         t, y = (x - self.rows.centre) / self.rows.half, self.rows(x).y
-        # float32 answers stay float32, so that their precision can be told
+        # float32 answers stay float32, so that their precision stays known
         self.t, self.y = torch.cat([self.t, t]), torch.cat([self.y.to(y.dtype), y])
         return t, y
 
     def gather(self, wanted: int, most: int) -> None:
-        """Asks until every class has `wanted` equations, or `most` inputs were asked, or the budget ends.
+        """Queries until every class has `wanted` equations, `most` inputs have been queried or the budget ends.
 
         Raises Unsuited if every answer names one class with certainty, however near the centre.
         """
@@ -100,7 +100,7 @@ class Asked:
         while (lack := wanted - self.equations()) > 0 and min(self.rows.left, most - len(self.t)) > 0:
             _, y = self.ask(min(batch, lack, self.rows.left, most - len(self.t)))
             batch = wanted
-            # truncated answers are no surer near the centre, and name the same few classes there
+            # truncated answers are no better near the centre: they name the same few classes there
             share = (usable(y).double().sum(1) - 1).mean() / (self.k - 1)
             if share < 0.5 and float(y.sum(1).amin()) > 0.99 and self.radius > NEAREST:
                 self.radius, batch = self.radius / 2, PILOT
@@ -108,8 +108,8 @@ class Asked:
                 break
         if len(self.t) and self.certain():
             raise Unsuited(
-                "EquationSolving needs probabilities; every answer names one class with certainty, however near the"
-                " centre of the box. Use lowd_meek for labels of two classes, tree_paths for a decision tree."
+                "EquationSolving needs probabilities; every answer names one class with certainty, even near the centre"
+                " of the box. Use lowd_meek for labels of two classes, tree_paths for a decision tree."
             )
 
     def certain(self) -> bool:
@@ -117,17 +117,17 @@ class Asked:
         return not bool((usable(self.y).sum(1) > 1).any())
 
     def equations(self) -> int:
-        """How many the worst-served class has."""
+        """How many equations the class with the fewest has."""
         return int(equations(self.y).sum(0).amin()) if len(self.y) else 0
 
 
 def step(y: Posterior) -> float:
-    """The power of ten that answers were rounded to, from 0.1 down to 1e-6; 0 if they were not.
+    """The power of ten that answers were rounded to, from 0.1 down to 1e-6; 0 if they were not rounded.
 
     Rounded rows may have been divided by their sum, which lies within k / 2 steps of 1: every such sum is tried.
     """
     p = y.double()
-    p = p[p.topk(2).values[:, 1] > SAYS][:ROWS]  # any grid holds the rows that name one class
+    p = p[p.topk(2).values[:, 1] > SAYS][:ROWS]  # rows that name one class fit any grid
     spread = torch.arange(-(y.shape[1] // 2), y.shape[1] // 2 + 1)
     for decimals in range(1, 7):
         sums = 10**decimals + spread
@@ -140,12 +140,12 @@ def step(y: Posterior) -> float:
 
 
 def usable(y: Posterior) -> Bool[Tensor, "n k"]:
-    """Entries whose logarithm means something: clear of 0 by more than the answers' precision."""
+    """Entries whose logarithm is meaningful: above 0 by more than the answers' precision."""
     return y > max(3 * step(y), 1e-9 if y.dtype == torch.float64 else 1e-5)
 
 
 def reference(y: Posterior) -> int:
-    """The class with the most usable entries, the likeliest of these if there are several."""
+    """The class with the most usable entries; ties go to the likeliest."""
     counts = usable(y).sum(0).double()
     return int((counts + y.double().mean(0) / 2).argmax())
 
@@ -157,10 +157,10 @@ def equations(y: Posterior) -> Bool[Tensor, "n k"]:
 
 
 def solve(t: Float[Tensor, "n d"], y: Posterior) -> Float[Tensor, "k e"]:
-    """Scores' weights and bias, e = d + 1, mean 0 over classes; least squares where there are more equations.
+    """Weights and bias of the scores, e = d + 1, with mean 0 over classes; least squares if overdetermined.
 
-    Of rounded answers, equations are weighted by 1 / sqrt(1/p_k^2 + 1/p_r^2): an error in a small probability is large in
-    its logarithm.
+    For rounded answers, equations are weighted by 1 / sqrt(1/p_k^2 + 1/p_r^2): an error in a small probability is a
+    large one in its logarithm.
     """
     good, r, rounded = equations(y), reference(y), step(y) > 0
     p = y.double()
@@ -179,23 +179,23 @@ def solve(t: Float[Tensor, "n d"], y: Posterior) -> Float[Tensor, "k e"]:
 
 
 def least_squares(A: Float[Tensor, "n e"], b: Float[Tensor, "n m"]) -> Float[Tensor, "e m"]:
-    """The smallest solution where there are fewer equations than unknowns."""
+    """The minimum-norm solution where there are fewer equations than unknowns."""
     return torch.linalg.lstsq(A, b, driver="gels" if len(A) >= A.shape[1] else "gelsd").solution
 
 
 def off(theta: Float[Tensor, "k e"], t: Float[Tensor, "n d"], y: Posterior) -> Float[Tensor, " m"]:
-    """How far the usable entries of the answers lie from the solution's; at least one 0."""
+    """Distances of the answers' usable entries from the solution's; a 0 is appended, so that the result is never empty."""
     p = torch.softmax(t @ theta[:, :-1].T + theta[:, -1], dim=1)
     return torch.cat([(p - y).abs()[usable(y)], torch.zeros(1, dtype=torch.float64)])
 
 
 def refuse_another_link(theta: Float[Tensor, "k e"], t: Float[Tensor, "n d"], y: Posterior) -> None:
-    """Raises Unsuited if the solution does not explain the answers it was made from."""
-    found = float(off(theta, t, y).square().mean().sqrt())
+    """Raises Unsuited if the solution does not explain the answers it was solved from."""
+    error = float(off(theta, t, y).square().mean().sqrt())
     blur = max(step(y), AGREE if y.dtype == torch.float64 else 10 * AGREE)
-    if found > OFF * blur:
+    if error > OFF * blur:
         raise Unsuited(
-            f"EquationSolving needs a softmax of linear scores; the best one is off by {found:.2g} in probability (root"
+            f"EquationSolving needs a softmax of linear scores; the best one is off by {error:.2g} in probability (root"
             f" mean square) where {OFF * blur:.2g} could be rounding. The target has another link, or its answers are"
-            " perturbed: use equation_fitting."
+            " perturbed. Use equation_fitting."
         )

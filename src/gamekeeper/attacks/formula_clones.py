@@ -1,6 +1,6 @@
-"""Stolen copies that are formulas: a linear classifier and a list of boxes. float64, flat inputs.
+"""Clones that are formulas: a linear classifier and a list of boxes. float64, flat inputs.
 
-Both answer posteriors (n, k) for inputs of any shape with d entries.
+Both answer posteriors (n, k) to inputs of any shape with d entries.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from gamekeeper.types import Batch, Box, Reply, Task
 Link = Literal["softmax", "one-vs-rest"]
 
 ENTRIES = 20_000_000
-"""Distances are computed for as many inputs at a time as keep the work below this many numbers."""
+"""Distances are computed in chunks of inputs that keep intermediate arrays below this many numbers."""
 
 
 def log_posterior(scores: Float[Tensor, "n k"], link: Link) -> Float[Tensor, "n k"]:
-    """log of softmax(scores), or of sigmoid(scores) divided by its row sums."""
+    """log of softmax(scores), or of sigmoid(scores) normalised by row."""
     return torch.log_softmax(scores if link == "softmax" else F.logsigmoid(scores), dim=1)
 
 
@@ -29,7 +29,7 @@ def log_posterior(scores: Float[Tensor, "n k"], link: Link) -> Float[Tensor, "n 
 class Linear:
     """Scores weights.x + bias for flat x in the public domain, read through `link`.
 
-    complete  False where the budget did not suffice for all unknowns
+    complete  False if the budget did not suffice for all unknowns
     """
 
     weights: Float[Tensor, "k d"]
@@ -48,16 +48,16 @@ class Linear:
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """Leaves of a stolen tree: boxes on the whole-number grid of the search, and the answer inside each.
+    """Leaves of a stolen tree: boxes on the search's integer grid, and the answer inside each.
 
-    low, high    a box holds the grid points low < j <= high of every continuous feature; smaller boxes come first
-    levels       which levels of every categorical feature it holds
+    low, high    a box contains the grid points low < j <= high of each continuous feature; smaller boxes come first
+    levels       which levels of each categorical feature it contains
     categorical  columns of the categorical features
-    tops         the last grid point of every feature; the first is 0
-    answers      one posterior a box
-    collisions   answers that were seen to belong to more than one leaf: splits between such leaves can stay hidden
-    misses       random inputs, asked at the end, that were answered otherwise: splits did stay hidden
-    complete     False where the budget ended the search
+    tops         the last grid point of each feature; the first is 0
+    answers      one posterior per box
+    collisions   answers known to belong to more than one leaf: splits between such leaves can stay hidden
+    misses       random inputs, queried at the end, that the boxes get wrong: splits did stay hidden
+    complete     False if the budget ended the search
     """
 
     low: Int[Tensor, "b d"]
@@ -77,12 +77,12 @@ class Boxes:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Names of the flags a user should know before trusting the copy."""
+        """Names of the flags to know before trusting the clone."""
         seen = {"cut-short": not self.complete, "id-collisions": self.collisions, "hidden-splits": self.misses}
         return tuple(name for name, there in seen.items() if there)
 
     def __call__(self, x: Batch, /) -> Reply:
-        """The answer of the box that holds x, or of the nearest one (sum of distances, as shares of the domain)."""
+        """The answer of the box that contains x, or of the nearest one (sum of distances, as shares of the domain)."""
         points = self.grid(x)
         at_once = max(1, ENTRIES // max(1, self.low.numel()))
         nearest = torch.cat([self.distances(part).argmin(1) for part in points.split(at_once)])
@@ -94,7 +94,7 @@ class Boxes:
         return g.round().long().clamp(min=0).minimum(self.tops)
 
     def distances(self, points: Int[Tensor, "n d"]) -> Float[Tensor, "n b"]:
-        """How far each box is from each grid point; 0 inside."""
+        """Distance of each box from each grid point; 0 inside."""
         continuous = torch.ones(len(self.tops), dtype=torch.bool)
         continuous[list(self.categorical)] = False
         p = points[:, None, continuous]

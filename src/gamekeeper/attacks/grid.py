@@ -1,8 +1,8 @@
-"""A box's inputs as whole numbers, the identities of the answers at them, and line searches for where these change.
+"""Inputs of a box as integers, the identities of the answers to them, and line searches for where these change.
 
 Grid point j of feature i is the input low + (high - low) j / tops[i]; a continuous feature has 1 / eps steps, a
-categorical one a point for each of its levels. An answer's identity is the bytes of its posterior. Every point is
-asked once; the same point again is answered from memory.
+categorical one a point for each of its levels. An answer's identity is the bytes of its posterior. Each point is
+queried once; repeats are answered from memory.
 """
 
 import math
@@ -18,13 +18,13 @@ from gamekeeper.attacks.rows import Rows
 from gamekeeper.errors import BadConfig, Unsuited
 
 MISSING = -1
-"""The grid's sign for a feature that is not given."""
+"""Grid value of a feature that is not given."""
 Point = Int[Tensor, " d"]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a line: the grid points low < j <= high, or the levels of a categorical feature; -1 is no answer."""
+    """Part of a line: the grid points low < j <= high, or levels of a categorical feature; an id of -1 means no answer."""
 
     id: int
     low: int
@@ -35,8 +35,8 @@ class Piece:
         return j in self.levels if self.levels else self.low < j <= self.high
 
     @property
-    def asked(self) -> int:
-        """A point of it that was asked."""
+    def sample(self) -> int:
+        """A point of the piece that was queried."""
         return min(self.levels) if self.levels else self.high
 
 
@@ -60,7 +60,7 @@ class Grid:
         return len(self.tops)
 
     def ids(self, points: Int[Tensor, "n d"]) -> list[int]:
-        """The number of the answer at each point. Raises BudgetExceeded if the new ones do not fit."""
+        """The number of the answer at each point. Raises BudgetExceeded if the new points exceed the budget."""
         keys = [row.tobytes() for row in points.numpy()]
         new = {key: row for row, key in enumerate(keys) if key not in self.memory}
         if new:
@@ -77,7 +77,7 @@ class Grid:
 
     @property
     def ends(self) -> tuple[Point, Point]:
-        """The first and the last point of every feature that is given."""
+        """The first and last grid point of each feature, the missing value excluded."""
         whole = self.full(range(self.d)).values()
         return torch.tensor([piece.low + 1 for piece in whole]), torch.tensor([piece.high for piece in whole])
 
@@ -88,18 +88,18 @@ class Grid:
         return first + (share * (last - first + 1)).long()
 
     def lines(self, point: Point, spans: Mapping[int, Piece], probes: int = 0) -> dict[int, list[Piece]]:
-        """For each feature of `spans`, the pieces of its span along the line through `point`, by bisection of all at once.
+        """For each feature in `spans`, the pieces of its span along the line through `point`, all bisected together.
 
-        An interval whose ends share an answer is taken for one piece; `probes` evenly spaced points of every line are
-        asked besides, against answers that several leaves share. Categorical features are asked at all levels of the span.
+        An interval whose ends share an answer counts as one piece; to find answers that several leaves share, `probes` evenly
+        spaced points of each line are queried too. Categorical features are queried at all levels of the span.
         """
         seen: dict[int, dict[int, int]] = {i: {} for i in spans}
         todo = [(i, j) for i, span in spans.items() for j in self.first(i, span, int(point[i]), probes)]
         while todo:
             line = point.repeat(len(todo), 1)
             line[range(len(todo)), [i for i, _ in todo]] = torch.tensor([j for _, j in todo])
-            for (i, j), found in zip(todo, self.ids(line), strict=True):
-                seen[i][j] = found
+            for (i, j), identity in zip(todo, self.ids(line), strict=True):
+                seen[i][j] = identity
             todo = [
                 (i, self.between(i, a, b))
                 for i, ids in seen.items()
@@ -112,7 +112,7 @@ class Grid:
         return {i: groups(ids) if i in self.categorical else pieces(ids, spans[i]) for i, ids in seen.items()}
 
     def between(self, i: int, a: int, b: int) -> int:
-        """The point to ask next where the answers at a and b differ: beside a known threshold if one lies there."""
+        """The next point to query where the answers at a and b differ: beside a known threshold if one lies between."""
         known = sorted(t for t in self.cuts[i] if a <= t < b)
         if not known:
             return (a + b) // 2
@@ -120,7 +120,7 @@ class Grid:
         return t if t > a else t + 1
 
     def first(self, i: int, span: Piece, here: int, probes: int) -> list[int]:
-        """The points of a line that are asked before any bisection."""
+        """The points of a line that are queried before any bisection."""
         if span.levels:
             return sorted(span.levels)
         low, high = span.low, span.high
@@ -128,7 +128,7 @@ class Grid:
         return sorted({low + 1, high, *inner, *([here] if here in span else [])})
 
     def full(self, features: Iterable[int]) -> dict[int, Piece]:
-        """The whole line of each feature, without the missing value where that is an end of it."""
+        """The whole line of each feature, without the missing value if that is one of its ends."""
         low = 0 if self.missing == self.rows.box.low else -1
         last = self.missing == self.rows.box.high
         lines: dict[int, Piece] = {}
@@ -139,7 +139,7 @@ class Grid:
 
 
 def begin(grid: Grid, generator: torch.Generator) -> Point:
-    """A random point. Raises Unsuited if a step to either side of it changes the answer, as it hardly does in a tree."""
+    """A random point. Raises Unsuited if a step to either side changes the answer, which is unlikely in a tree."""
     point = grid.random(1, generator)[0]
     step = torch.ones_like(point)
     step[list(grid.categorical)] = 0
@@ -147,27 +147,27 @@ def begin(grid: Grid, generator: torch.Generator) -> Point:
     sides = torch.stack([point, point + step, point - step]).maximum(first).minimum(last)
     if len(set(grid.ids(sides))) == len(sides):
         raise Unsuited(
-            "A tree's answers stay the same from one step of the grid to the next, almost everywhere; these change at"
-            " each. The target is no decision tree, or its answers are perturbed: use equation_fitting."
+            "A tree gives the same answer at neighbouring grid points almost everywhere; this target's answers change at"
+            " every step. It is not a decision tree, or its answers are perturbed. Use equation_fitting."
         )
     return point
 
 
 def pieces(ids: Mapping[int, int], span: Piece) -> list[Piece]:
-    """From the answers at some points to the pieces between them; the left end of a change is the threshold."""
-    found: list[Piece] = []
+    """The pieces between the points with known answers; the left end of a change is the threshold."""
+    parts: list[Piece] = []
     low, points = span.low, sorted(ids)
     for a, b in pairwise(points):
         if ids[a] != ids[b]:
-            found.append(Piece(ids[a], low, a))
+            parts.append(Piece(ids[a], low, a))
             low = a
-    return [*found, Piece(ids[points[-1]], low, span.high)]
+    return [*parts, Piece(ids[points[-1]], low, span.high)]
 
 
 def groups(ids: Mapping[int, int]) -> list[Piece]:
-    """Levels with one answer belong together."""
+    """Levels grouped by their answer."""
     return [
-        Piece(here, -1, max(ids), frozenset(j for j, found in ids.items() if found == here))
+        Piece(here, -1, max(ids), frozenset(j for j, identity in ids.items() if identity == here))
         for here in sorted(set(ids.values()))
     ]
 
@@ -175,7 +175,7 @@ def groups(ids: Mapping[int, int]) -> list[Piece]:
 def grid_of(
     rows: Rows, eps: float, categorical: tuple[int, ...], sizes: tuple[int, ...], missing: float = math.nan
 ) -> Grid:
-    """The grid of a recipe. Raises BadConfig for features the box does not have."""
+    """A recipe's grid. Raises BadConfig for features the box does not have."""
     if any(not 0 <= i < rows.d for i in categorical):
         raise BadConfig(f"categorical features are counted from 0 to {rows.d - 1}. Got {categorical}.")
     tops = torch.full((rows.d,), math.ceil(1 / eps))
@@ -185,9 +185,11 @@ def grid_of(
 
 
 def check_recipe(name: str, eps: float, least: int, categorical: tuple[int, ...], sizes: tuple[int, ...]) -> None:
-    """Raises BadConfig for what needs no data to be wrong; `least` is the smaller of the recipe's two counts."""
+    """Raises BadConfig for errors that show without data; `least` is the smaller of the recipe's two counts."""
     if not 1e-9 <= eps <= 0.5 or least < 0:
-        raise BadConfig(f"{name} needs eps from 1e-9 to 0.5, probes and checks of at least 0. Got {eps} and {least}.")
+        raise BadConfig(
+            f"{name} needs eps from 1e-9 to 0.5, and probes and checks of at least 0. Got {eps} and {least}."
+        )
     if len(categorical) != len(sizes) or any(size < 2 for size in sizes):
         raise BadConfig(
             f"{name} needs a size of at least 2 for every categorical feature. Got {categorical} and {sizes}."

@@ -1,10 +1,10 @@
-"""Insider: ask about inputs of the victim's own kind, and about blends of them once those are used up.
+"""Insider: query inputs from the victim's own distribution, then blends of them once those are used up.
 
 Source      none; the in-distribution pool that defenses against out-of-distribution queries must also face: Juuti et
             al., "PRADA" (EuroS&P 2019), and Atli et al., "Extraction of complex DNN models: real threat or boogeyman?"
             (2020), find such thieves hard to tell from users. Blends as in mixup (Zhang et al., ICLR 2018)
 Equations   x = lam a + (1 - lam) b, a and b two of the thief's inputs, lam uniform in [0.3, 0.7]
-Assumes     inputs like the victim's own (`seeds`), unlabelled, two or more for blends; any answer
+Assumes     unlabelled inputs like the victim's own (`seeds`), at least two for blends; any answer
 Deviations  none. A blend of table rows takes values between categories
 """
 
@@ -18,12 +18,12 @@ from gamekeeper.types import Batch, Knowledge, Meter, Transfer
 
 LEAST, MOST = 0.3, 0.7
 PORTION = 1024
-"""Blends drawn at a time, whatever the budget: a larger budget's start with a smaller one's."""
+"""Blends drawn at a time, whatever the budget, so that a larger budget begins with the same blends as a smaller one."""
 
 
 @dataclass(frozen=True)
 class Insider:
-    """The thief's own inputs like the victim's, then blends of two of them. A larger budget asks the same ones first."""
+    """The thief's own inputs like the victim's, then blends of two. A larger budget starts with the same queries."""
 
     @property
     def prefix(self) -> bool:
@@ -38,9 +38,9 @@ class Insider:
 
 @dataclass
 class Blends:
-    """What to ask next: blends of two different rows of `own`, no blend twice. Live, it remembers what it gave.
+    """The next queries: blends of two different rows of `own`, no blend twice. Live: it remembers the blends drawn.
 
-    Nothing if there is only one row, or if the rows leave no room between them.
+    Empty if there is only one row, or if no new blend was drawn.
     """
 
     own: Batch
@@ -50,7 +50,7 @@ class Blends:
     def __post_init__(self) -> None:
         self.known = set(row_keys(self.own))
 
-    def __call__(self, clone: None, asked: Transfer, left: int) -> Batch:
+    def __call__(self, clone: None, transfer: Transfer, left: int) -> Batch:
         n = len(self.own)
         if n < 2:
             return self.own[:0]

@@ -1,20 +1,21 @@
-"""Jacobian-based data augmentation (JBDA) and its variants JB-self and JB-topk: seeds grow by steps on the clone.
+"""Jacobian-based data augmentation (JBDA) and its variants JB-self and JB-topk: grow seeds by gradient steps on the clone.
 
 Source      JBDA, its periodic step and its reservoir: Papernot, McDaniel, Goodfellow, Jha, Celik, Swami, "Practical
             black-box attacks against machine learning" (ASIA CCS 2017); JB-self and JB-topk: Orekondy, Schiele,
             Fritz, "Prediction Poisoning" (ICLR 2020), section 5.1, and its authors' code
-Equations   x' = clip(x + lambda_rho sgn(dF_c(x)/dx)), lambda_rho = lambda (-1)^floor(rho / tau), for every x asked so
+Equations   x' = clip(x + lambda_rho sgn(dF_c(x)/dx)), lambda_rho = lambda (-1)^floor(rho / tau), for every x queried so
             far; c is the class the oracle answered (JBDA) or the clone predicts (JB-self). JB-topk steps towards
-            each of the k classes that the clone holds likeliest, the answered one excepted
+            each of the clone's k likeliest classes other than the answered one
 Assumes     a few inputs like the victim's own (`seeds`), a student with gradients; any answer
 Deviations  starts from `seeds` of the thief's own inputs, drawn at random: 150 (Papernot et al., MNIST), for JB-self and
-            JB-topk 100 (Prediction Poisoning, MNIST and FashionMNIST). lambda is a fraction of the width of the input box. F is the clone's logit; direction=loss climbs the
-            cross-entropy instead, which points roughly the other way, as Prediction Poisoning's code does. The
-            schedule is floor(rho / tau), stated because the public codes differ. JB-topk never turns the sign: a
-            step away from its target would not be a targeted one; its lambda is gone in 8 steps. With fewer than
-            k + 1 classes it takes all the others. The clone is trained afresh every round. A copy that was asked
-            already becomes uniform noise of the same size (synthesis.py). Prediction Poisoning's code overwrites
-            its set in place, and keeps x + delta beside the answer to x - delta; this one does not
+            JB-topk 100 (Prediction Poisoning, MNIST and FashionMNIST). lambda is a fraction of the width of the input
+            box. F is the clone's logit; direction=loss climbs the cross-entropy instead, as Prediction Poisoning's code
+            does, which points roughly the other way. The schedule is floor(rho / tau), stated because the public codes
+            differ. JB-topk never flips the sign: a step away from its target would not be targeted; it covers lambda in
+            8 steps. With fewer than k + 1 classes it takes all the others. The clone is retrained from scratch every
+            round. A copy that was queried before is replaced by uniform noise of the same size (synthesis.py).
+            Prediction Poisoning's code overwrites its set in place, and pairs x + delta with the answer to x - delta;
+            this one does not
 """
 
 from collections.abc import Callable
@@ -38,7 +39,7 @@ Direction = Literal["jacobian", "loss"]
 
 @dataclass(frozen=True)
 class Jbda:
-    """Seeds and copies of them, moved along the clone's gradient for the class the target answered."""
+    """Seeds and copies of them, moved along the clone's gradient for the class the victim answered."""
 
     seeds: int = 150
     lam: float = 0.1
@@ -86,7 +87,7 @@ class JbSelf:
 
 @dataclass(frozen=True)
 class JbTopk:
-    """Seeds and, of each, k copies moved towards the k classes the clone holds likeliest after the answered one."""
+    """Seeds and k copies of each, moved towards the clone's k likeliest classes other than the answered one."""
 
     seeds: int = 100
     lam: float = 0.1
@@ -136,18 +137,21 @@ def jacobian_step(recipe: Jbda | JbSelf, clone: TorchModel, x: Batch, k: Ints, b
 
 
 def targeted_step(recipe: JbTopk, clone: TorchModel, x: Batch, answered: Ints, copy: Ints, box: Box) -> Batch:
-    """lambda, in small steps, towards the clone's likeliest class but the answered one; copy 1 towards the second."""
+    """lambda, in small steps, towards the clone's likeliest class other than the answered one.
+
+    Copy 1 goes towards the second likeliest, and so on.
+    """
     target = runners_up(clone.logits(x), answered).gather(1, copy[:, None])[:, 0]
     return climb(clone.net, output_of(clone.net), x, (target,), recipe.lam * span(box), box, recipe.steps)
 
 
 def turn(rho: int, tau: int) -> int:
-    """The sign of lambda in round rho, from 0: (-1)^floor(rho / tau)."""
+    """The sign of lambda in round rho, counted from 0: (-1)^floor(rho / tau)."""
     return (-1) ** (rho // tau)
 
 
 def runners_up(out: Posterior, answered: Ints) -> Int[Tensor, "n k"]:
-    """All classes, likeliest first, but the answered one last."""
+    """All classes, likeliest first, with the answered one last."""
     return out.scatter(1, answered[:, None], -torch.inf).argsort(stable=True, dim=1, descending=True)
 
 
@@ -160,7 +164,7 @@ def augment(
     knows: Knowledge,
     seed: int,
 ) -> Transfer:
-    """Grows the seeds with `each` copies of every row a round."""
+    """Grows the seeds by `each` copies of every row per round."""
     generator = torch.Generator().manual_seed(seed)
     copies = Copies(step, recipe.lam * span(box), box, generator, each, recipe.sigma, recipe.kappa)
     learn = partial(relearn, knows, recipe.fit, seed)

@@ -1,10 +1,10 @@
-"""Greedy k-center: the rows that cover a cloud of points best, farthest first.
+"""Greedy k-center: the rows that best cover a cloud of points, farthest first.
 
 Source      Gonzalez, "Clustering to minimize the maximum intercluster distance" (1985); as a choice of queries:
             Sener and Savarese 2018, and ActiveThief (Pal et al., AAAI 2020)
-Equations   next = argmax_i min_c ||p_i - c||_2 over the centers so far; the largest distance left is at most twice the
-            smallest that any choice of as many centers leaves
-Deviations  a row is chosen once, also where all distances are 0 (the public code drops such repetitions and underspends)
+Equations   next = argmax_i min_c ||p_i - c||_2 over the centers so far; the largest remaining distance is at most twice
+            the smallest that any choice of as many centers achieves
+Deviations  a row is chosen at most once, even where all distances are 0 (the public code drops such repeats and underspends)
 """
 
 import torch
@@ -12,11 +12,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 ENTRIES = 20_000_000
-"""Distances to the first centers are computed for as many points at a time as keep the work below this many numbers."""
+"""Distances to the first centers are computed in chunks of points that keep arrays below this many numbers."""
 
 
 def k_center(points: Float[Tensor, "n d"], centers: Float[Tensor, "m d"], k: int) -> Int[Tensor, " k"]:
-    """k rows of `points`, each in turn the farthest from `centers` and from the rows chosen before; k <= n.
+    """k rows of `points`, each the farthest from `centers` and from the rows chosen before it; k <= n.
 
     Without centers the first choice is row 0. Ties go to the first row.
     """
@@ -27,11 +27,11 @@ def k_center(points: Float[Tensor, "n d"], centers: Float[Tensor, "m d"], k: int
     for place in range(k):
         row = gap.argmax()
         chosen[place] = row
-        # in place, column by column: no memory is taken in the loop
+        # in place, column by column: the loop allocates no memory
         torch.sub(columns, columns[:, row : row + 1], out=offset)
         torch.sum(offset.square_(), dim=0, out=square)
         torch.minimum(gap, square, out=gap)
-        gap[row] = -1.0  # stays the minimum: no row is chosen twice, not even where all distances are 0
+        gap[row] = -1.0  # stays the minimum: no row is chosen twice, even where all distances are 0
     return chosen
 
 
@@ -40,6 +40,6 @@ def squared_gap(points: Float[Tensor, "n d"], centers: Float[Tensor, "m d"]) -> 
     if len(centers) == 0:
         return torch.full((len(points),), torch.inf, dtype=points.dtype)
     rows = max(1, ENTRIES // len(centers))
-    # in double precision: a sure clone's posteriors lie closer together than |p|^2 + |c|^2 - 2 p.c tells in float32
+    # in double precision: a confident clone's posteriors are closer together than |p|^2 + |c|^2 - 2 p.c resolves in float32
     near = [torch.cdist(part.double(), centers.double()).amin(1).square() for part in points.split(rows)]
     return torch.cat(near).to(points.dtype) if near else points.new_empty(0)

@@ -1,4 +1,4 @@
-"""Where the input gradient of a ReLU network jumps along a line, and which jumps are a single neuron's."""
+"""Where the input gradient of a ReLU network jumps along a line, and which jumps come from a single neuron."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from gamekeeper.attacks.rows import Rows
 from gamekeeper.errors import Unsuited
 
 EQUAL = 1e-9
-"""Gradients this close, as a share of the largest entry seen, are the same."""
+"""Gradients within this share of the largest entry seen count as the same."""
 NEAR = 1e-6
-"""Distance, as a share of half the box, of points that lie together in one linear piece."""
+"""Distance, as a share of half the box, within which points count as lying in one linear piece."""
 
 
 @dataclass
 class Search:
-    """The neurons known so far, and what was asked."""
+    """The neurons known so far, and the oracle they are found with."""
 
     rows: Rows
     generator: torch.Generator
@@ -31,19 +31,19 @@ class Search:
         self.a = torch.empty(0, self.rows.d, dtype=torch.float64)
         self.o = torch.empty(0, dtype=torch.float64)
         self.s = torch.empty(0, dtype=torch.float64)
-        # the input with the least certain answer: where the constant is known best
+        # log-odds and input of the least certain answer, which determines the constant best
         self.calm: tuple[float, Tensor] = (math.inf, torch.zeros(self.rows.d, dtype=torch.float64))
-        # an input and its gradient, with which the others are compared
+        # an input and its gradient, to which the others are compared
         self.start: tuple[Tensor, Tensor] = (self.calm[1], torch.zeros(self.rows.d, dtype=torch.float64))
 
     def gradients(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """The maps as rows. Raises Unsuited for maps that are none of f's gradients by their shape or type."""
+        """The maps as rows. Raises Unsuited if their shape or type rules out gradients of f."""
         reply = self.rows(x)
         if reply.maps is None or reply.maps.numel() != x.numel() or reply.maps.dtype != torch.float64:
             met = "none" if reply.maps is None else f"{reply.maps.dtype} of shape {tuple(reply.maps.shape)}"
             raise Unsuited(
                 f"ReluReconstruction needs the target to explain its answers by input gradients, float64, {self.rows.d}"
-                f" entries an input; it gave {met}."
+                f" entries per input; it gave {met}."
             )
         odds = (reply.y[:, 1].double().log() - reply.y[:, 0].double().log()).nan_to_num(math.inf, math.inf, -math.inf)
         least = int(odds.abs().argmin())
@@ -61,7 +61,7 @@ class Search:
         return (g - h).abs().amax(1) > EQUAL * self.scale
 
     def unexplained(self, x: Float[Tensor, "n d"], g: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
-        """Where a neuron that is not known yet lies between x and the start."""
+        """Whether an unknown neuron flips between x and the start."""
         start, gradient = self.start
         return self.differ(self.rest(x, g), self.rest(start[None], gradient[None])[0])
 
@@ -73,9 +73,9 @@ class Search:
 
 
 def line(search: Search, p: Float[Tensor, " d"], q: Float[Tensor, " d"]) -> int:
-    """Adds the neurons that flip between p and q and were not known, and returns how many.
+    """Adds the unknown neurons that flip between p and q, and returns how many.
 
-    Where the budget ends first, what is bracketed is added without being confirmed.
+    If the budget ends first, bracketed neurons are added unconfirmed.
     """
     low, high, below, above, ended = bisect(search, p, q)
     if len(low) == 0:
@@ -95,7 +95,7 @@ def line(search: Search, p: Float[Tensor, " d"], q: Float[Tensor, " d"]) -> int:
 
 def bisect(search: Search, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
     """Intervals of [0, 1] from p to q across which unexplained gradients jump, the gradients at their ends, and
-    whether the budget ended before they were as short as `width`."""
+    whether the budget ended before all were as short as `width`."""
     low, high = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     below, above = search.gradients(torch.stack([p, q])).split(1)
     while True:
@@ -113,9 +113,9 @@ def bisect(search: Search, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 
 def confirmed(search: Search, x: Tensor, D: Tensor, s: Tensor) -> Bool[Tensor, " m"]:
-    """Which jumps are one neuron's: elsewhere on the hyperplane it would have, the gradient jumps by D as well.
+    """Which jumps come from one neuron: elsewhere on its presumed hyperplane, the gradient jumps by D as well.
 
-    A second place is tried where the first fails, since a neighbour may flip just there.
+    If the first place fails, a second is tried, since another neuron may flip just there.
     """
     single = torch.zeros(len(x), dtype=torch.bool)
     for _ in range(2):

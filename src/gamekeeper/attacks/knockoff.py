@@ -1,11 +1,11 @@
-"""Knockoff Nets, random strategy: ask about images drawn from a pool, each once.
+"""Knockoff Nets, random strategy: query images drawn from a pool, each once.
 
 Source      Orekondy, Schiele, Fritz, "Knockoff Nets: stealing functionality of black-box models" (CVPR 2019),
             section 4.1.1; with the `labels` learner it is CopycatCNN (Correia-Silva et al., IJCNN 2018), the same
             algorithm under another name
-Assumes     a pool of natural inputs, unlabelled; any answer
-Deviations  a pool that is used up ends the attack with its last input (the paper starts over): asking the same input
-            again tells nothing new of a deterministic API, and whoever wants repetition has `averaged`
+Assumes     a pool of natural, unlabelled inputs; any answer
+Deviations  the attack ends when the pool is used up (the paper starts over): a deterministic API tells nothing new about
+            an input queried before; for repeated queries there is `averaged`
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from gamekeeper.types import Knowledge, Meter, Reply, Transfer
 
 @dataclass(frozen=True)
 class Knockoff:
-    """Random images of the pool, each asked once. A larger budget asks the same ones first."""
+    """Random images from the pool, each queried once. A larger budget starts with the same queries."""
 
     @property
     def prefix(self) -> bool:

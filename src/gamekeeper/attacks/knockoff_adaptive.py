@@ -1,4 +1,4 @@
-"""Knockoff Nets, adaptive strategy: a gradient bandit learns which classes of the thief's own pool pay.
+"""Knockoff Nets, adaptive strategy: a gradient bandit learns which classes of the thief's own pool pay off.
 
 Source      Orekondy, Schiele, Fritz, "Knockoff Nets: stealing functionality of black-box models" (CVPR 2019),
             section 4.1.2
@@ -6,10 +6,10 @@ Equations   z ~ pi = softmax(H), x uniform in class z; H_z += a (r - r_mean)(1 -
             the others, a = 1 / N(z). Rewards: certainty y_(1) - y_(2); diversity sum_k max(0, y_k - mean_k) with the
             mean of past answers; loss, the clone's cross-entropy with y; all, their mean
 Assumes     a pool whose classes the thief knows (`groups`; they need not be the victim's); any answer
-Deviations  `batch` inputs are drawn, asked and rewarded at a time, with pi and the mean answer as they stood before;
-            a reward is scaled to [0, 1] by the smallest and the largest seen so far. The clone of the loss reward takes
-            a few steps on each new batch. A class that is used up is drawn no more. The classes are flat: there
-            is no tree of them. r_mean is over the rewards before the present one
+Deviations  `batch` inputs are drawn, queried and rewarded at a time, with pi and the mean answer fixed from before the
+            batch; rewards are scaled to [0, 1] by the smallest and largest so far. The clone of the loss reward takes
+            a few steps on each new batch. A class that is used up is no longer drawn. The classes are flat, without the
+            paper's hierarchy. r_mean is over the rewards before the current one
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ Reward = Literal["certainty", "diversity", "loss", "all"]
 
 @dataclass(frozen=True)
 class KnockoffAdaptive:
-    """Images of the pool, drawn more often from those of the thief's classes whose answers earn more."""
+    """Images from the pool, drawn more often from the classes whose answers earn higher rewards."""
 
     reward: Reward = "all"
     batch: int = 16
@@ -53,10 +53,10 @@ class KnockoffAdaptive:
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
         groups = knows.groups
         if groups is None or len(groups) != len(knows.pool):
-            met = "none" if groups is None else f"{len(groups):,} for {len(knows.pool):,} inputs"
+            met = "none" if groups is None else f"{len(groups):,} classes for {len(knows.pool):,} inputs"
             raise Unsuited(
-                f"adaptive Knockoff picks by the class of the pool's inputs; this thief has {met}."
-                " Give a class for each input of the pool, or take knockoff, which needs none."
+                f"adaptive Knockoff chooses by the class of the pool's inputs; this thief has {met}."
+                " Give a class for each input of the pool, or use knockoff, which needs no classes."
             )
         arms = Arms(self, knows.pool, groups, torch.Generator().manual_seed(seed))
         return grow(oracle, nothing(knows), arms, Student(knows, self, seed))
@@ -64,7 +64,7 @@ class KnockoffAdaptive:
 
 @dataclass
 class Bandit:
-    """Which arm to pull: preferences h whose sum stays 0, how often each arm was pulled, the mean reward so far."""
+    """A gradient bandit: preferences h whose sum stays 0, how often each arm was pulled, the mean reward so far."""
 
     arms: int
     h: Float[Tensor, " k"] = field(init=False)
@@ -92,11 +92,11 @@ class Bandit:
 
 @dataclass
 class Arms:
-    """What to ask next: inputs of the classes a bandit picks. Live; the last picks are rewarded before the next.
+    """The next queries: inputs of the classes a bandit picks. Live; the last picks are rewarded before the next ones.
 
-    rest   rows of the pool not asked yet, by class, in random order
-    picks  class and policy of each input last asked
-    least, most  smallest and largest reward so far, one for each kind
+    rest   rows of the pool not queried yet, by class, in random order
+    picks  class and policy of each input of the last batch
+    least, most  smallest and largest reward so far, one per kind
     """
 
     recipe: KnockoffAdaptive
@@ -115,9 +115,9 @@ class Arms:
         self.rest = [order[group == name].tolist() for name in self.groups.unique()]
         self.bandit = Bandit(len(self.rest))
 
-    def __call__(self, clone: TorchModel, asked: Transfer, left: int) -> Batch:
+    def __call__(self, clone: TorchModel, transfer: Transfer, left: int) -> Batch:
         if self.picks:
-            self.reward(clone, asked)
+            self.reward(clone, transfer)
         self.picks, rows = [], list[int]()
         for _ in range(min(self.recipe.batch, left, sum(map(len, self.rest)))):
             pi = self.bandit.policy(torch.tensor([bool(rest) for rest in self.rest]))
@@ -126,11 +126,11 @@ class Arms:
             rows.append(self.rest[arm].pop())
         return self.pool[rows]
 
-    def reward(self, clone: TorchModel, asked: Transfer) -> None:
-        """Rewards of the inputs last asked, scaled to [0, 1], to the bandit."""
-        y = asked.reply.y
+    def reward(self, clone: TorchModel, transfer: Transfer) -> None:
+        """Passes the rewards of the last batch, scaled to [0, 1], to the bandit."""
+        y = transfer.reply.y
         past, new = y[: -len(self.picks)], y[-len(self.picks) :]
-        earned = rewards(self.recipe.reward, new, past, clone.logits(asked.x[-len(new) :]))
+        earned = rewards(self.recipe.reward, new, past, clone.logits(transfer.x[-len(new) :]))
         self.least, self.most = earned.amin(0).minimum(self.least), earned.amax(0).maximum(self.most)
         width = self.most - self.least
         scaled = ((earned - self.least) / width.where(width > 0, 1.0)).mean(1)
@@ -139,7 +139,7 @@ class Arms:
 
 
 def rewards(kind: Reward, y: Posterior, past: Float[Tensor, "m k"], out: Float[Tensor, "n k"]) -> Float[Tensor, "n r"]:
-    """What each answer y is worth, before scaling: one column, or all three. `out` are the clone's logits."""
+    """The unscaled reward of each answer y: one column, or all three. `out` holds the clone's logits."""
     columns = {
         "certainty": lambda: lead(y),
         "diversity": lambda: diversity(y, (past if len(past) else y).mean(0)),
@@ -150,13 +150,13 @@ def rewards(kind: Reward, y: Posterior, past: Float[Tensor, "m k"], out: Float[T
 
 
 def diversity(y: Posterior, mean: Float[Tensor, " k"]) -> Float[Tensor, " n"]:
-    """How much of an answer lies above the mean answer, 0 to 1; 0 for the mean answer itself."""
+    """How much of an answer exceeds the mean answer, 0 to 1; 0 for the mean answer itself."""
     return (y - mean).clamp(min=0).sum(1)
 
 
 @dataclass
 class Student:
-    """The clone that the loss reward looks at: a few steps on each new batch of answers. Live."""
+    """The clone behind the loss reward: it takes a few steps on each new batch of answers. Live."""
 
     knows: Knowledge
     recipe: KnockoffAdaptive
@@ -167,10 +167,10 @@ class Student:
     def __post_init__(self) -> None:
         self.model = TorchModel(fresh(self.knows.student, self.seed).eval(), self.knows.task)
 
-    def __call__(self, asked: Transfer) -> TorchModel:
-        x, y = asked.x[self.learnt :], asked.reply.y[self.learnt :]
-        # batch normalisation cannot learn from a batch of one
+    def __call__(self, transfer: Transfer) -> TorchModel:
+        x, y = transfer.x[self.learnt :], transfer.reply.y[self.learnt :]
+        # batch normalisation cannot train on a batch of one
         if self.recipe.reward in ("loss", "all") and len(x) > 1:
             fit(self.model.net, x, y.float(), self.knows.task.loss, self.recipe.fit, self.seed)
-        self.learnt = len(asked.x)
+        self.learnt = len(transfer.x)
         return self.model

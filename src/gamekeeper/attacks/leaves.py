@@ -1,4 +1,4 @@
-"""What a search has found of a tree: boxes, the answer in each, and the signs that answers do not tell leaves apart."""
+"""What a search knows about a tree: boxes, the answer in each, and signs that answers do not identify leaves."""
 
 from dataclasses import dataclass, field, replace
 
@@ -13,46 +13,49 @@ from gamekeeper.types import Task
 
 @dataclass
 class Leaves:
-    """Boxes found so far."""
+    """Boxes found so far, by the number of their answer.
+
+    broken  answers that belong to more than one leaf
+    """
 
     grid: Grid
-    found: dict[int, list[dict[int, Piece]]] = field(default_factory=dict[int, list[dict[int, Piece]]], init=False)
+    by_answer: dict[int, list[dict[int, Piece]]] = field(default_factory=dict[int, list[dict[int, Piece]]], init=False)
     broken: set[int] = field(default_factory=set[int], init=False)
 
     def covers(self, id: int, point: Point) -> bool:  # noqa: A002
-        """Whether a box of this answer holds the point, as far as it is given."""
+        """Whether a box with this answer contains the point; features not given are ignored."""
         here: list[int] = point.tolist()
         return any(
             all(
                 here[i] == MISSING or (here[i] in p.levels if p.levels else p.low < here[i] <= p.high)
                 for i, p in leaf.items()
             )
-            for leaf in self.found.get(id, [])
+            for leaf in self.by_answer.get(id, [])
         )
 
     def add(self, id: int, leaf: dict[int, Piece]) -> None:  # noqa: A002
-        """A box by its piece of every feature that limits it."""
-        self.found.setdefault(id, []).append(leaf)
+        """Adds a box, given by its piece of each feature that bounds it."""
+        self.by_answer.setdefault(id, []).append(leaf)
 
     def checked(self, task: Task, n: int, generator: torch.Generator) -> Boxes:
-        """The finished search as a model that has seen n more random inputs, or as many as the budget affords."""
+        """The finished search as a model, checked on n more random inputs, or as many as the budget allows."""
         boxes, grid = self.boxes(task, complete=True), self.grid
         n = min(n, grid.rows.left)
         if n == 0:
             return boxes
         points = grid.random(n, generator)
-        ids, said = grid.ids(points), boxes(grid.inputs(points)).y
-        misses = sum(not torch.equal(grid.answers[i], y) for i, y in zip(ids, said, strict=True))
+        ids, predicted = grid.ids(points), boxes(grid.inputs(points)).y
+        misses = sum(not torch.equal(grid.answers[i], y) for i, y in zip(ids, predicted, strict=True))
         return replace(boxes, misses=misses)
 
     def boxes(self, task: Task, complete: bool) -> Boxes:
-        """As a model. Nothing found at all is one box with the first answer, or with a uniform one."""
-        if not self.found:
-            self.found[0] = [{}]
+        """The search as a model. If nothing was found, it is one box with the first answer, or a uniform one."""
+        if not self.by_answer:
+            self.by_answer[0] = [{}]
         if not self.grid.answers:
             self.grid.answers.append(torch.full((task.classes,), 1 / task.classes, dtype=torch.float64))
         grid, d = self.grid, self.grid.d
-        flat = [(id_, leaf) for id_, leaves in self.found.items() for leaf in leaves]
+        flat = [(id_, leaf) for id_, leaves in self.by_answer.items() for leaf in leaves]
         low = torch.full((len(flat), d), -1)
         high = grid.tops.repeat(len(flat), 1)
         most = max([int(grid.tops[i]) + 1 for i in grid.categorical], default=0)
@@ -62,7 +65,7 @@ class Leaves:
                 if piece.levels:
                     held[row, grid.categorical.index(i)] = torch.tensor([j in piece.levels for j in range(most)])
                 else:
-                    # the missing value is no input of its own for the copy: it goes with its neighbour
+                    # the clone does not treat the missing value as an input of its own: it belongs to its neighbour
                     whole = grid.full([i])[i]
                     low[row, i] = -1 if piece.low == whole.low else piece.low
                     high[row, i] = grid.tops[i] if piece.high == whole.high else piece.high
@@ -70,19 +73,19 @@ class Leaves:
         ids = torch.tensor([id_ for id_, _ in flat])[order]
         low, high, held = low[order], high[order], held[order]
         answers = torch.stack([grid.answers[i] for i in ids.tolist()])
-        several = {id_ for id_, leaves in self.found.items() if len(leaves) > 1}
+        several = {id_ for id_, leaves in self.by_answer.items() if len(leaves) > 1}
         shared = several | self.broken | set(ids[overlapping(low, high, held)].tolist())
         box = grid.rows.box
         return Boxes(low, high, held, grid.categorical, grid.tops, answers, box, task, len(shared), 0, complete)
 
 
 def volumes(low: Tensor, high: Tensor, held: Bool[Tensor, "b c l"], tops: Tensor) -> Tensor:
-    """The logarithm of each box's size."""
+    """The logarithm of each box's volume."""
     return ((high - low) / (tops + 1)).log().sum(1) + held.sum(2).double().clamp(min=1).log().sum(1)
 
 
 def overlapping(low: Tensor, high: Tensor, held: Bool[Tensor, "b c l"]) -> Bool[Tensor, " b"]:
-    """Which boxes share a point with another one."""
+    """Which boxes overlap another one."""
     clash = [
         ((low[b].maximum(low) < high[b].minimum(high)).all(1) & (held[b] & held).any(2).all(1)).sum() > 1
         for b in range(len(low))

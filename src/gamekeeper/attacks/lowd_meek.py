@@ -8,8 +8,8 @@ Assumes     two classes, a linear boundary, labels (posteriors are read as label
 Deviations  the crossing is searched along f with feature i moved, not along i: inside a box the latter may not exist,
             which would leave w_i unknown. The step u starts at the far side of the box and is halved until the moved
             boundary lies inside. The sign witness is found by bisection instead of feature by feature; all features
-            are searched at once, a batch a step. w_i = 0 when the moved boundary stays inside the bracket. Weights
-            have length 1, for labels do not tell their scale
+            are searched together, one batch per step. w_i = 0 if the moved boundary stays inside the bracket. Weights
+            have length 1, since labels do not reveal their scale
 Keeps       no state
 """
 
@@ -28,9 +28,9 @@ from gamekeeper.facts import Reads
 from gamekeeper.types import Knowledge, Meter, Model, need_box
 
 HALVINGS = 6
-"""Queries a feature may need besides its bisection, for telling how many features a small budget can afford."""
+"""Queries a feature may need besides its bisection, used to estimate how many features a small budget can afford."""
 MOST_HALVINGS = 60
-"""A linear boundary is inside the box long before; another kind might never be."""
+"""Limit on halvings: a linear boundary is inside the box long before; another kind might never be."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class LowdMeek:
         return "label"
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
-        """Raises Unsuited for any number of classes but two."""
+        """Raises Unsuited unless there are two classes."""
         if knows.task.classes != 2:
             raise Unsuited(f"LowdMeek needs two classes; the target has {knows.task.classes}. Use equation_solving.")
         rows = Rows(oracle, need_box(knows.box, type(self).__name__))
@@ -68,7 +68,7 @@ class LowdMeek:
 
 @dataclass(frozen=True, eq=False)
 class Edge:
-    """A point of the boundary, bracketed along feature f between a positive and a negative coordinate."""
+    """A point on the boundary, bracketed along feature f between a positive and a negative coordinate."""
 
     point: Float[Tensor, " d"]
     f: int
@@ -81,24 +81,24 @@ def positives(rows: Rows, x: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
 
 
 def witnesses(rows: Rows, knows: Knowledge, seed: int) -> tuple[Tensor | None, Tensor | None]:
-    """One input of each class, from random inputs and the pool in turn; None for a class the budget did not show."""
+    """One input of each class, from random inputs and the pool alternately; None for a class not seen within the budget."""
     generator = torch.Generator().manual_seed(seed)
     pool = flat(knows.pool)[torch.randperm(len(knows.pool), generator=generator)]
-    found: dict[bool, Tensor] = {}
+    by_class: dict[bool, Tensor] = {}
     n = 1
-    while len(found) < 2 and rows.left:
+    while len(by_class) < 2 and rows.left:
         own, pool = pool[:n], pool[n:]
         x = torch.cat([rows.uniform(n, generator), own])[: rows.left]
         for row, side in zip(x, positives(rows, x).tolist(), strict=True):
-            found.setdefault(side, row)
+            by_class.setdefault(side, row)
         n = min(2 * n, 128)
-    return found.get(True), found.get(False)
+    return by_class.get(True), by_class.get(False)
 
 
 def sign_witness(rows: Rows, positive: Tensor, negative: Tensor, eps: float) -> Edge:
-    """Two inputs that differ in one feature and in their label, drawn together until the boundary is bracketed.
+    """Two inputs that differ in one feature and in their label, moved together until the boundary is bracketed.
 
-    As far as the budget reaches: without it, the bracket is wide and the feature a guess.
+    If the budget ends first, the bracket stays wide and the feature may be a guess.
     """
     low, high = 0, rows.d
     place = torch.arange(rows.d)
@@ -127,15 +127,15 @@ def sign_witness(rows: Rows, positive: Tensor, negative: Tensor, eps: float) -> 
 
 
 def bracket(rows: Rows, p: float, eps: float) -> float:
-    """How finely the boundary at p is to be known: eps of the room it has to move in, and no finer than float64 is."""
+    """Target width of the bracket at p: eps times its distance to the nearer end of the box, but no finer than float64 allows."""
     low, high = rows.box.low, rows.box.high
     return max(eps * min(p - low, high - p), 1e-15 * max(abs(low), abs(high)))
 
 
 def search(rows: Rows, edge: Edge, w: Float[Tensor, " d"], eps: float, seed: int) -> bool:
-    """Writes the weights into w as they become known: w_f first. Whether the budget sufficed for all of them.
+    """Writes the weights into w as they become known, w_f first. Returns whether the budget sufficed for all of them.
 
-    Raises BudgetExceeded where it ends while a step is under way.
+    Raises BudgetExceeded if the budget ends during a step.
     """
     f, p = edge.f, float(edge.point[edge.f])
     w[f] = math.copysign(1.0, edge.positive - edge.negative)
@@ -157,7 +157,7 @@ def search(rows: Rows, edge: Edge, w: Float[Tensor, " d"], eps: float, seed: int
     at_minus = sides(features, step, torch.full_like(step, edge.negative))
     moved = at_plus == at_minus  # otherwise the boundary still lies inside the bracket, and the weight is 0
     features, step, now = features[moved], step[moved], at_plus[moved]
-    # both ends of the bracket are positive now: the boundary went towards the negative end of the box, and vice versa
+    # if both ends of the bracket are positive now, the boundary moved towards the negative end of the box, and vice versa
     upwards = now != (w[f] > 0)
     inner = torch.full_like(step, p)
     outer = torch.where(upwards, rows.box.high, rows.box.low).double()

@@ -1,4 +1,4 @@
-"""Drawing from the pool without repetition: what pool-based ways of asking keep between rounds."""
+"""Drawing from the pool without replacement: what pool-based attacks keep between rounds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from gamekeeper.types import Batch, Transfer
 
 Chosen = Int[Tensor, " m"]
 Choice = Callable[[Clone, Batch, Transfer, int], Chosen]
-"""choice(clone, inputs not asked yet, asked so far, how many) -> rows of those inputs, all different"""
+"""choice(clone, unqueried inputs, transfer set so far, how many) -> distinct rows of those inputs"""
 
 
 @dataclass
 class FromPool(Generic[Clone]):
-    """What to ask next: `portion` inputs of the pool, chosen among those not asked yet. Live, it counts those down.
+    """The next queries: `portion` pool inputs, chosen among those not queried yet. Live: it tracks which are left.
 
-    rest  rows of the pool not asked yet
+    rest  rows of the pool not queried yet
     """
 
     pool: Batch
@@ -31,14 +31,14 @@ class FromPool(Generic[Clone]):
     def __post_init__(self) -> None:
         self.rest = torch.arange(len(self.pool))
 
-    def __call__(self, clone: Clone, asked: Transfer, left: int) -> Batch:
+    def __call__(self, clone: Clone, transfer: Transfer, left: int) -> Batch:
         most = min(self.portion, left, len(self.rest))
         if most == 0:
             return self.pool[:0]
-        return self.take(self.choice(clone, self.pool[self.rest], asked, most))
+        return self.take(self.choice(clone, self.pool[self.rest], transfer, most))
 
     def take(self, rows: Chosen) -> Batch:
-        """The inputs at these places of `rest`, which then lacks them."""
+        """The inputs at these places of `rest`, which are removed from it."""
         x = self.pool[self.rest[rows]]
         keep = torch.ones(len(self.rest), dtype=torch.bool)
         keep[rows] = False
@@ -46,5 +46,5 @@ class FromPool(Generic[Clone]):
         return x
 
     def random(self, n: int, generator: torch.Generator) -> Batch:
-        """n random inputs, or as many as are left."""
+        """n random inputs, or all that are left."""
         return self.take(torch.randperm(len(self.rest), generator=generator)[:n])

@@ -1,18 +1,19 @@
-"""The attacks of the PRADA paper: N-FGSM, N I-FGSM, T-RND and COLOR, with its search for hyper-parameters.
+"""The attacks of the PRADA paper: N-FGSM, N I-FGSM, T-RND and COLOR, with its hyper-parameter search.
 
 Source      Juuti, Szyller, Marchal, Asokan, "PRADA: protecting against DNN model stealing attacks" (EuroS&P 2019);
-            the authors published their detector's code only
+            the authors published only their detector's code
 Equations   N-FGSM: x' = clip(x + lambda sgn(dL(F(x), y)/dx)), y the answered class; N I-FGSM: the same in `steps` steps
             of lambda/steps; T-RND: x' = clip(x - lambda sgn(dL(F(x), c)/dx)), c uniform over the classes other than y;
             COLOR: x' = clip(x + u), u uniform in [-lambda, lambda], one number per colour channel
 Assumes     a few inputs like the victim's own (`seeds`), a student with gradients; COLOR: inputs of 3 channels; any
             answer. The set doubles every round
-Deviations  starts from 100 of the thief's own inputs, drawn at random: ten a class for ten classes (the paper, as we
-            recall it: 5 to 10 and more of each class, balanced). lambda is a fraction of the width of the input box (64/255, the paper's better value). The search draws 6
-            settings at random, log-uniform: epochs in 10 to 100 (the paper, as we recall it: 10 to 320) and the peak
-            learning rate of our SGD in 0.005 to 0.5 (Adam's in 1e-4 to 1e-2); no dropout. It costs no query, sets
-            the training between rounds only, and is left out with fewer than 10 seeds. A copy that was asked
-            already becomes uniform noise of the same size (synthesis.py)
+Deviations  starts from 100 of the thief's own inputs, drawn at random: ten per class for ten classes (the paper, as we
+            recall it: 5 to 10 or more of each class, balanced). lambda is a fraction of the width of the input box
+            (64/255, the better of the paper's values). The search draws 6 settings at random, log-uniformly: epochs in 10
+            to 100 (the paper, as we recall it: 10 to 320) and the peak learning rate of our SGD in 0.005 to 0.5 (Adam's
+            in 1e-4 to 1e-2); no dropout. It costs no queries, applies only to the training between rounds, and is
+            skipped with fewer than 10 seeds. A copy that was queried before is replaced by uniform noise of the same
+            size (synthesis.py)
 """
 
 from dataclasses import dataclass, field, replace
@@ -108,7 +109,7 @@ class TRnd:
 
 @dataclass(frozen=True)
 class Color:
-    """Seeds and copies of them with a random shift of each colour channel; no clone is looked at."""
+    """Seeds and copies of them with each colour channel shifted at random; no clone is used."""
 
     seeds: int = 100
     lam: float = 64 / 255
@@ -125,7 +126,7 @@ class Color:
         if len(box.shape) != 3 or box.shape[0] != 3:
             raise Unsuited(
                 f"COLOR shifts the three channels of colour images (3, height, width); this target's inputs have shape"
-                f" {box.shape}. Take T-RND (t_rnd), which works on any input."
+                f" {box.shape}. Use T-RND (t_rnd), which works on any input."
             )
         generator, reach = torch.Generator().manual_seed(seed), self.lam * span(box)
 
@@ -149,7 +150,7 @@ def other_classes(k: Ints, classes: int, generator: torch.Generator) -> Int[Tens
 def perturb(
     recipe: NFgsm | NIFgsm | TRnd, box: Box, step: Step[TorchModel], oracle: Meter, knows: Knowledge, seed: int
 ) -> Transfer:
-    """Doubles the seeds round by round, with a clone trained as the search on the seeds' answers found best."""
+    """Doubles the seeds round by round, with a clone trained by the best setting of the search on the seeds' answers."""
     generator = torch.Generator().manual_seed(seed)
     copies = Copies(step, recipe.lam * span(box), box, generator)
     learn = Tuned(knows, recipe.fit, recipe.search, seed)
@@ -158,7 +159,7 @@ def perturb(
 
 @dataclass
 class Tuned:
-    """Learns from the answers with hyper-parameters searched once, on the first answers it is given (the seeds')."""
+    """Learns from the answers with hyper-parameters searched once, on the first answers it gets (the seeds')."""
 
     knows: Knowledge
     fit: Fit
@@ -166,17 +167,17 @@ class Tuned:
     seed: int
     chosen: Fit | None = field(default=None, init=False)
 
-    def __call__(self, asked: Transfer) -> TorchModel:
+    def __call__(self, transfer: Transfer) -> TorchModel:
         if self.chosen is None:
-            wanted = self.search and len(asked.x) >= 2 * FOLDS
-            self.chosen = search(self.knows, asked, self.fit, self.seed) if wanted else self.fit
-        return relearn(self.knows, self.chosen, self.seed, asked)
+            wanted = self.search and len(transfer.x) >= 2 * FOLDS
+            self.chosen = search(self.knows, transfer, self.fit, self.seed) if wanted else self.fit
+        return relearn(self.knows, self.chosen, self.seed, transfer)
 
 
-def search(knows: Knowledge, asked: Transfer, fit: Fit, seed: int) -> Fit:
+def search(knows: Knowledge, transfer: Transfer, fit: Fit, seed: int) -> Fit:
     """The best of TRIALS random settings of (peak rate, epochs) by cross-validated agreement with the answers.
 
-    Ties go to the fewer epochs. No query is made.
+    Ties go to fewer epochs. Makes no queries.
     """
     generator = torch.Generator().manual_seed(seed)
     draws = torch.rand((TRIALS, 2), generator=generator).tolist()
@@ -184,22 +185,22 @@ def search(knows: Knowledge, asked: Transfer, fit: Fit, seed: int) -> Fit:
         replace(fit, rate=log_uniform(*RATES, a), epochs=round(log_uniform(*EPOCHS, b)), least_steps=1)
         for a, b in draws
     ]
-    # the folds' clones are of no further use: they stay off the shelf
+    # the folds' clones are not reused: they stay out of the cache
     knows = replace(knows, clones=None)
-    scores = [agreement(knows, asked, trial, seed) for trial in trials]
+    scores = [agreement(knows, transfer, trial, seed) for trial in trials]
     return min(zip(trials, scores, strict=True), key=lambda pair: (-pair[1], pair[0].epochs))[0]
 
 
-def agreement(knows: Knowledge, asked: Transfer, fit: Fit, seed: int) -> float:
-    """Fraction of answers whose top-1 class is predicted by a clone trained on the other folds; 0 to 1."""
-    fold = torch.arange(len(asked.x)) % FOLDS
+def agreement(knows: Knowledge, transfer: Transfer, fit: Fit, seed: int) -> float:
+    """Fraction of answers, 0 to 1, whose top-1 class a clone trained on the other folds predicts."""
+    fold = torch.arange(len(transfer.x)) % FOLDS
     right = 0
     for number in range(FOLDS):
         rest, held = fold != number, fold == number
-        x, y = asked.x[rest], asked.reply.y[rest]
-        clone = relearn(knows, fit, seed, replace(asked, x=x, reply=Reply(y)))
-        right += int((clone.logits(asked.x[held]).argmax(1) == asked.reply.y[held].argmax(1)).sum())
-    return right / len(asked.x)
+        x, y = transfer.x[rest], transfer.reply.y[rest]
+        clone = relearn(knows, fit, seed, replace(transfer, x=x, reply=Reply(y)))
+        right += int((clone.logits(transfer.x[held]).argmax(1) == transfer.reply.y[held].argmax(1)).sum())
+    return right / len(transfer.x)
 
 
 def log_uniform(low: float, high: float, u: float) -> float:

@@ -5,14 +5,14 @@ Source      Milli, Schmidt, Dragan, Hardt, "Model reconstruction from model expl
 Equations   f(x) = sum_i w_i max(A_i.x + b_i, 0) + q.x + c. Along a line with direction v the gradient jumps by
             D_i = w_i sign(A_i.v) A_i where neuron i flips, at x_i. With s_i = sign(D_i.v), a_i = s_i D_i and
             o_i = -a_i.x_i:  f(x) = sum_i s_i max(a_i.x + o_i, 0) + q.x + c, since max(z, 0) = z + max(-z, 0)
-Assumes     two classes; `Reply.why` is the raw gradient of the log-odds f = log y_1 - log y_0 (the logit of a
+Assumes     two classes; `Reply.maps` is the raw gradient of the log-odds f = log y_1 - log y_0 (the logit of a
             one-output network) with respect to the input, the same quantity for every input whatever its class,
-            float64, one entry an input entry in their order: (n, h, w) for one-channel images, (n, 1, d) for rows.
-            No built-in target sells such maps, and the ledger of an audit keeps maps in float32: from Python only,
-            with TorchModel(explain=...) as in docs/papers/relu-reconstruction.md
-Deviations  lines end at the box; neurons that do not flip on the first one are found on segments to random inputs whose
-            gradient the copy does not explain yet. Each neuron is confirmed elsewhere on its hyperplane, so that two
-            neurons that flip within `width` of each other are reported, and told apart on another line
+            float64, one entry per input entry in their order: (n, h, w) for one-channel images, (n, 1, d) for rows.
+            No built-in target sells such maps, and the ledger of an audit stores maps in float32, so this attack runs
+            from Python only, with TorchModel(explain=...) as in docs/papers/relu-reconstruction.md
+Deviations  lines end at the box; neurons that do not flip on the first line are found on segments to random inputs whose
+            gradient the clone does not explain yet. Each neuron is confirmed elsewhere on its hyperplane, so that two
+            neurons that flip within `width` of each other are reported, and separated on another line
 Keeps       no state
 """
 
@@ -35,7 +35,7 @@ class ReluReconstruction:
     """The weights of a two-layer ReLU network with one logit, from the jumps of its input gradients along lines.
 
     width   where bisection stops, as a share of the line
-    checks  random inputs whose gradients the copy must explain before it is believed complete
+    checks  random inputs whose gradients the clone must explain before it counts as complete
     lines   fruitless lines after which the search ends
     """
 
@@ -55,7 +55,7 @@ class ReluReconstruction:
         return "map"
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
-        """Raises Unsuited where explanations are missing or are no gradients of such a network."""
+        """Raises Unsuited if explanations are missing or are not gradients of such a network."""
         if knows.task.classes != 2:
             raise Unsuited(f"ReluReconstruction needs two classes; the target has {knows.task.classes}.")
         search = Search(
@@ -72,8 +72,8 @@ class ReluReconstruction:
 class ReluNet:
     """f(x) = sum_i s_i max(a_i.x + o_i, 0) + slope.x + constant, the log-odds of class 1.
 
-    crossings  jumps that were not one neuron's: several flipped within the bisection's width
-    complete   the copy explained every gradient it was checked against
+    crossings  jumps that came from more than one neuron: several flipped within the bisection's width
+    complete   whether the clone explained every gradient it was checked against
     """
 
     a: Float[Tensor, "h d"]
@@ -93,7 +93,7 @@ class ReluNet:
         return () if self.complete else ("cut-short",)
 
     def odds(self, x: Batch) -> Float[Tensor, " n"]:
-        """The logarithm of the odds of class 1."""
+        """The log-odds of class 1."""
         rows = flat(x)
         return (rows @ self.a.T + self.o).clamp(min=0) @ self.s + rows @ self.slope + self.constant
 
@@ -103,36 +103,38 @@ class ReluNet:
 
 
 def explore(search: Search, checks: int, lines: int) -> bool:
-    """Follows lines until fresh gradients are all explained. Raises BudgetExceeded where the budget ends."""
+    """Follows lines until all fresh gradients are explained. Raises BudgetExceeded if the budget ends."""
     start = begin(search)
     direction = search.rows.uniform(1, search.generator)[0] - start
-    # the first line runs through the whole box, later ones from the start to what is not explained
-    found = line(search, chord(search, start, -direction), chord(search, start, direction))
-    fruitless = 0 if found else 1
+    # the first line crosses the whole box, later ones run from the start to unexplained points
+    added = line(search, chord(search, start, -direction), chord(search, start, direction))
+    fruitless = 0 if added else 1
     while fruitless < lines:
         x = search.rows.uniform(checks, search.generator)
-        # half of them corners of the box, where the neurons are active that are silent almost everywhere else
+        # half of them are corners of the box, where neurons are active that are silent almost everywhere else
         x[::2] = search.rows.centre + search.rows.half * (x[::2] - search.rows.centre).sign()
         g = search.gradients(x)
         if math.isinf(search.calm[0]):
-            raise Unsuited("ReluReconstruction needs probabilities, for the constant; all answers were bare labels.")
+            raise Unsuited(
+                "ReluReconstruction needs probabilities, to find the constant; all answers were bare labels."
+            )
         missing = search.unexplained(x, g)
         if not bool(missing.any()):
             return True
         for point, gradient in zip(x[missing], g[missing], strict=True):
-            # an earlier one of these lines may have explained it
+            # an earlier line may have explained it
             if fruitless < lines and bool(search.unexplained(point[None], gradient[None])):
                 fruitless = 0 if line(search, start, point) else fruitless + 1
     if len(search.a) == 0:
         raise Unsuited(
             "ReluReconstruction needs raw gradients of the log-odds of a two-layer ReLU network; these maps jump, but not"
-            " as single neurons do. They may be absolute, normalised, or of the predicted class."
+            " as single neurons do. They may be absolute values, normalised, or those of the predicted class."
         )
     return False
 
 
 def begin(search: Search) -> Float[Tensor, " d"]:
-    """A point near the centre, asked with two neighbours. Raises Unsuited if their gradients all differ."""
+    """A point near the centre, queried with two neighbours. Raises Unsuited if their gradients all differ."""
     rows = search.rows
     start = rows.uniform(1, search.generator, 0.1)[0]
     near = (rows.uniform(2, search.generator) - rows.centre) * NEAR
@@ -141,13 +143,13 @@ def begin(search: Search) -> Float[Tensor, " d"]:
     if bool(search.differ(g[1:], g[0]).all()):
         raise Unsuited(
             "ReluReconstruction needs gradients that are constant between the kinks of a ReLU network; these change"
-            " within a millionth of the box. Gradients of probabilities and of smooth networks do not serve."
+            " within a millionth of the box. Gradients of probabilities or of smooth networks will not do."
         )
     return start
 
 
 def copied(search: Search, task: Task, complete: bool) -> ReluNet:
-    """What is known, completed by the linear term that the start needs and the constant that the calmest answer needs."""
+    """The known neurons, plus the linear term that fits the start and the constant that fits the least certain answer."""
     slope = search.rest(search.start[0][None], search.start[1][None])[0]
     net = ReluNet(search.a, search.o, search.s, slope, 0.0, task, search.crossings, complete)
     odds, x = search.calm

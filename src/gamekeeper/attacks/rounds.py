@@ -1,4 +1,4 @@
-"""The active loop (pick, ask, append, learn again), and the small things every active way of asking needs."""
+"""The active loop (pick, query, append, retrain), and small helpers that every active attack needs."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,65 +16,67 @@ from gamekeeper.types import Batch, Box, Knowledge, Meter, Posterior, Reply, Tra
 
 Clone = TypeVar("Clone")
 INTERIM = Fit(epochs=10, least_steps=100)
-"""Training between rounds: a clone that only has to tell where to ask next is trained for a third of the time."""
+"""Training between rounds: a clone that only chooses the next queries is trained for a third of the time."""
 
 
 def grow(
     oracle: Meter,
-    asked: Transfer,
+    transfer: Transfer,
     pick: Callable[[Clone, Transfer, int], Batch],
     learn: Callable[[Transfer], Clone],
 ) -> Transfer:
-    """Asks round by round until the budget is spent, or nothing is picked.
+    """Queries round by round until the budget is spent, or nothing is picked.
 
-    learn(asked)              what the thief makes of the answers so far; None where his picks do not look at it
-    pick(clone, asked, left)  the next inputs; those that do not fit into what is left are dropped
+    learn(transfer)              a clone of the answers so far; None if the picks do not use one
+    pick(clone, transfer, left)  the next inputs; those that exceed the remaining budget are dropped
     """
     while oracle.left:
-        x = pick(learn(asked), asked, oracle.left)
+        x = pick(learn(transfer), transfer, oracle.left)
         if len(x) == 0:
             break
-        asked = ask(oracle, asked, x)
-    return asked
+        transfer = ask(oracle, transfer, x)
+    return transfer
 
 
-def ask(oracle: Meter, asked: Transfer, x: Batch) -> Transfer:
-    """`asked` with as many rows of x behind it as the meter lets through, and their answers."""
+def ask(oracle: Meter, transfer: Transfer, x: Batch) -> Transfer:
+    """`transfer` followed by as many rows of x as the meter lets through, with their answers."""
     x = x[: oracle.left]
     if len(x) == 0:
-        return asked
+        return transfer
     reply = oracle(x)
     maps = reply.maps
-    if maps is not None and asked.reply.maps is not None:
-        maps = torch.cat([asked.reply.maps, maps])
-    return Transfer(torch.cat([asked.x, x]), Reply(torch.cat([asked.reply.y, reply.y]), maps), asked.cost + len(x))
+    if maps is not None and transfer.reply.maps is not None:
+        maps = torch.cat([transfer.reply.maps, maps])
+    return Transfer(
+        torch.cat([transfer.x, x]), Reply(torch.cat([transfer.reply.y, reply.y]), maps), transfer.cost + len(x)
+    )
 
 
-def relearn(knows: Knowledge, fit: Fit, seed: int, asked: Transfer) -> TorchModel:
-    """A fresh student, trained on the answers as they came."""
-    return train(knows, asked.x, asked.reply.y, fit, seed)
+def relearn(knows: Knowledge, fit: Fit, seed: int, transfer: Transfer) -> TorchModel:
+    """A fresh student, trained on the unmodified answers."""
+    return train(knows, transfer.x, transfer.reply.y, fit, seed)
 
 
-def no_clone(asked: Transfer) -> None:
+def no_clone(transfer: Transfer) -> None:
     """For picks that do not look at a clone."""
 
 
 def nothing(knows: Knowledge) -> Transfer:
-    """The transfer set of a thief who has not asked yet."""
+    """The transfer set of a thief who has not queried yet."""
     return Transfer(knows.pool[:0], Reply(torch.empty(0, knows.task.classes)), 0)
 
 
 def portion(budget: int, rounds: int) -> int:
-    """Queries a round, so that `rounds` rounds spend the budget; at least 1."""
+    """Queries per round, so that `rounds` rounds spend the budget; at least 1."""
     return max(1, -(-budget // rounds))
 
 
 def seeds_of(knows: Knowledge, method: str) -> Batch:
-    """The thief's own inputs. Raises Unsuited where he has none."""
+    """The thief's own inputs. Raises Unsuited if there are none."""
     if knows.seeds is None or len(knows.seeds) == 0:
         raise Unsuited(
             f"{method} starts from a few inputs like the victim's own; this thief has none."
-            " Give him seeds, or take a way of asking that draws from a pool, such as knockoff."
+            " Give the thief seeds, or use an attack that draws from a pool, such as knockoff."
         )
     return knows.seeds
 
@@ -85,7 +87,7 @@ def shuffled(x: Batch, generator: torch.Generator) -> Batch:
 
 
 def span(box: Box) -> float:
-    """The width of the box: sizes of steps are fractions of it."""
+    """The width of the box: step sizes are fractions of it."""
     return box.high - box.low
 
 
@@ -100,9 +102,9 @@ def lead(y: Posterior) -> Float[Tensor, " n"]:
     return best[:, 0] - best[:, 1]
 
 
-def unasked(x: Batch, asked: Shaped[Tensor, "m ..."]) -> Bool[Tensor, " n"]:
-    """Which rows of x differ from every row of `asked` and from the rows of x before them."""
-    known = set(row_keys(asked))
+def unasked(x: Batch, queried: Shaped[Tensor, "m ..."]) -> Bool[Tensor, " n"]:
+    """Which rows of x differ from every row of `queried` and from all earlier rows of x."""
+    known = set(row_keys(queried))
     fresh: list[bool] = []
     for key in row_keys(x):
         fresh.append(key not in known)

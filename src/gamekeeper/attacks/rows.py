@@ -1,4 +1,4 @@
-"""A meter asked in flat rows of float64, as the exact attacks do, whatever the shape of an input."""
+"""A meter queried in flat float64 rows, as the exact attacks do, whatever the shape of an input."""
 
 import math
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ def flat(x: Batch) -> Float[Tensor, "n d"]:
 
 @dataclass(frozen=True)
 class Rows:
-    """The meter in flat rows, kept inside the box."""
+    """The meter in flat rows, clamped to the box."""
 
     oracle: Meter
     box: Box
 
     def __call__(self, x: Float[Tensor, "n d"]) -> Reply:
-        """Answers to n rows. Raises BudgetExceeded, before anything is sent, if they do not fit into what is left."""
+        """Answers to n rows. Raises BudgetExceeded, before anything is sent, if they exceed the remaining budget."""
         if len(x) > self.left:
             raise BudgetExceeded(f"the next step needs {len(x):,} queries; {self.left:,} are left. Nothing was sent.")
-        # sums of coordinates can pass an end of the box by a unit in the last place
+        # sums of coordinates can overshoot an end of the box by a unit in the last place
         return self.oracle(x.clamp(self.box.low, self.box.high).reshape(len(x), *self.box.shape))
 
     @property

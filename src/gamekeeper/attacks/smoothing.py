@@ -1,11 +1,11 @@
-"""Smoothing by augmentation: ask about moved copies of an image and keep their mean answer beside the image itself.
+"""Smoothing by augmentation: query shifted copies of an image and learn their mean answer for the image itself.
 
 Source      Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), section 5.2.3: `nquery+aug`
 Equations   y(x) = 1/n sum_i oracle(t_i(x)), t_i different random shifts (and flips)
 Assumes     a pool of natural images; any answer
 Deviations  shifts by whole pixels, edges repeated, where the paper says random crops and flips; mirroring only with
             flip=true, since it changes the class of digits and letters. The n copies of one image all differ. If the
-            budget is no multiple of n, the last image gets fewer copies
+            budget is not a multiple of n, the last image gets fewer copies
 """
 
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.types import Knowledge, Meter, Reply, Transfer
 
 PART = 14
-"""A shift by more than this part of a side changes what small images show."""
+"""A shift by more than 1/PART of a side changes what small images show."""
 
 
 def copies_within(shift: int, flip: bool) -> int:
-    """How many different copies shifts of up to so many pixels give, the image itself among them."""
+    """How many different copies shifts of up to `shift` pixels give, the image itself included."""
     return (2 * shift + 1) ** 2 * (2 if flip else 1)
 
 
 @dataclass(frozen=True)
 class Smoothing:
-    """Images of the pool, each asked as n shifted copies whose answers are averaged.
+    """Images from the pool, each queried as n shifted copies whose answers are averaged.
 
-    shift  the largest shift in pixels; no more than a fourteenth of a side (2 pixels of 28), and at least one
+    shift  the largest shift in pixels; capped at a fourteenth of a side (2 pixels of 28), but not below one
     """
 
     n: int = 3
@@ -64,7 +64,7 @@ class Smoothing:
         kinds = copies_within(shift, self.flip)
         if self.n > kinds:
             raise Unsuited(
-                f"smoothing shifts images of {knows.box.shape[1:]} by {shift} pixel at most, which gives {kinds} different"
+                f"smoothing shifts images of {knows.box.shape[1:]} by at most {shift} px, which gives {kinds} different"
                 f" copies. Got n = {self.n}."
             )
         generator = torch.Generator().manual_seed(seed)
@@ -73,7 +73,7 @@ class Smoothing:
             return nothing(knows)
         images = -(-queries // self.n)
         x = knows.pool[torch.randperm(len(knows.pool), generator=generator)[:images]]
-        # n different ones of the copies that an image has
+        # n distinct copies out of those an image has
         kind = torch.rand((images, kinds), generator=generator).argsort(1)[:, : self.n].flatten()[:queries]
         side = 2 * shift + 1
         of = torch.arange(images).repeat_interleave(self.n)[:queries]

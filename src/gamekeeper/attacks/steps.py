@@ -1,4 +1,4 @@
-"""The gradient step that every perturbing way of asking takes: along the sign, clipped to the box, in batches."""
+"""The gradient step shared by all perturbing attacks: along the sign, clipped to the box, in batches."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from gamekeeper.models.network import CHUNK
 from gamekeeper.types import Batch, Box
 
 Score = Callable[..., Float[Tensor, " n"]]
-"""score(x, *others) -> one number a row, each a function of that row of x and of the others alone."""
+"""score(x, *others) -> one number per row, which depends on that row of x and of the others alone."""
 
 
 def output_of(net: nn.Module) -> Score:
@@ -36,7 +36,7 @@ def loss_of(net: nn.Module) -> Score:
 def climb(
     net: nn.Module, score: Score, x: Batch, others: tuple[Tensor, ...], size: float, box: Box, steps: int = 1
 ) -> Batch:
-    """x moved `steps` times by size/steps along the sign of its score's gradient, clipped to the box every time.
+    """x after `steps` steps of size/steps along the sign of its score's gradient, each clipped to the box.
 
     A negative size descends. No entry moves by more than |size|. The network is left in evaluation mode.
     """
@@ -47,12 +47,12 @@ def climb(
 
 
 def gradient(net: nn.Module, score: Score, x: Batch, others: tuple[Tensor, ...]) -> Batch:
-    """d score / d x, row by row: one forward and one backward pass for each chunk, in evaluation mode."""
+    """d score / d x, row by row: one forward and one backward pass per chunk, in evaluation mode."""
     net.eval()
     parts: list[Tensor] = []
     for start in range(0, len(x), CHUNK):
         rows = slice(start, start + CHUNK)
         leaf = image_memory(x[rows]).detach().requires_grad_()
-        # only the gradient of the inputs is asked for, so that no time goes into that of the weights
+        # only the inputs' gradient is requested, so that no time is spent on that of the weights
         parts += torch.autograd.grad(score(leaf, *(other[rows] for other in others)).sum(), leaf)
     return torch.cat(parts) if parts else x

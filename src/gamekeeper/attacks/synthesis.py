@@ -1,9 +1,9 @@
-"""Growing a few seeds by perturbed copies of what was asked: the loop that JBDA and the PRADA family share.
+"""Growing a few seeds by perturbed copies of earlier queries: the loop that JBDA and the PRADA family share.
 
-In every round each parent (all rows asked so far, or a reservoir drawn from them) gets one perturbed copy or
-several. A round that does not fit into the budget takes as many copies as fit, drawn uniformly. A copy that was asked
+In every round each parent (all rows queried so far, or a reservoir drawn from them) gets one or more perturbed
+copies. A round that exceeds the remaining budget takes as many copies as fit, drawn uniformly. A copy that was queried
 before (a saturated pixel, a dead network, an input with few dimensions) is replaced by uniform noise of the same
-size round its parent, so that no query is spent twice on one input and a round always grows the set.
+size around its parent, so that no input is queried twice and every round grows the set.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,10 +25,10 @@ Step = Callable[[Clone, Batch, Ints, Ints, int], Batch]
 
 @dataclass
 class Copies(Generic[Clone]):
-    """What to ask next: perturbed copies. Live, it counts its rounds.
+    """The next queries: perturbed copies. Live: it counts its rounds.
 
-    reach  no entry of a copy is further than this from its parent's
-    each   copies a parent gets in a round
+    reach  most that an entry of a copy may differ from its parent's
+    each   copies per parent and round
     sigma  from this round on the parents are a reservoir of kappa rows (kappa = 0: always all rows)
     """
 
@@ -41,23 +41,23 @@ class Copies(Generic[Clone]):
     kappa: int = 0
     rho: int = field(default=0, init=False)
 
-    def __call__(self, clone: Clone, asked: Transfer, left: int) -> Batch:
-        parent, copy = self.choose(len(asked.x), left)
-        x = asked.x[parent]
-        copies = self.step(clone, x, asked.reply.y.argmax(1)[parent], copy, self.rho)
+    def __call__(self, clone: Clone, transfer: Transfer, left: int) -> Batch:
+        parent, copy = self.choose(len(transfer.x), left)
+        x = transfer.x[parent]
+        copies = self.step(clone, x, transfer.reply.y.argmax(1)[parent], copy, self.rho)
         self.rho += 1
-        stale = ~unasked(copies, asked.x)
+        stale = ~unasked(copies, transfer.x)
         if stale.any():
             copies[stale] = self.near(x[stale])
         return copies
 
     def near(self, x: Batch) -> Batch:
-        """Uniform in the part of the box that is within reach of each row."""
+        """A uniform point in the part of the box within reach of each row."""
         low, high = (x - self.reach).clamp(min=self.box.low), (x + self.reach).clamp(max=self.box.high)
         return torch.lerp(low, high, torch.rand(x.shape, generator=self.generator, dtype=x.dtype))
 
     def choose(self, rows: int, left: int) -> tuple[Ints, Ints]:
-        """Which parents get a copy, and the number of the copy from 0; at most `left`, in the parents' order."""
+        """Which parents get a copy, and the number of each copy from 0; at most `left`, in the parents' order."""
         parents = torch.arange(rows)
         if self.kappa and self.rho >= self.sigma and self.kappa < rows:
             parents = torch.randperm(rows, generator=self.generator)[: self.kappa].sort().values
@@ -75,7 +75,7 @@ def synthesise(
     copies: Copies[Clone],
     learn: Callable[[Transfer], Clone],
 ) -> Transfer:
-    """Asks `seeds` random ones of the thief's inputs (all, if he has fewer), then copies, until the budget is spent.
+    """Queries `seeds` of the thief's inputs at random (all, if there are fewer), then copies, until the budget is spent.
 
     Raises Unsuited without seeds.
     """
@@ -86,7 +86,7 @@ def synthesise(
 def check_sizes(
     name: str, lam: float, at_least_1: Mapping[str, int], at_least_0: Mapping[str, int] | None = None
 ) -> None:
-    """Raises BadConfig unless lam is in (0, 1] and the counts, by their field's name, are as large as they must be."""
+    """Raises BadConfig unless lam is in (0, 1] and the counts, keyed by field name, are at least 1 or 0."""
     if not 0 < lam <= 1:
         raise BadConfig(f"The lam of {name} must be above 0 and at most 1 (in widths of the input box). Got {lam}.")
     for least, counts in ((1, at_least_1), (0, at_least_0 or {})):

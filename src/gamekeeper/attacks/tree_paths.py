@@ -3,16 +3,16 @@
 Source      Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing machine learning models via prediction APIs"
             (USENIX Security 2016), section 4.2, Algorithm 1
 Equations   none: each feature's line through a point is cut where the leaf's identity changes, to a step of `eps`; the
-            piece that holds the point is the leaf's side there, every other piece leads to another leaf
-Assumes     one tree, whose leaves answer posteriors that differ; which features are categorical, and their levels
-Deviations  all lines through a point are bisected together, one batch a step; every point is asked once, and thresholds
-            known from other lines are tried before an interval is halved. Pieces of one line are pushed even where they
-            repeat the leaf's identity. A threshold is put midway between the two grid points it was found between; an
+            piece that contains the point is the leaf's side there, every other piece leads to another leaf
+Assumes     one tree, whose leaves answer posteriors that differ; known categorical features, with known levels
+Deviations  all lines through a point are bisected together, one batch per step; each point is queried once, and
+            thresholds known from other lines are tried before an interval is halved. Pieces of one line are queued even
+            if they repeat the leaf's identity. A threshold is placed midway between the two grid points around it; an
             input outside every box gets the answer of the nearest one. `probes` evenly spaced points of each line are
-            asked besides (0 in the paper): a line whose ends share an identity is otherwise taken for one piece, and
-            a split can hide behind it
-Keeps       no state. The copy's `doubts` name `id-collisions` where leaves were found to share an answer, and
-            `hidden-splits` where `checks` random inputs, asked at the end, are answered otherwise
+            queried as well (0 in the paper): otherwise a line whose ends share an identity counts as one piece, which
+            can hide a split
+Keeps       no state. The clone's `caveats` name `id-collisions` if leaves were found to share an answer, and
+            `hidden-splits` if the clone gets some of `checks` random inputs, queried at the end, wrong
 """
 
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ from gamekeeper.types import Knowledge, Meter, Model, need_box
 
 @dataclass(frozen=True)
 class TreePaths:
-    """Boxes of a decision tree, from leaf to leaf over complete inputs.
+    """Boxes of a decision tree, found from leaf to leaf with complete inputs.
 
     eps          granularity, as a share of the domain
-    probes       further points asked on every line, against leaves that share an answer
-    checks       random inputs asked at the end, to see whether splits stayed hidden
-    categorical  columns of the categorical features; their levels lie evenly from the low to the high end of the box
-    sizes        how many levels each of them has
+    probes       further points queried on every line, to find leaves that share an answer
+    checks       random inputs queried at the end, to detect hidden splits
+    categorical  columns of the categorical features; their levels are evenly spaced from the low to the high end of the box
+    sizes        the number of levels of each
     """
 
     eps: float = 1e-3
@@ -47,7 +47,7 @@ class TreePaths:
         check_recipe("TreePaths", self.eps, min(self.probes, self.checks), self.categorical, self.sizes)
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
-        """Raises Unsuited where answers change at every step."""
+        """Raises Unsuited if answers change at every step."""
         grid = grid_of(Rows(oracle, need_box(knows.box, type(self).__name__)), self.eps, self.categorical, self.sizes)
         leaves, generator = Leaves(grid), torch.Generator().manual_seed(seed)
         try:
@@ -58,7 +58,7 @@ class TreePaths:
 
 
 def explore(grid: Grid, leaves: Leaves, probes: int, generator: torch.Generator) -> None:
-    """Adds leaves until no piece of any line leads to a new one. Raises BudgetExceeded where the budget ends."""
+    """Adds leaves until no piece of any line leads to a new one. Raises BudgetExceeded if the budget ends."""
     start = begin(grid, generator)
     queue = [(start, grid.ids(start[None])[0])]
     whole = grid.full(range(grid.d))
@@ -75,6 +75,6 @@ def explore(grid: Grid, leaves: Leaves, probes: int, generator: torch.Generator)
                 if piece.id == here:
                     leaves.broken.add(here)  # a leaf is one interval on every line
                 other = point.clone()
-                other[i] = piece.asked
+                other[i] = piece.sample
                 queue.append((other, piece.id))
         leaves.add(here, own)

@@ -6,12 +6,12 @@ Equations   none: an input with missing features stops at the first node that sp
             answer; with all others missing, the one feature that changes the answer is the node's split
 Assumes     one tree, whose nodes (not only leaves) answer posteriors that differ; an API that takes `missing`, a number
             at one end of the box, for a feature that is not given
-Deviations  NaN is no input of a box, hence the number. There is no list of "fields used" in a reply: absent features are
-            tried one by one, those that split most often first. A feature that is set already can split again further
-            down: at every leaf the set features are searched again within their known intervals, and what lies beyond
-            a change is explored too. No probes: where a node answers as its child does, all below it stays hidden
-Keeps       no state. The copy's `doubts` name `id-collisions` where nodes were found to share an answer, and
-            `hidden-splits` where `checks` random inputs, asked at the end, are answered otherwise
+Deviations  boxes do not contain NaN, hence the number. Replies do not list the "fields used": absent features are tried
+            one by one, those that split most often first. A feature that is already set can split again further down: at
+            every leaf the set features are searched again within their known intervals, and whatever lies beyond a
+            change is explored too. No probes: where a node answers as its child does, everything below it stays hidden
+Keeps       no state. The clone's `caveats` name `id-collisions` if nodes were found to share an answer, and
+            `hidden-splits` if the clone gets some of `checks` random inputs, queried at the end, wrong
 """
 
 from collections import Counter
@@ -26,18 +26,18 @@ from gamekeeper.errors import BudgetExceeded, Unsuited
 from gamekeeper.types import Knowledge, Meter, Model, need_box
 
 Known = dict[int, Piece]
-"""The interval every feature that is set must lie in to reach a node; it may be too wide, never too narrow."""
+"""The interval in which each set feature must lie to reach a node; it may be too wide, but never too narrow."""
 
 
 @dataclass(frozen=True)
 class TreeTopDown:
-    """Boxes of a decision tree from the root down, by inputs with missing features.
+    """Boxes of a decision tree, found from the root down with inputs whose features are partly missing.
 
-    missing      the number that the API takes for "not given": the low or the high end of the box, no value otherwise
+    missing      the number the API reads as "not given": the low or the high end of the box, not otherwise used as a value
     eps          granularity, as a share of the domain
-    checks       random inputs asked at the end, to see whether splits stayed hidden
-    categorical  columns of the categorical features; their levels lie evenly from the low to the high end of the box
-    sizes        how many levels each of them has, `missing` counted as one
+    checks       random inputs queried at the end, to detect hidden splits
+    categorical  columns of the categorical features; their levels are evenly spaced from the low to the high end of the box
+    sizes        the number of levels of each, `missing` included
     """
 
     missing: float = 0.0
@@ -50,12 +50,12 @@ class TreeTopDown:
         check_recipe("TreeTopDown", self.eps, self.checks, self.categorical, self.sizes)
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model:
-        """Raises Unsuited if `missing` is not an end of the box, and where answers change at every step."""
+        """Raises Unsuited if `missing` is not an end of the box, or if answers change at every step."""
         box = need_box(knows.box, type(self).__name__)
         if self.missing not in (box.low, box.high):
             raise Unsuited(
                 f"TreeTopDown needs an API that takes the low or the high end of its domain, {box.low:g} or"
-                f" {box.high:g}, for a missing feature. Got missing={self.missing:g}: use tree_paths, which needs none."
+                f" {box.high:g}, for a missing feature. Got missing={self.missing:g}. Use tree_paths, which needs none."
             )
         grid = grid_of(Rows(oracle, box), self.eps, self.categorical, self.sizes, self.missing)
         leaves, nodes, generator = Leaves(grid), Leaves(grid), torch.Generator().manual_seed(seed)
@@ -70,7 +70,7 @@ class TreeTopDown:
 
 
 def descend(grid: Grid, leaves: Leaves, nodes: Leaves) -> None:
-    """Explores every node once and adds the leaves. Raises BudgetExceeded where the budget ends."""
+    """Explores every node once and adds the leaves. Raises BudgetExceeded if the budget ends."""
     queue: list[tuple[Point, Known]] = [(torch.full((grid.d,), MISSING), {})]
     splits: Counter[int] = Counter()
     while queue:
@@ -78,7 +78,7 @@ def descend(grid: Grid, leaves: Leaves, nodes: Leaves) -> None:
         here = grid.ids(point[None])[0]
         if nodes.covers(here, point):
             continue
-        if here in nodes.found:
+        if here in nodes.by_answer:
             nodes.broken.add(here)
         nodes.add(here, known)
         feature = split_feature(grid, point, here, splits)
@@ -92,12 +92,12 @@ def descend(grid: Grid, leaves: Leaves, nodes: Leaves) -> None:
 
 def moved(point: Point, feature: int, piece: Piece) -> Point:
     other = point.clone()
-    other[feature] = piece.asked
+    other[feature] = piece.sample
     return other
 
 
 def split_feature(grid: Grid, point: Point, here: int, splits: Counter[int]) -> int | None:
-    """The missing feature that the node asks for: the only one whose value changes the answer. None at a leaf."""
+    """The missing feature that the node splits on: the only one whose value changes the answer. None at a leaf."""
     absent = [i for i, j in enumerate(point.tolist()) if j == MISSING]
     for i in sorted(absent, key=lambda i: -splits[i]):
         if grid.ids(moved(point, i, grid.full([i])[i])[None])[0] != here:
@@ -106,7 +106,7 @@ def split_feature(grid: Grid, point: Point, here: int, splits: Counter[int]) -> 
 
 
 def beyond(grid: Grid, leaves: Leaves, point: Point, known: Known, here: int) -> list[tuple[Point, Known]]:
-    """Adds the leaf; returns what lies beyond the changes inside its known intervals."""
+    """Adds the leaf; returns the inputs beyond the changes inside its known intervals."""
     lines = grid.lines(point, known)
     own = {i: next(piece for piece in line if int(point[i]) in piece) for i, line in lines.items()}
     leaves.add(here, own)
@@ -114,20 +114,20 @@ def beyond(grid: Grid, leaves: Leaves, point: Point, known: Known, here: int) ->
 
 
 def across(grid: Grid, point: Point, known: Known, i: int, piece: Piece) -> tuple[Point, Known]:
-    """The input beyond a change of feature i, with as few features as show the change, and what is known of it.
+    """The input beyond a change of feature i, with as few set features as show the change, and their known intervals.
 
     The node that splits on i again lies below the node reached without the last of these features: intervals known there
-    hold on both sides. The last one's was found on this side only.
+    hold on both sides. The last feature's interval was found on this side only.
     """
     part = torch.full_like(point, MISSING)
-    kept: Known = {}
+    bounds: Known = {}
     for last in known:
-        part[last], kept[last] = point[last], known[last]
-        if i not in kept:
+        part[last], bounds[last] = point[last], known[last]
+        if i not in bounds:
             continue
         stays, goes = grid.ids(torch.stack([part, moved(part, i, piece)]))
         if stays != goes:
             if last != i:
-                kept |= grid.full([last])
+                bounds |= grid.full([last])
             break
-    return moved(part, i, piece), kept
+    return moved(part, i, piece), bounds

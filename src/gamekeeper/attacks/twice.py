@@ -1,6 +1,6 @@
-"""Twice: ask every image and a moved copy of it, and keep the answers that did not change their class.
+"""Twice: query every image and a shifted copy of it, and keep the answers whose class did not change.
 
-Source      none. A defense that lies by a hash of the input, or of its features, seldom tells both the same lie
+Source      none. A defense whose lies depend on a hash of the input, or of its features, rarely tells both the same lie
 Equations   keep x iff argmax oracle(x) = argmax oracle(t(x)), t a shift by one pixel
 Assumes     a pool of images; any answer
 Deviations  none
@@ -20,7 +20,7 @@ SIDES = torch.tensor([[0, 1], [0, -1], [1, 0], [-1, 0]])
 
 @dataclass(frozen=True)
 class Twice:
-    """Images of the pool, each asked twice, once moved by a pixel; answers whose class moved along are dropped."""
+    """Images from the pool, each queried twice, once shifted by a pixel; answers whose class changed are dropped."""
 
     @property
     def prefix(self) -> bool:
@@ -40,10 +40,10 @@ class Twice:
         side = SIDES[torch.randint(len(SIDES), (len(order),), generator=generator)]
         images = -(-queries // 2)
         x = knows.pool[order[:images]]
-        # image, copy, image, copy: a larger budget asks the same first
-        asked = torch.stack([x, moved(x, side[:images, 0], side[:images, 1])], 1).flatten(0, 1)[:queries]
-        reply = oracle(asked)
+        # image, copy, image, copy: a larger budget starts with the same queries
+        inputs = torch.stack([x, moved(x, side[:images, 0], side[:images, 1])], 1).flatten(0, 1)[:queries]
+        reply = oracle(inputs)
         first, second = reply.y[::2], reply.y[1::2]
-        kept = torch.ones(images, dtype=torch.bool)
-        kept[: len(second)] = first[: len(second)].argmax(1) == second.argmax(1)
-        return Transfer(x[kept], Reply(first[kept]), queries)
+        stable = torch.ones(images, dtype=torch.bool)
+        stable[: len(second)] = first[: len(second)].argmax(1) == second.argmax(1)
+        return Transfer(x[stable], Reply(first[stable]), queries)

@@ -1,10 +1,10 @@
-"""What a thief does to any oracle on his own side of the wire.
+"""What a thief does with any oracle on their own side of the wire.
 
 Source      Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), section 5.2.3: `argmax` and `nquery`
-Assumes     nothing of the target
+Assumes     nothing about the target
 Deviations  none
 
-A wrapper stands round the meter, so every repeated question is counted.
+A wrapper goes around the meter, so every repeated query counts.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from gamekeeper.types import Batch, Meter, Reply
 
 @dataclass(frozen=True)
 class LabelsOnly:
-    """Look at the top-1 class only and forget the probabilities."""
+    """Keep the top-1 class only and discard the probabilities."""
 
     @property
     def reads(self) -> Reads:
@@ -29,7 +29,7 @@ class LabelsOnly:
 
 @dataclass(frozen=True)
 class Averaged:
-    """Ask every input n times and average: against answers that differ from one time to the next."""
+    """Query every input n times and average the answers, against defenses that answer at random."""
 
     n: int = 3
 
@@ -68,7 +68,7 @@ class _Averaged:
 
     def __call__(self, x: Batch, /) -> Reply:
         replies = [self.oracle(x) for _ in range(self.n)]
-        # a difference from the first answer, so that answers that never vary come back bit for bit
+        # as differences from the first answer, so that constant answers come back bit for bit
         first = replies[0].y
         drift = sum(((reply.y - first) for reply in replies[1:]), first - first)
         return Reply(first + drift / self.n, replies[0].maps)

@@ -1,1 +1,1 @@
-"""Recipes that score what a client asks. They can change no answer."""
+"""Recipes that score what a client queries. They cannot change answers."""

@@ -1,4 +1,4 @@
-"""Scores of how much an input looks like the owner's own: larger is more benign, always.
+"""Scores of how much an input looks like the owner's own: larger is always more benign.
 
 Source      msp: Hendrycks, Gimpel, "A baseline for detecting misclassified and out-of-distribution examples" (ICLR
             2017); odin: Liang, Li, Srikant, "Enhancing the reliability of out-of-distribution image detection" (ICLR
@@ -9,19 +9,19 @@ Source      msp: Hendrycks, Gimpel, "A baseline for detecting misclassified and 
             boogeyman?" (EDSMLS 2020)
 Equations   max_k y_k; max_k softmax(z(x') / T)_k with x' = x + e sgn(d log softmax(z(x) / T)_top / dx);
             T log sum_k exp(z_k / T); -min_c (f - m_c)' S^-1 (f - m_c); -|f/|f| - the k-th nearest of the owner's|_2;
-            z_0 - z_1 of a network that tells the owner's inputs from auxiliary ones
-Assumes     msp: a posterior; energy: logits; odin, mahalanobis, knn: the victim's weights, and inputs of the owner's for
-            the last two; detector: auxiliary inputs too
-Deviations  mahalanobis: one layer and no input noise, where the paper joins layers by a regression that is fitted on
+            z_0 - z_1 of a network that separates the owner's inputs from auxiliary ones
+Assumes     msp: a posterior; energy: logits; odin, mahalanobis, knn: the victim's weights, and for the last two inputs
+            from the owner; detector: inputs from the owner and auxiliary ones
+Deviations  mahalanobis: one layer and no input noise, where the paper combines layers by a regression fitted on
             outliers; 1e-3 of the mean variance is added to S, which dead units make singular. odin: e is a constant; the
             paper tunes it on outliers. detector: the owner's architecture, its first two outputs, from scratch, where
-            the paper has an ImageNet ResNet; the paper's public images are the auxiliary inputs
-Keeps       nothing is answered here; see ood_gate.py
+            the paper uses a pretrained ImageNet ResNet; the paper's public images are the auxiliary inputs
+Keeps       no answer is changed here; see defenses/ood_gate.py
 
-All are batched and in evaluation mode: a row's score depends on its own input alone, up to the last bits of a network's
-rounding. Scores are float64. msp and odin do not change if a constant is added to the logits; energy does.
+All scores are batched and in evaluation mode: a row's score depends on its own input alone, up to the last bits of a
+network's rounding. Scores are float64. msp and odin are invariant to adding a constant to the logits; energy is not.
 
-No single score serves: which one sees that an input is odd differs between victims and between kinds of odd inputs
+No single score is best: which one notices an unusual input differs between victims and between kinds of unusual inputs
 (results/studies.json; table in docs/papers/ood-gates.md).
 """
 
@@ -46,24 +46,24 @@ from gamekeeper.training.surrogate import surrogate_seed
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply, Scores
 
 Score = Callable[[Batch, Reply], Scores]
-"""Of inputs and the victim's clean answers to them; larger is more benign."""
+"""Scores inputs, given the victim's clean answers to them; larger is more benign."""
 Logits = Float[Tensor, "n k"]
 Features = Float[Tensor, "n d"]
 Layer = Literal["conv", "flat", "penultimate", "logits"]
-"""The last convolution's output, its mean over places; what enters the first linear layer; what enters the last one; and
-what the network puts out."""
+"""The last convolution's output averaged over positions, the input of the first linear layer, the input of the last one,
+and the network's output."""
 
 RIDGE = 1e-3
 HELD_OUT, MOST_HELD_OUT = 4, 2_000
-"""One of so many of the owner's inputs is held out for the threshold, and so many at most."""
+"""One in HELD_OUT of the owner's inputs is held out for the threshold, at most MOST_HELD_OUT."""
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Recipe of a score."""
+    """Recipe for a score."""
 
     def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
-        """Raises Unsuited if the victim or the owner lacks what the score needs."""
+        """Raises Unsuited if the victim or the owner does not have what the score needs."""
         ...
 
 
@@ -81,7 +81,7 @@ def energy(z: Logits, temperature: float = 1.0) -> Scores:
 
 
 def odin(net: nn.Module, x: Batch, temperature: float, eps: float) -> Scores:
-    """The largest probability at T after a step that raises it. eps = 0 and T = 1 is msp."""
+    """The largest probability at temperature T, after a step of the input that raises it. eps = 0 and T = 1 give msp."""
     if eps > 0:
         x = x.detach().clone().requires_grad_()
         with torch.enable_grad():
@@ -115,7 +115,7 @@ class Gaussians:
 
 
 def nearest(f: Features, bank: Float[Tensor, "m d"], k: int) -> Scores:
-    """Minus the distance of each row to its k-th nearest of the bank."""
+    """Minus the distance of each row to its k-th nearest row of the bank."""
     return -torch.cdist(f.double(), bank.double()).topk(min(k, len(bank)), 1, largest=False).values[:, -1]
 
 
@@ -124,7 +124,7 @@ def nearest(f: Features, bank: Float[Tensor, "m d"], k: int) -> Scores:
 
 @dataclass(frozen=True, eq=False)
 class Unlike:
-    """A fitted score of how much an input looks like the owner's, as a watch: the less, the more suspicious."""
+    """A fitted score turned into a watch: the less an input looks like the owner's, the more suspicious it is."""
 
     benign: Score
 
@@ -137,15 +137,15 @@ class Unlike:
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:
-    """A fitted score and what it gives to benign inputs that it was not fitted on, sorted upward."""
+    """A fitted score, and its values on benign inputs that it was not fitted on, in ascending order."""
 
     score: Score
     benign: Float[Tensor, " m"]
 
     def threshold(self, fpr: float) -> float:
-        """Scores below it are flagged: of fresh benign inputs a share of at most fpr, on average over the m held out.
+        """Scores below it are flagged: at most a share fpr of fresh benign inputs, averaged over draws of the m held out.
 
-        Below 1 / (m + 1) nothing can be: such an fpr flags nothing.
+        An fpr below 1 / (m + 1) flags nothing.
         """
         rank = int(fpr * (len(self.benign) + 1) + 1e-9) - 1
         if rank < 0:
@@ -156,19 +156,21 @@ class Calibrated:
         return Unlike(self.score)
 
     def p_values(self, scores: Scores) -> Scores:
-        """The share of benign inputs that score no higher, counting the row itself: at most fpr where it is flagged."""
+        """The share of benign inputs that score no higher, the row itself included: at most fpr for a flagged row."""
         return (torch.searchsorted(self.benign, scores.contiguous(), right=True) + 1).double() / (len(self.benign) + 1)
 
 
 @functools.lru_cache(maxsize=4)
 def calibrated(scorer: Scorer, victim: Model, owner: Owner, seed: int) -> Calibrated:
-    """Fits the score on most of the owner's inputs and scores the others. Raises Unsuited without such inputs.
+    """Fits the score on most of the owner's inputs and scores the rest. Raises Unsuited without such inputs.
 
-    Kept for the same objects, since one gate at several strengths has one score.
-    They are the victim's training inputs, on which it is surer than on a user's: users are flagged more often.
+    Cached for the same objects, since one gate at several strengths has one score.
+    The inputs are the victim's training data, on which it is more confident than on users': users are flagged more often.
     """
     if len(owner.x) < 2:
-        raise Unsuited(f"{type(scorer).__name__} sets its threshold on inputs of the owner's; got {len(owner.x)}.")
+        raise Unsuited(
+            f"{type(scorer).__name__} needs at least 2 of the owner's inputs to set its threshold; got {len(owner.x)}."
+        )
     order = torch.randperm(len(owner.x), generator=torch.Generator().manual_seed(surrogate_seed("held out", seed)))
     m = min(max(1, len(order) // HELD_OUT), MOST_HELD_OUT)
     held, rest = order[:m], order[m:]
@@ -185,13 +187,13 @@ def opened(victim: Model, method: str) -> TorchModel:
     if not isinstance(victim, TorchModel):
         raise Unsuited(
             f"{method} needs the victim's network, its features or gradients; this one is a {type(victim).__name__}."
-            " Take a score that needs answers only: msp."
+            " Use msp, which needs answers only."
         )
     return victim
 
 
 def flat(out: Tensor) -> Features:
-    """A layer's output as one vector an input; of a convolution the mean over places."""
+    """A layer's output as one vector per input; for a convolution, the mean over positions."""
     return out.flatten(2).mean(2) if out.ndim > 2 else out
 
 
@@ -206,7 +208,7 @@ class Tap:
         return tapped([self], x)[0]
 
     def place(self) -> tuple[nn.Module, bool]:
-        """The module, and whether its input is meant. Raises Unsuited if there is none of its kind."""
+        """The module, and whether to tap its input. Raises Unsuited if there is no such module."""
         if self.layer == "logits":
             return self.victim.net, False
         kind = nn.Conv2d if self.layer == "conv" else nn.Linear
@@ -217,7 +219,7 @@ class Tap:
 
 
 def tapped(taps: Sequence[Tap], x: Batch) -> list[Features]:
-    """What each of these taps of one network sees, in one pass."""
+    """The features at each of these taps of one network, in one pass."""
     victim = taps[0].victim
     seen: list[list[Tensor]] = [[] for _ in taps]
     hooks = [note(tap, parts) for tap, parts in zip(taps, seen, strict=True)]
@@ -230,7 +232,7 @@ def tapped(taps: Sequence[Tap], x: Batch) -> list[Features]:
 
 
 def note(tap: Tap, seen: list[Tensor]) -> RemovableHandle:
-    """Adds to `seen` what passes the tap, until it is removed."""
+    """Appends to `seen` what passes the tap, until the handle is removed."""
     place, entering = tap.place()
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
@@ -240,7 +242,7 @@ def note(tap: Tap, seen: list[Tensor]) -> RemovableHandle:
 
 
 def tap(victim: Model, method: str, layer: Layer) -> Tap:
-    """A network without convolutions has one kind of features for all, the penultimate."""
+    """The tap for a layer. A network without convolutions is always tapped at the penultimate one."""
     net = opened(victim, method)
     convolves = any(isinstance(module, nn.Conv2d) for module in net.net.modules())
     return Tap(net, layer if convolves else "penultimate")
@@ -248,7 +250,7 @@ def tap(victim: Model, method: str, layer: Layer) -> Tap:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A score of what one tap sees."""
+    """A score of the features at one tap."""
 
     tap: Tap
     score: Callable[[Features], Scores]
@@ -289,7 +291,7 @@ class Odin:
 
 @dataclass(frozen=True)
 class Energy:
-    """How large the victim's logits are together."""
+    """The logsumexp of the victim's logits: the negative free energy."""
 
     temperature: float = 1.0
 
@@ -300,13 +302,13 @@ class Energy:
     def fit(self, victim: Model, owner: Owner, seed: int) -> Seen:
         net = opened(victim, "Energy")
         if net.answers != "logits":
-            raise Unsuited(f"Energy needs the victim's logits; its network ends in {net.answers}. Take msp.")
+            raise Unsuited(f"Energy needs the victim's logits; its network ends in {net.answers}. Use msp.")
         return Seen(Tap(net, "logits"), functools.partial(energy, temperature=self.temperature))
 
 
 @dataclass(frozen=True)
 class Mahalanobis:
-    """How near the features are to those of a class, as Gaussians of one covariance."""
+    """How close the features are to those of the nearest class, as Gaussians with a shared covariance."""
 
     layer: Layer = "conv"
 
@@ -318,10 +320,10 @@ class Mahalanobis:
 
 @dataclass(frozen=True)
 class Knn:
-    """How near the k-th nearest of the owner's inputs is in feature space.
+    """How close the k-th nearest of the owner's inputs is in feature space.
 
-    scaled  features of length 1, as in the paper; otherwise as they are
-    bank    how many of the owner's inputs are looked through, the first ones
+    scaled  features scaled to length 1, as in the paper
+    bank    how many of the owner's inputs to compare with, taken from the start
     """
 
     k: int = 10
@@ -345,13 +347,13 @@ class Knn:
 
 @dataclass(frozen=True)
 class OodClassifier:
-    """A network of its own that was trained to tell the owner's inputs from auxiliary ones."""
+    """A separate network trained to tell the owner's inputs from auxiliary ones."""
 
     training: Fit = Fit(epochs=5, least_steps=0, rate=0.02)
 
     def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
-        needs_inputs(owner, "Detector is fitted on")
-        other = auxiliary(owner, "Detector")
+        needs_inputs(owner, "OodClassifier is fitted on")
+        other = auxiliary(owner, "OodClassifier")
         net = fresh(owner.architecture, surrogate_seed("Detector", seed))
         x = torch.cat([owner.x, other])
         strange: Bool[Tensor, " n"] = torch.arange(len(x)) >= len(owner.x)

@@ -1,13 +1,13 @@
-"""Attribution maps: which entries of an input a network's answer hangs on. Pure functions of a network, one paper a file.
+"""Attribution maps: which input entries a network's answer depends on. Pure functions of a network, one paper per file.
 
-    gradient, gradient_x_input   maps of the input's height and width; a table's is one row
-    grad_cam, relevance_cam,     maps of an activation's height and width: the last one that is still a picture, or the
-    libra_cam                    one behind the first `layer` layers. Raises Unsuited for a network without such
+    gradient, gradient_x_input   maps of the input's height and width; for a table, one row
+    grad_cam, relevance_cam,     maps of an activation's height and width: the last activation with spatial dimensions,
+    libra_cam                    or the one after the first `layer` layers. Raises Unsuited for a network without one
 
-Every map explains the logit of the class it is asked about, in evaluation mode. All maps are differentiable in the
-weights (`create_graph`), which is what a thief needs who matches them and a defender who bends them; the CAMs only piece
-by piece. What is served and what the thief matches is the map as it leaves these functions: signed but for Grad-CAM,
-neither enlarged nor, but for Libra-CAM, scaled.
+Every map explains the logit of a given class, in evaluation mode. All maps are differentiable in the weights
+(`create_graph`), which thieves need to match them and defenders to distort them; the CAMs only piecewise. Served, and
+matched by the thief, are the maps as these functions return them: signed except for Grad-CAM, not upsampled, and
+unscaled except for Libra-CAM.
 """
 
 from collections.abc import Mapping

@@ -1,10 +1,10 @@
-"""Grad-CAM: the channels of a late activation, each weighed by how much the class's logit hangs on it.
+"""Grad-CAM: the channels of a late activation, each weighted by how strongly the class's logit depends on it.
 
 Source      Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based localization" (ICCV 2017)
 Equations   (1) a_k = mean_ij d z_t / d A_k,ij   (2) max(0, sum_k a_k A_k)
-Assumes     a network taken apart by `maps.layers`, with an activation that is a picture
-Deviations  the activation is by default the last one of more than one pixel (the paper: the last convolutional layer),
-            after its ReLU and pooling where these leave more than one; the map keeps its size, and is not enlarged
+Assumes     a network that `maps.layers` can take apart, with a spatial activation
+Deviations  by default the last activation of more than one pixel (the paper: the last convolutional layer), after its
+            ReLU and pooling where these leave more than one; the map keeps its size and is not upsampled
 Keeps       no state
 """
 
@@ -17,12 +17,12 @@ from gamekeeper.types import Batch
 
 
 def grad_cam(net: nn.Module, x: Batch, top: Int[Tensor, " n"], layer: int | None = None) -> Maps:
-    """(2): never negative, all zero where no channel speaks for the class."""
+    """(2): never negative, all zero if no channel supports the class."""
     return signed_grad_cam(net, x, top, layer).relu()
 
 
 def signed_grad_cam(net: nn.Module, x: Batch, top: Int[Tensor, " n"], layer: int | None = None) -> Maps:
-    """(2) before its ReLU. A loss on the order of pixels belongs here: the zero map meets every order."""
+    """(2) before its ReLU. Use this for a loss on the order of pixels, since the zero map satisfies every order."""
     with evaluating(net):
         a, rest = picture(net, x, layer)
         (slope,) = torch.autograd.grad(class_score(rest, a, top), a, create_graph=True)

@@ -1,4 +1,4 @@
-"""Maps made of the input's gradient.
+"""Maps made from the input gradient.
 
 Source      gradient: Simonyan, Vedaldi, Zisserman, "Deep inside convolutional networks" (2014); gradient_x_input: Shrikumar
             et al., "Not just a black box" (2016)
@@ -7,7 +7,7 @@ Assumes     a network that is differentiable in its input
 Deviations  signed maps of the logit; the 2014 paper shows absolute values, the largest over channels
 Keeps       no state
 
-A map has the height and width of its image; a table's is one row.
+A map has the height and width of its image; a table's map is one row.
 """
 
 import torch
@@ -29,8 +29,8 @@ def gradient_x_input(net: nn.Module, x: Batch, top: Int[Tensor, " n"]) -> Maps:
 
 
 def slope(net: nn.Module, x: Batch, top: Int[Tensor, " n"]) -> Batch:
-    """d logit_top / dx with its graph."""
+    """d logit_top / dx, with its graph."""
     x = x.detach().requires_grad_()
     with evaluating(net):
-        (found,) = torch.autograd.grad(net(x).gather(1, top[:, None]).sum(), x, create_graph=True)
-    return found
+        (derivative,) = torch.autograd.grad(net(x).gather(1, top[:, None]).sum(), x, create_graph=True)
+    return derivative

@@ -1,16 +1,16 @@
-"""Libra-CAM: the best linear approximation of the logit round an activation, measured from several reference activations.
+"""Libra-CAM: the best linear approximation of the logit around an activation, relative to several reference activations.
 
 Source      Lee, Han, "Libra-CAM: an activation-based attribution based on the linear approximation of deep neural nets and
             threshold calibration" (IJCAI 2022) and the authors' code
 Equations   base map of a reference r: sum_k d z_t/d A_k * (A_k - A_k^r), scaled to [0, 1] by its range; the map is the mean
-            over the references kept. Rejection: g_r = p_t(x * base map) - p_t(x); of those with g > 0 the references with
-            g >= mean - std stay; if there are none, those with g > mean + std, and if there are none either, all
+            over the accepted references. Rejection: g_r = p_t(x * base map) - p_t(x); of the references with g > 0, those
+            with g >= mean - std stay; if there are none, those with g > mean + std, and failing that, all
             `calibrate`: the lowest 10 i % of the pixels, i = 0 to 9, are set to 0, with the i of the largest g
-Assumes     a network taken apart by `maps.layers`, with an activation that is a picture
-Deviations  the paper's library holds 27 to 30 activations of ImageNet images, which no other network can use. By name the only
-            reference is the activation of the zero image, so nothing can be rejected; give `references` for a library.
-            Maps keep the activation's size: enlarging is linear, so the mean may be taken before. The code picks the cut
-            behind the best one (it adds 1 to the index); here it is the best
+Assumes     a network that `maps.layers` can take apart, with a spatial activation
+Deviations  the paper's library holds 27 to 30 activations of ImageNet images, which no other network can use. The default
+            reference is the activation of the zero image alone, so nothing can be rejected; pass `references` for a
+            library. Maps keep the activation's size: upsampling is linear, so the mean may be taken first. The code picks
+            the cut after the best one (it adds 1 to the index); here it is the best
 Keeps       no state
 """
 
@@ -33,7 +33,7 @@ def libra_cam(
     layer: int | None = None,
     references: Float[Tensor, "m ..."] | None = None,
 ) -> Maps:
-    """Mean of the base maps over the references kept, entries in [0, 1]. references: inputs, at least one."""
+    """Mean of the base maps over the accepted references, entries in [0, 1]. references: inputs, at least one."""
     if references is not None and not len(references):
         raise BadConfig(
             "libra_cam needs at least one reference input. Got none; leave `references` out for the zero image."
@@ -43,12 +43,12 @@ def libra_cam(
         (slope,) = torch.autograd.grad(class_score(rest, a, top), a, create_graph=True)
         far = picture(net, torch.zeros_like(x[:1]) if references is None else references, layer)[0]
         base = scaled((slope * a).sum(1)[:, None] - torch.einsum("nchw,mchw->nmhw", slope, far))
-        keep = kept(torch.stack([gains(net, x, top, some) for some in base.detach().unbind(1)], 1)).to(base.dtype)
+        keep = accepted(torch.stack([gains(net, x, top, some) for some in base.detach().unbind(1)], 1)).to(base.dtype)
         return torch.einsum("nmhw,nm->nhw", base, keep / keep.sum(1, keepdim=True))
 
 
 def calibrate(net: nn.Module, x: Batch, top: Int[Tensor, " n"], maps: Maps) -> Float[Tensor, "n h2 w2"]:
-    """Maps at the size of x with that share of their lowest pixels set to 0 which raises the class's probability most."""
+    """Maps at the size of x, with the share of lowest pixels set to 0 that raises the class's probability most."""
     large = enlarged(maps.detach(), x)
     order = large.flatten(1).argsort(dim=1, stable=True).argsort(dim=1).reshape(large.shape)
     pixels = large[0].numel()
@@ -65,8 +65,8 @@ def scaled(maps: Float[Tensor, "n m h w"]) -> Float[Tensor, "n m h w"]:
     return above / span.masked_fill(span == 0, 1.0)
 
 
-def kept(gain: Float[Tensor, "n m"]) -> Bool[Tensor, "n m"]:
-    """The references that stay, at least one a row."""
+def accepted(gain: Float[Tensor, "n m"]) -> Bool[Tensor, "n m"]:
+    """The references that stay, at least one per row."""
     up = gain > 0
     none = ~up.any(1, keepdim=True)
     group = up | none  # whose mean and deviation count
@@ -79,7 +79,7 @@ def kept(gain: Float[Tensor, "n m"]) -> Bool[Tensor, "n m"]:
 
 @torch.no_grad()
 def gains(net: nn.Module, x: Batch, top: Int[Tensor, " n"], maps: Maps) -> Float[Tensor, " n"]:
-    """How much the class's probability grows when the image is multiplied by its map."""
+    """The increase of the class's probability when the image is multiplied by its map."""
     masked = x * enlarged(maps, x)[:, None]
     after, before = (torch.softmax(net(some), 1).gather(1, top[:, None])[:, 0] for some in (masked, x))
     return after - before

@@ -1,4 +1,4 @@
-"""Relevance-CAM: the channels of an activation, each weighed by the relevance that flows back to it from the class.
+"""Relevance-CAM: the channels of an activation, each weighted by the relevance that flows back to it from the class.
 
 Source      Lee, Kim, Park, Eo, Hwang, "Relevance-CAM: your model already knows where to look" (CVPR 2021) and the authors' code;
             its rules: Bach et al., "On pixel-wise explanations" (2015), alpha = 1, beta = 0
@@ -7,9 +7,9 @@ Equations   R_t = 1 for the class explained, R_j = -1/K for the others (contrast
             pooling and sums        R_in = x * d(Z s)/dx,  Z their output: split in proportion to the parts
             activations, BatchNorm  R_in = R
             r_k = mean_ij R_k,ij at A, and the map is sum_k r_k A_k. No ReLU: it has both signs
-Assumes     a network of these layers and the blocks of `architectures`. Raises Unsuited for another layer
+Assumes     a network of these layers and the blocks of `architectures`. Raises Unsuited for any other layer
 Deviations  the code writes -1/1000 for its 1,000 classes; here K is the network's own. Biases are left out of Z, so that
-            relevance is kept (1/K in all); the code has them inside Z for convolutions. The code's BatchNorm rule is
+            relevance is conserved (1/K in all); the code has them inside Z for convolutions. The code's BatchNorm rule is
             R x w / (x w + 1e-9), which differs where x w = 0. Where Z = 0 nothing flows, as in the code
 Keeps       no state
 """
@@ -41,14 +41,14 @@ def relevance_cam(net: nn.Module, x: Batch, top: Int[Tensor, " n"], layer: int |
 
 
 def relevance(rest: Sequence[nn.Module], a: Activation, top: Int[Tensor, " n"]) -> Activation:
-    """R at the activation `a`, which needs a graph, from the classes `top` at the end of the layers `rest`."""
+    """R at the activation `a`, which needs a graph, from the classes `top` at the output of the layers `rest`."""
     entered, out = passed(rest, a)
     k = out.shape[1]
     return through(rest, entered, torch.full_like(out, -1 / k).scatter(1, top[:, None], 1.0))
 
 
 def passed(modules: Sequence[nn.Module], x: Inner) -> tuple[list[Inner], Inner]:
-    """What enters each of the modules, and what leaves the last."""
+    """The input of each module, and the output of the last."""
     entered: list[Inner] = []
     for module in modules:
         entered.append(x)
@@ -80,12 +80,12 @@ def back(module: nn.Module, x: Inner, r: Inner) -> Inner:
     if isinstance(module, PreActivation):
         return back_through_pre_activation(module, x, r)
     raise Unsuited(
-        f"Relevance-CAM has no rule for {type(module).__name__}. Take grad_cam, or name a layer behind the last such one."
+        f"Relevance-CAM has no rule for {type(module).__name__}. Use grad_cam, or name a layer after the last one of this kind."
     )
 
 
 def weighted(module: nn.Linear | nn.Conv2d, x: Inner, r: Inner) -> Inner:
-    """alpha = 1, beta = 0: only what pushed the output up has a share."""
+    """alpha = 1, beta = 0: only inputs that pushed the output up get a share."""
     above, below = x.clamp(min=0), x.clamp(max=0)
     up = partial(without_bias, module, module.weight.clamp(min=0))
     down = partial(without_bias, module, module.weight.clamp(max=0))
@@ -95,13 +95,13 @@ def weighted(module: nn.Linear | nn.Conv2d, x: Inner, r: Inner) -> Inner:
 
 def pulled(f: Callable[[Inner], Inner], x: Inner, s: Inner) -> Inner:
     """d(f(x) s)/dx with s held fixed, with its graph."""
-    own = x.clone()  # s hangs on x as well, but not on this copy
+    own = x.clone()  # s depends on x as well, but not on this copy
     # not `grad_outputs=s`: torch would load sympy for it, which takes seconds
     return torch.autograd.grad((f(own) * s).sum(), own, create_graph=True)[0]
 
 
 def without_bias(module: nn.Linear | nn.Conv2d, weight: Tensor, x: Inner) -> Inner:
-    """The layer with another weight and no bias; a convolution pads with zeros. A weight may have n first: one a row."""
+    """The layer with another weight and no bias; a convolution pads with zeros. A weight may be (n, ...): one per row."""
     if weight.ndim > 2 and isinstance(module, nn.Linear):
         return (weight @ x[:, :, None])[:, :, 0]
     if weight.ndim > 4 and isinstance(module, nn.Conv2d):
@@ -112,7 +112,7 @@ def without_bias(module: nn.Linear | nn.Conv2d, weight: Tensor, x: Inner) -> Inn
 
 
 def own_convolution(module: nn.Conv2d, weight: Float[Tensor, "n ..."], x: Activation) -> Float[Tensor, "n c2 h2 w2"]:
-    """Every row convolved with a filter of its own, in one product of matrices a row."""
+    """Every row convolved with its own filter, as one matrix product per row."""
     patches = F.unfold(x, module.kernel_size, module.dilation, module.padding, module.stride)  # pyright: ignore
     (up, _), (across, _), (down, _) = module.padding, module.dilation, module.stride
     height = (x.shape[2] + 2 * up - across * (module.kernel_size[0] - 1) - 1) // down + 1  # pyright: ignore
@@ -141,7 +141,7 @@ def back_through_pre_activation(block: PreActivation, x: Activation, r: Inner) -
 
 
 def shared(a: Inner, b: Inner, r: Inner) -> tuple[Inner, Inner]:
-    """R of a sum, to each summand in proportion."""
+    """R of a sum, split in proportion to the summands."""
     s = divided(r, a + b)
     return a * s, b * s
 

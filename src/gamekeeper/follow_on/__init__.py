@@ -1,1 +1,1 @@
-"""What a stolen copy is good for: attacks on the victim that are worked out on the copy."""
+"""What a clone is good for: attacks on the victim that are prepared on the clone."""

@@ -1,13 +1,13 @@
-"""Evasion: inputs crafted on the copy until it errs, then sent to the victim, which often errs as well.
+"""Evasion: inputs crafted until the clone errs, then sent to the victim, which often errs as well.
 
 Source      Papernot, McDaniel, Goodfellow, Jha, Celik, Swami, "Practical black-box attacks against machine learning"
             (AsiaCCS 2017): craft on a substitute, send to the victim; FGSM: Goodfellow, Shlens, Szegedy 2015; I-FGSM:
             Kurakin, Goodfellow, Bengio 2017; PGD: Madry, Makelov, Schmidt, Tsipras, Vladu 2018
 Equations   x' = clip(x + a sgn(grad L(F(x), y))), projected to ||x' - x_0||_inf <= eps after each step; towards a class
-            t: a descent of L(F(x), t). FGSM is one step with a = eps, I-FGSM n steps with a = eps / n,
+            t: descent on L(F(x), t). FGSM is one step with a = eps, I-FGSM n steps with a = eps / n,
             which is Craft(eps, n, 1 / n); PGD takes more and longer steps from a random point of the ball
-Assumes     a copy with gradients; the inputs' true classes; no query to the victim while crafting
-Deviations  eps is in widths of the input box. PGD starts once, not several times, and keeps its last point
+Assumes     a clone with gradients; the inputs' true classes; no queries to the victim while crafting
+Deviations  eps is in widths of the input box. PGD starts once, not several times, and returns its last point
 Keeps       ||x' - x||_inf <= eps times the box's width, and the box, for every recipe and for the noise
 """
 
@@ -24,9 +24,9 @@ from gamekeeper.types import Batch, Box
 
 @dataclass(frozen=True)
 class Craft:
-    """How far and how to go.
+    """How to craft: reach, steps and start.
 
-    eps     most that an entry may move, in widths of the box, 0 to 1
+    eps     most an entry may move, in widths of the box, 0 to 1
     steps   gradient steps
     stride  length of one step as a share of eps
     start   begin at a uniformly random point of the ball instead of at the input itself
@@ -52,17 +52,17 @@ def fgsm(eps: float) -> Craft:
 
 
 def pgd(eps: float, steps: int = 10) -> Craft:
-    """Madry's: a random start, steps of 2.5 eps / steps, so that the other side of the ball can be reached."""
+    """Madry et al.'s: a random start and steps of 2.5 eps / steps, enough to reach the other side of the ball."""
     return Craft(eps, steps, 2.5 / steps, start=True)
 
 
 def away(net: nn.Module, x: Batch, truth: Int[Tensor, " n"], recipe: Craft, box: Box, seed: int = 0) -> Batch:
-    """Inputs that the network should no longer take for their true classes."""
+    """Inputs that the network should no longer assign to their true classes."""
     return crafted(net, x, truth, recipe, 1.0, box, seed)
 
 
 def towards(net: nn.Module, x: Batch, wanted: Int[Tensor, " n"], recipe: Craft, box: Box, seed: int = 0) -> Batch:
-    """Inputs that the network should take for the wanted classes."""
+    """Inputs that the network should assign to the wanted classes."""
     return crafted(net, x, wanted, recipe, -1.0, box, seed)
 
 
@@ -77,20 +77,20 @@ def crafted(
         near = (x + reach * (2 * torch.rand(x.shape, generator=generator) - 1)).clamp(box.low, box.high)
     for _ in range(recipe.steps):
         near = climb(net, loss_of(net), near, (k,), direction * recipe.stride * reach, box)
-        # nearer to x, which is in the box, entry by entry: the box needs no second look
+        # this moves entries towards x, which is in the box, so the result stays in it
         near = x + (near - x).clamp(-reach, reach)
     return near
 
 
 def noise(x: Batch, eps: float, box: Box, seed: int) -> Batch:
-    """What any crafted input must beat: x moved by eps box widths in every entry, up or down by a coin."""
+    """The baseline for crafted inputs: every entry of x moved by eps box widths, up or down at random."""
     generator = torch.Generator().manual_seed(seed)
     coin = torch.randint(2, x.shape, generator=generator).to(x.dtype) * 2 - 1
     return (x + eps * (box.high - box.low) * coin).clamp(box.low, box.high)
 
 
 def reach_of(box: Box) -> float:
-    """The usual eps in box widths: 0.3 for grey images (MNIST's), 8/255 for colour ones, 0.1 for tables (no custom)."""
+    """The usual eps in box widths: 0.3 for greyscale images (MNIST's), 8/255 for colour; for tables, which have none, 0.1."""
     if len(box.shape) != 3:
         return 0.1
     return 0.3 if box.shape[0] == 1 else 8 / 255

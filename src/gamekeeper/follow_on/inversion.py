@@ -1,14 +1,14 @@
-"""Model inversion (MI-Face): a picture of a class, drawn by climbing the copy's confidence in it.
+"""Model inversion (MI-Face): an image of a class, found by ascending the clone's confidence in it.
 
 Source      Fredrikson, Jha, Ristenpart, "Model inversion attacks that exploit confidence information and basic
             countermeasures" (CCS 2015), Algorithm 1
-Equations   x_0 = 0; x_i = Process(x_{i-1} - lambda grad c(x_{i-1})), c(x) = 1 - f_t(x); the x_i of the least c is returned
-Assumes     a copy with gradients whose outputs are logits; no query to the victim
-Deviations  steps have one length, since the gradient of c vanishes where f_t is near 0 or 1, and go along that of -log f_t,
-            which has the same direction. 100 steps for at most 5,000, and no early stop. Process clips to the box and
-            blurs images by a 3x3 binomial filter (the paper denoises and sharpens the pictures of one of its three
-            networks). No auxiliary term
-Keeps       the box. f_t on the copy says nothing, since noise reaches it too: score x on the victim
+Equations   x_0 = 0; x_i = Process(x_{i-1} - lambda grad c(x_{i-1})), c(x) = 1 - f_t(x); returns the x_i of least c
+Assumes     a clone with gradients whose outputs are logits; no queries to the victim
+Deviations  all steps have the same length, since the gradient of c vanishes where f_t is near 0 or 1, and follow the
+            gradient of -log f_t, which has the same direction. 100 steps instead of up to 5,000, and no early stopping.
+            Process clips to the box and blurs images with a 3x3 binomial filter (the paper denoises and sharpens the
+            images of one of its three networks). No auxiliary term
+Keeps       the box. f_t on the clone proves nothing, since noise reaches it too: score x on the victim
 """
 
 import math
@@ -28,11 +28,11 @@ BINOMIAL = (0.25, 0.5, 0.25)
 
 @dataclass(frozen=True)
 class Invert:
-    """How to draw.
+    """How to invert.
 
-    steps  how many
-    rate   length of one step: root mean square change of an entry, in widths of the box
-    blur   whether images are blurred after each step, so that what is drawn is smooth; nothing else is ever blurred
+    steps  number of steps
+    rate   length of one step: root mean square change per entry, in widths of the box
+    blur   whether to blur images after each step, so that the result is smooth; other inputs are never blurred
     """
 
     steps: int = 100
@@ -45,7 +45,7 @@ class Invert:
 
 
 def invert(net: nn.Module, wanted: Int[Tensor, " n"], recipe: Invert, box: Box) -> Batch:
-    """One input (n, ...) for each wanted class, in the box: the one on its way in which the copy believes most."""
+    """One input (n, ...) for each wanted class, in the box: the step in which the clone is most confident."""
     start = min(max(0.0, box.low), box.high)
     x = torch.full((len(wanted), *box.shape), start)
     length = recipe.rate * (box.high - box.low) * math.sqrt(math.prod(box.shape))
@@ -66,12 +66,12 @@ def losses(net: nn.Module, x: Batch, k: Int[Tensor, " n"]) -> Float[Tensor, " n"
 
 
 def unit(g: Batch) -> Batch:
-    """Every row scaled to length 1; a row of zeros stays so."""
+    """Every row scaled to length 1; zero rows stay zero."""
     return g / spread(g.flatten(1).norm(dim=1).clamp(min=torch.finfo(g.dtype).tiny), g)
 
 
 def processed(x: Batch, blur: bool, box: Box) -> Batch:
-    """Process of Algorithm 1: smooth where it is an image, and inside the box."""
+    """Process of Algorithm 1: blurs images and clips to the box."""
     if blur and x.ndim == 4:
         line = torch.tensor(BINOMIAL, dtype=x.dtype)
         kernel = torch.outer(line, line).expand(x.shape[1], 1, 3, 3)
@@ -80,5 +80,5 @@ def processed(x: Batch, blur: bool, box: Box) -> Batch:
 
 
 def spread(values: Tensor, x: Batch) -> Tensor:
-    """One value a row, shaped so that it meets the row's entries."""
+    """One value per row, shaped to broadcast over the row's entries."""
     return values.reshape(-1, *[1] * (x.ndim - 1))

@@ -1,14 +1,14 @@
-"""Membership inference: was this input in the victim's training set? Asked of a model's answers, victim's or copy's.
+"""Membership inference: was this input in the victim's training set? Works on a model's answers, victim's or clone's.
 
 Source      Yeom, Giacomelli, Fredrikson, Jha, "Privacy risk in machine learning" (CSF 2018): the loss; Salem et al.,
             "ML-Leaks" (NDSS 2019): the confidence; Song and Mittal, "Systematic evaluation of privacy risks of machine
-            learning models" (USENIX Security 2021): the modified entropy; true positives at 1 % false ones: Carlini,
+            learning models" (USENIX Security 2021): the modified entropy; true positives at 1 % false positives: Carlini,
             Chien, Nasr, Song, Terzis, Tramer, "Membership inference attacks from first principles" (S&P 2022)
 Equations   with p the posterior and c the true class: -loss = log p_c; confidence = max p;
             -entropy = (1 - p_c) log p_c + sum_{k != c} p_k log(1 - p_k)
-Assumes     members and others drawn from one distribution: a difference between the two passes for membership. The true
-            classes, for loss and entropy. One threshold for all classes
-Deviations  logarithms are cut at 1e-12. No shadow models, and so no likelihood ratio
+Assumes     members and non-members drawn from one distribution: any difference between the two counts as membership. The
+            true classes, for loss and entropy. One threshold for all classes
+Deviations  probabilities are clamped at 1e-12 before logarithms. No shadow models, and so no likelihood ratio
 Keeps       AUC is the Mann-Whitney statistic, ties counted half; its interval is DeLong's (1988)
 """
 
@@ -28,20 +28,20 @@ Scores = Float[Tensor, " n"]
 
 
 def loss(y: Posterior, truth: Int[Tensor, " n"]) -> Scores:
-    """log p_c: the cross-entropy's negative."""
+    """log p_c, the negative cross-entropy."""
     return safe_log(own(y.double(), truth))
 
 
 def confidence(y: Posterior, truth: Int[Tensor, " n"]) -> Scores:
-    """The largest probability; the true class is not looked at."""
+    """The largest probability; the true class is ignored."""
     return y.double().amax(1)
 
 
 def entropy(y: Posterior, truth: Int[Tensor, " n"]) -> Scores:
-    """The modified entropy's negative: 0 for a sure and right answer, very low for a sure and wrong one."""
+    """The negative modified entropy: 0 for a confident right answer, very low for a confident wrong one."""
     y = y.double()
     right = own(y, truth)
-    # log1p tells very small probabilities apart, where 1 - p would round to 1
+    # log1p resolves very small probabilities, where 1 - p would round to 1
     spoken = y * torch.log1p(-y.clamp(max=1 - LEAST))
     return (1 - right) * safe_log(right) + spoken.sum(1) - own(spoken, truth)
 
@@ -51,7 +51,7 @@ SCORES: Mapping[str, Callable[[Posterior, Int[Tensor, " n"]], Scores]] = {
     "confidence": confidence,
     "entropy": entropy,
 }
-"""Larger: rather a member."""
+"""Larger scores suggest a member."""
 
 
 def own(y: Posterior, truth: Int[Tensor, " n"]) -> Scores:
@@ -63,7 +63,7 @@ def safe_log(p: Tensor) -> Tensor:
 
 
 def auc(members: Scores, others: Float[Tensor, " m"]) -> Estimate:
-    """P(a member scores higher than another) + P(equal) / 2, with DeLong's 95 % interval; n is the smaller count."""
+    """P(a member scores higher than a non-member) + P(equal) / 2, with DeLong's 95 % interval; n is the smaller count."""
     some(members, others)
     above = placements(members, others)
     below = placements(-others, -members)
@@ -73,7 +73,7 @@ def auc(members: Scores, others: Float[Tensor, " m"]) -> Estimate:
 
 
 def placements(scores: Scores, others: Float[Tensor, " m"]) -> Scores:
-    """For each score the share of the others below it, equal ones counted half."""
+    """For each score, the share of the others below it; ties count half."""
     ordered = others.sort().values
     under = torch.searchsorted(ordered, scores.contiguous(), right=False)
     up_to = torch.searchsorted(ordered, scores.contiguous(), right=True)
@@ -81,13 +81,13 @@ def placements(scores: Scores, others: Float[Tensor, " m"]) -> Scores:
 
 
 def spread(shares: Scores) -> float:
-    """Variance of the mean of independent shares; a single one tells nothing of it and counts as the largest, 1/4."""
+    """Variance of the mean of independent shares; for a single one, the largest possible value, 1/4."""
     return float(shares.var()) / len(shares) if len(shares) > 1 else 0.25
 
 
 def caught(members: Scores, others: Float[Tensor, " m"], wrongly: float = 0.01) -> Estimate:
-    """Share of members above the lowest threshold that at most the share `wrongly` of the others exceed, with Wilson's
-    interval over the members; the threshold's own chance is not in it."""
+    """Share of members above the lowest threshold that at most a share `wrongly` of the others exceed, with Wilson's
+    interval over the members; it does not include the uncertainty of the threshold."""
     some(members, others)
     allowed = math.floor(wrongly * len(others) + 1e-9)
     threshold = others.sort(descending=True).values[allowed] if allowed < len(others) else -math.inf

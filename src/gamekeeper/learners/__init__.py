@@ -1,1 +1,1 @@
-"""How to learn from answers already paid for."""
+"""Learners: how a thief trains a clone on answers already paid for."""

@@ -4,13 +4,13 @@ Source      Milli, Schmidt, Dragan, Hardt, "Model reconstruction from model expl
             stealing defense against exploiting information leak through the interpretation of deep neural nets" (IJCAI
             2022), the adversary of its section 3
 Equations   DeepDefense (1): L(f_A(x), y') + lambda |I(x) - I_A(x)|_F^2, differentiated through the clone's own explainer
-Assumes     an API that sells attribution maps made by an explainer the thief knows, of the answered top class. Raises
-            Unsuited for answers without maps, or maps of another size than the clone's
-Deviations  the papers leave lambda open. Here both maps are scaled to unit norm, and the two terms to one size: for a
-            student that knows nothing the first is about ln k and the second about 2, so lambda multiplies ln k / 2; it
-            is 1 by default and not searched. The clone's map is taken in evaluation mode, like the served one, and in
-            float32. Milli et al. match gradients alone; without the answers a ReLU network's biases learn nothing
-Keeps       no state: every budget and seed trains a student of its own
+Assumes     an API that sells attribution maps of the answered top class, made by an explainer the thief knows. Raises
+            Unsuited for answers without maps, or with maps of another size than the clone's
+Deviations  the papers leave lambda open. Here both maps are scaled to unit norm, and the two terms to similar size: for
+            an untrained student the first is about ln k and the second about 2, so lambda multiplies ln k / 2; it
+            is 1 by default and was not tuned. The clone's map is taken in evaluation mode, like the served one, and in
+            float32. Milli et al. match gradients alone; without the answers a ReLU network's biases are not learnt
+Keeps       no state: every budget and seed trains its own student
 """
 
 import math
@@ -39,15 +39,15 @@ def unit(maps: Maps) -> Maps:
 
 
 def mismatch(own: Maps, maps: Maps) -> Float[Tensor, ""]:
-    """||I - I_A||_F^2 of the maps at unit norm, mean over n: 0 if they are alike, 2 if they have nothing in common."""
+    """||I - I_A||_F^2 of the maps at unit norm, mean over n: 0 if they are alike, 2 if they are orthogonal."""
     return (unit(own) - unit(maps)).square().sum((1, 2)).mean()
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """Answers and attribution maps at once: the clone's own maps are pulled towards those that were served.
+    """Answers and attribution maps together: the clone's own maps are pulled towards the served ones.
 
-    weight     lambda, with both terms scaled alike; 0 is the soft thief
+    weight     lambda, with both terms scaled alike; 0 is the soft learner
     explainer  how the API makes its maps
     """
 
@@ -70,9 +70,7 @@ class Attribution:
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         x, y, maps = transfer.x, normalised(transfer.reply.y), transfer.reply.maps
         if maps is None:
-            raise Unsuited(
-                "Attribution learns from attribution maps, and these answers hold none. Take soft or labels."
-            )
+            raise Unsuited("Attribution learns from attribution maps, and these answers hold none. Use soft or labels.")
         if self.weight == 0 or len(x) == 0:
             return train(knows, x, y, self.fit, seed)
         top, scale = y.argmax(1), self.weight * math.log(y.shape[1]) / 2
@@ -91,10 +89,10 @@ class Attribution:
         return taught(knows, (x, y, maps), self, seed, teach)
 
     def check(self, maps: Maps, x: Batch, top: Int[Tensor, " n"], knows: Knowledge, seed: int) -> None:
-        """Raises Unsuited if the clone's maps have another size than the served ones."""
+        """Raises Unsuited unless the clone's maps have the size of the served ones."""
         own = EXPLAINERS[self.explainer](fresh(knows.student, seed), x[:1], top[:1])
         if own.shape[1:] != maps.shape[1:]:
             raise Unsuited(
                 f"the served maps are {tuple(maps.shape[1:])}, those of {self.explainer} {tuple(own.shape[1:])}: the API"
-                " explains in another way. Name its explainer, or take soft."
+                " uses another explainer. Name that one, or use soft."
             )

@@ -1,11 +1,11 @@
-"""Train a fresh student on the answers: as they are, as labels, or sharpened.
+"""Train a fresh student on the answers: unmodified, as labels, or sharpened.
 
 Source      soft: Orekondy, Schiele, Fritz, "Knockoff Nets" (CVPR 2019); labels: the `argmax` subversion of
             "Prediction Poisoning" (ICLR 2020), section 5.2.3, and CopycatCNN (IJCNN 2018);
             sharpened: blind temperature recovery, y^p / sum y^p; shuffled: none, a control
-Assumes     answers that are posteriors (a label is a one-hot one)
-Deviations  SGD with one cycle of the learning rate instead of steps; the last epoch is kept, no test set is seen
-Keeps       no state: every budget and seed trains a student of its own
+Assumes     answers that are posteriors (labels count as one-hot posteriors)
+Deviations  SGD with one cycle of the learning rate instead of steps; the last epoch is kept, no test set is used
+Keeps       no state: every budget and seed trains its own student
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
 @dataclass(frozen=True)
 class Soft:
-    """Soft cross-entropy with the answers as they came (renormalised where the API truncates)."""
+    """Soft cross-entropy with the unmodified answers (renormalised where the API truncates)."""
 
     fit: Fit = Fit()
 
@@ -32,7 +32,7 @@ class Soft:
 
 @dataclass(frozen=True)
 class Labels:
-    """Cross-entropy with the top-1 class only: untouched by any defense that keeps the top-1."""
+    """Cross-entropy with the top-1 class only: unaffected by any defense that preserves the top-1 class."""
 
     fit: Fit = Fit()
 
@@ -61,7 +61,7 @@ class Sharpened:
 
 @dataclass(frozen=True)
 class Shuffled:
-    """A control, no thief: the answers dealt out to the wrong inputs. Its clone must be no better than chance."""
+    """Control: answers shuffled over the inputs. Its clone must be no better than chance."""
 
     fit: Fit = Fit()
 
@@ -76,7 +76,7 @@ class Shuffled:
 
 
 def normalised(y: Posterior) -> Posterior:
-    """Rows that sum to 1; a row that says nothing (all zero) becomes uniform. Rows that do already come back bit for bit."""
+    """Rows scaled to sum to 1; an all-zero row becomes uniform. Rows that already sum to 1 come back bit for bit."""
     total = y.sum(1, keepdim=True)
     silent = total <= 0
     scaled = (y + silent) / (total + silent * y.shape[1])
@@ -84,5 +84,5 @@ def normalised(y: Posterior) -> Posterior:
 
 
 def sharpen(y: Posterior, power: float) -> Posterior:
-    """y^power / sum y^power; each row is scaled by its maximum first, so that no row underflows to zero."""
+    """y^power / sum y^power; each row is first divided by its maximum, so that no row underflows to zero."""
     return normalised((y / y.amax(1, keepdim=True).clamp(min=1e-30)) ** power)

@@ -1,13 +1,13 @@
-"""Learning from some of the answers: the surest, the least sure, or those that agree with their neighbours.
+"""Learning from some of the answers: the most confident, the least confident, or those that agree with their neighbours.
 
 Source      neighbours: Bahri, Jiang, Gupta, "Deep k-NN for noisy labels" (ICML 2020), algorithm 1; confident: none, for
-            defenses that lie about inputs they find strange, which tend to be those the victim is unsure of
+            defenses that lie about unusual inputs, which tend to be those the victim is unsure of
 Equations   neighbours: keep i iff the majority class of its k nearest in the preliminary student's outputs is argmax y_i
 Assumes     answers that are posteriors; wrong answers that differ from right ones in confidence or in where they lie
-Deviations  neighbours: no clean set, all outputs are of one network that was trained on the answers themselves, for a
-            third of the epochs, before it knows them by heart; a row is no neighbour of its own. confident: chooses within
+Deviations  neighbours: there is no clean set; all outputs come from one network trained on the answers themselves, for a
+            third of the epochs, before it memorises them; a row is not its own neighbour. confident: chooses within
             each answered class, so that no class is lost
-Keeps       no state: every budget and seed trains a student of its own
+Keeps       no state: every budget and seed trains its own student
 """
 
 import math
@@ -26,12 +26,12 @@ from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
 PART = 3
-"""The preliminary student gets one part in so many of the passes."""
+"""The preliminary student gets 1/PART of the passes."""
 
 
 @dataclass(frozen=True)
 class Confident:
-    """Answers as they came, but of each answered class only the share of largest (or least) top probability."""
+    """Unmodified answers, but of each answered class only the share with the largest (or smallest) top probability."""
 
     share: float = 0.5
     side: Literal["most", "least"] = "most"
@@ -42,13 +42,13 @@ class Confident:
             raise BadConfig(f"The share of Confident must be above 0 and at most 1. Got {self.share}.")
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
-        kept = surest(transfer.reply.y, self.share, self.side)
-        return train(knows, transfer.x[kept], normalised(transfer.reply.y[kept]), self.fit, seed)
+        rows = surest(transfer.reply.y, self.share, self.side)
+        return train(knows, transfer.x[rows], normalised(transfer.reply.y[rows]), self.fit, seed)
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Answers as they came, but only those whose class is that of most of their k nearest neighbours."""
+    """Unmodified answers, but only those whose class most of their k nearest neighbours share."""
 
     k: int = 10
     fit: Fit = Fit()
@@ -62,23 +62,23 @@ class Neighbours:
         if len(x) > 1:
             brief = self.fit.shortened(1 / PART, math.ceil, math.floor)
             first = train(knows, x, label(y), brief, seed)
-            kept = agreeing(first(x).y.double().clamp(min=1e-12).log(), y.argmax(1), self.k)
-            x, y = (x[kept], y[kept]) if kept.any() else (x, y)
+            agree = agreeing(first(x).y.double().clamp(min=1e-12).log(), y.argmax(1), self.k)
+            x, y = (x[agree], y[agree]) if agree.any() else (x, y)
         return train(knows, x, y, self.fit, seed)
 
 
 def surest(y: Posterior, share: float, side: Literal["most", "least"]) -> Bool[Tensor, " n"]:
-    """Of every answered class the share of largest (or least) top probability, one row at least."""
+    """The share of each answered class with the largest (or smallest) top probability, at least one row."""
     sure, top = y.max(1)
-    kept = torch.zeros(len(y), dtype=torch.bool)
+    chosen = torch.zeros(len(y), dtype=torch.bool)
     for rows in (torch.nonzero(top == c)[:, 0] for c in top.unique()):
         order = rows[sure[rows].argsort(stable=True, descending=side == "most")]
-        kept[order[: max(1, round(share * len(rows)))]] = True
-    return kept
+        chosen[order[: max(1, round(share * len(rows)))]] = True
+    return chosen
 
 
 def agreeing(f: Float[Tensor, "n d"], top: Int[Tensor, " n"], k: int) -> Bool[Tensor, " n"]:
-    """Rows whose class most of their k nearest others have, ties going to the smaller class. n is 2 or more."""
+    """Rows whose class is the most common among their k nearest others; ties go to the smaller class. n is at least 2."""
     apart = torch.cdist(f, f).fill_diagonal_(torch.inf)
     near = apart.topk(min(k, len(f) - 1), 1, largest=False).indices
     return top[near].mode(1).values == top

@@ -1,15 +1,15 @@
-"""D-DAE+: a small network that learns to undo a known defense from posteriors and what the defense makes of them.
+"""D-DAE+: a small network that learns to undo a known defense from pairs of posteriors and defended answers.
 
 Source      Chen, Guan, Gong, Dong, Xue, "D-DAE: defense-penetrating model extraction attacks" (IEEE S&P 2023), in the form
             "D-DAE+" of ModelGuard (USENIX Security 2024): pairs from a table of Dirichlet samples, no shadow models
 Equations   k -> h1 -> h2 -> k, each linear, batch normalisation, leaky ReLU 0.2, softmax at the end; L1 loss
-Assumes     the thief knows the defense's recipe (`Knowledge.defenses`); with none known the answers are learnt from as
-            they are. Raises Unsuited for a defense he cannot arm without the victim or its data
-Deviations  no meta-classifier that finds out which defense it is: the thief is told. One cycle of the learning rate up
-            to 0.3 over 30 passes (the authors: 0.01, halved after 100 of 200), chosen by L1 on candidates of the table held
-            out (tools/choose_defaults.py, decision 007). The network answers in evaluation mode; the authors'
+Assumes     the thief knows the defense's recipe (`Knowledge.defenses`); if none is known, the answers are used
+            unmodified. Raises Unsuited for a defense the thief cannot arm without the victim or its data
+Deviations  no meta-classifier to identify the defense: the thief knows it. One cycle of the learning rate up
+            to 0.3 over 30 passes (the authors: 0.01, halved after 100 of 200), chosen by L1 on held-out rows of the table
+            (tools/choose_defaults.py, decision 007). The network answers in evaluation mode; the authors'
             code leaves it in training mode, where an answer depends on its batch. The table is that of partial Bayes
-Keeps       no state: every budget and seed trains an inverse and a student of its own
+Keeps       no state: every budget and seed trains its own inverse and student
 """
 
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
 WIDTHS = ((10, (128, 64)), (43, (512, 256)), (100, (1024, 512)))
-"""Up to how many classes which hidden widths; WIDEST above."""
+"""Largest number of classes for each pair of hidden widths; WIDEST above that."""
 WIDEST = (2048, 1024)
 PASSES = Fit(epochs=30, least_steps=1000, rate=0.3, decay=1e-4, batch=1024)
 
 
 class Undo(nn.Module):
-    """Answers in, posteriors out."""
+    """Maps defended answers to posteriors."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -45,14 +45,14 @@ class Undo(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, y: Posterior) -> Posterior:
-        # the loop would run it in bf16 where that is fast, which cannot tell 0.997 from 0.999
+        # the loop would run it in bf16 where that is fast, but bf16 cannot tell 0.997 from 0.999
         with torch.autocast("cpu", enabled=False):
             return torch.softmax(self.layers(y.float()), 1)
 
 
 @dataclass(frozen=True)
 class Inverse:
-    """Soft cross-entropy with the answers as a learnt inverse of the known defense gives them back."""
+    """Soft cross-entropy with the answers recovered by a learnt inverse of the known defense."""
 
     size: int = 100_000
     concentration: float = CONCENTRATION
@@ -83,7 +83,7 @@ class Inverse:
 
 
 def undo(y: Posterior, table: LookupTable, seed: int) -> Posterior:
-    """The answers through a network trained to map `table.answered` to `table.clean`."""
+    """The answers mapped by a network trained to take `table.answered` to `table.clean`."""
     net = fit(fresh(lambda: Undo(y.shape[1]), seed), table.answered, table.clean, l1, PASSES, seed)
     with torch.no_grad():
         return net(y)

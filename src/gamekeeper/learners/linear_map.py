@@ -3,15 +3,15 @@
 Source      unmixed: Patrini, Rozza, Menon, Nock, Qu, "Making deep neural networks robust to label noise: a loss correction
             approach" (CVPR 2017), section 4, its anchor points, turned on defenses that answer y' = T^t y (noise
             transition, CVPR 2024); tempered: none, a search over `sharpened`
-Equations   unmixed: row c of T = mean of y' over the surest answers of class c; y^ = projection of (T^t)^-1 y' onto the
-            simplex. tempered: y^p / sum y^p, p by agreement with the top class of answers held out
-Assumes     unmixed: some answers stand for inputs the victim is sure of, and T leaves each class its own name (its
-            largest entry on the diagonal). tempered: nothing of the defense, which it does not need to know
-Deviations  unmixed: 3 anchors a class instead of one, against noise (chosen by
-            tools/choose_defaults.py, decision 007); a class never answered keeps its own row of the
-            identity; a T without an inverse gets its pseudo-inverse. tempered: powers are compared by trainings of a
+Equations   unmixed: row c of T = mean of y' over the most confident answers of class c; y^ = projection of (T^t)^-1 y'
+            onto the simplex. tempered: y^p / sum y^p, p by agreement with the top class of held-out answers
+Assumes     unmixed: some answers belong to inputs the victim is sure of, and T preserves the class of a certain answer
+            (each row's largest entry is on the diagonal). tempered: nothing; the defense need not be known
+Deviations  unmixed: 3 anchors per class instead of one, against noise (chosen by
+            tools/choose_defaults.py, decision 007); a class that is never answered keeps its row of the
+            identity; a T without an inverse gets its pseudo-inverse. tempered: powers are compared by training for a
             third of the length on 90 % of the answers; no true label is used
-Keeps       no state: every budget and seed trains a student of its own
+Keeps       no state: every budget and seed trains its own student
 """
 
 import math
@@ -31,7 +31,7 @@ from gamekeeper.types import Knowledge, Model, Posterior, Reply, Transfer
 
 @dataclass(frozen=True)
 class Transition:
-    """A fixed map of posteriors, y' = T^t y: row c of `matrix` is what an input certainly of class c is answered."""
+    """A fixed map of posteriors, y' = T^t y: row c of `matrix` is the answer to an input that is certainly of class c."""
 
     matrix: Float[Tensor, "k k"]
 
@@ -41,7 +41,7 @@ class Transition:
 
 
 def transition(y: Posterior, anchors: int) -> Transition:
-    """The map as the `anchors` surest answers of each class show it."""
+    """The map, estimated from the `anchors` most confident answers of each class."""
     rows = torch.eye(y.shape[1], dtype=torch.float64)
     top, confidence = y.argmax(1), y.amax(1)
     for c in top.unique().tolist():
@@ -61,7 +61,7 @@ def project(z: Float[Tensor, "n k"]) -> Posterior:
 
 @dataclass(frozen=True)
 class Unmixed:
-    """Soft cross-entropy with the answers freed of a linear map, which is read off the surest answers of each class."""
+    """Soft cross-entropy after undoing a linear map, which is estimated from the most confident answers of each class."""
 
     anchors: int = 3
     fit: Fit = Fit()
@@ -77,14 +77,14 @@ class Unmixed:
 
 @dataclass(frozen=True)
 class Tempered:
-    """Soft cross-entropy with y^p, p chosen among `powers` by what best foretells answers held out: no defense known."""
+    """Soft cross-entropy with y^p; p is the one of `powers` that best predicts held-out answers. Knows no defense."""
 
     powers: tuple[int, ...] = (1, 2, 4, 8)
     fit: Fit = Fit()
 
     def __post_init__(self) -> None:
         if not self.powers or min(self.powers) < 1:
-            raise BadConfig(f"Tempered needs powers of 1 or more, at least one. Got {self.powers}.")
+            raise BadConfig(f"Tempered needs at least one power, each at least 1. Got {self.powers}.")
 
     @property
     def cost(self) -> float:
@@ -95,21 +95,21 @@ class Tempered:
         return train(knows, transfer.x, powered(y, self.power(transfer, knows, seed)), self.fit, seed)
 
     def power(self, transfer: Transfer, knows: Knowledge, seed: int) -> int:
-        """The power whose student agrees most often with the held-out answers' top class; ties go to the first."""
+        """The power whose student most often predicts the held-out answers' top class; ties go to the first."""
         if len(self.powers) == 1:
             return self.powers[0]
         answers = replace(transfer, reply=Reply(normalised(transfer.reply.y)))
         short = self.fit.shortened(1 / 3, math.floor, math.floor)
 
         def agreement(power: int) -> float:
-            found = held_out_agreement(
+            estimate = held_out_agreement(
                 lambda some: train(knows, some.x, powered(some.reply.y, power), short, seed), answers, seed
             )
-            return 0.0 if found is None else found.value
+            return 0.0 if estimate is None else estimate.value
 
         return max(self.powers, key=agreement)
 
 
 def powered(y: Posterior, power: int) -> Posterior:
-    """`sharpen`, and the very answers for power 1: their clone is the soft thief's own."""
+    """`sharpen`, but the unmodified answers for power 1: their clone is the soft learner's."""
     return y if power == 1 else sharpen(y, float(power))

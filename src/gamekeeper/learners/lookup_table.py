@@ -1,8 +1,8 @@
-"""A thief's table: posteriors a victim might have given beside what the known defense makes of each of them.
+"""A thief's lookup table: posteriors a victim might have given, each with what the known defense makes of it.
 
-The thief arms the defense himself: he knows the recipe, neither its seed nor the victim. His victim is a fresh student,
-his data are none. Where the answers depend on the seed he arms with several of his own and keeps the one whose table
-lies nearest to the answers he bought: a secret that the answers betray is no secret.
+The thief arms the defense themselves: they know the recipe, but neither its seed nor the victim. Their victim is a fresh
+student, and they have no data. If the answers depend on the seed, the thief arms the defense with several seeds and keeps
+the one whose table is closest to the answers bought: a seed that the answers reveal is no secret.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from gamekeeper.models.network import TorchModel
 from gamekeeper.types import Armed, Batch, Knowledge, Owner, Posterior, Reply, Transfer
 
 CONCENTRATION = 8.0
-"""By default the parameters of a candidate's Dirichlet sum to this times k."""
+"""The parameters of a candidate's Dirichlet sum to this times k by default."""
 SPARSEST = 0.01
-"""Least parameter of the flat part's symmetric Dirichlets: their samples reach from bare labels to anywhere. Chosen by
-tools/choose_defaults.py (decision 007)."""
+"""Smallest parameter of the flat half's symmetric Dirichlets, whose samples range from bare labels to uniform over the simplex.
+Chosen by tools/choose_defaults.py (decision 007)."""
 CHUNK = 2048
 CELLS = 2**20
-"""How many distances are held at a time (4 MB): what bounds the memory."""
+"""How many distances are in memory at a time (4 MB)."""
 TRIAL, SAMPLE = 1000, 300
-"""Candidates and answers by which one seed is judged."""
+"""Candidates and answers used to score one seed."""
 
 
 @dataclass(frozen=True)
 class LookupTable:
-    """Candidates (m, k) and what the defense answers for them (m, k)."""
+    """Candidates (m, k) and the defended answers to them (m, k)."""
 
     clean: Posterior
     answered: Posterior
@@ -43,13 +43,13 @@ class LookupTable:
 
 @dataclass(frozen=True)
 class KnownDefense:
-    """The known defenses in the thief's hands, in the order in which they change an answer."""
+    """The known defenses as the thief armed them, in the order in which they change an answer."""
 
     armed: tuple[Armed, ...]
     keeps_top1: bool
 
     def table(self, x: Batch, clean: Float[Tensor, "m k"], rows: Int[Tensor, " m"]) -> LookupTable:
-        """What becomes of candidate i if it is the answer to x[rows[i]]; all of them asked by one new client."""
+        """What the defense makes of candidate i as the answer to x[rows[i]]; all are queried by one new client."""
         memories = [armed.fresh() for armed in self.armed]
         answered: list[Tensor] = []
         for some, places in zip(clean.split(CHUNK), rows.split(CHUNK), strict=True):
@@ -61,9 +61,9 @@ class KnownDefense:
 
 
 def known_defense(transfer: Transfer, knows: Knowledge, guesses: int, seed: int) -> KnownDefense:
-    """The defense armed with that one of `guesses` seeds that explains the answers best.
+    """The defense, armed with the one of `guesses` seeds that best explains the answers.
 
-    Raises Unsuited where the thief cannot arm it.
+    Raises Unsuited if the thief cannot arm it.
     """
     y = transfer.reply.y.float()
     clean, rows = candidates(y, TRIAL, CONCENTRATION, seed)
@@ -80,7 +80,7 @@ def known_defense(transfer: Transfer, knows: Knowledge, guesses: int, seed: int)
 
 
 def own_seed(seed: int, guess: int) -> int:
-    """A seed no owner has: with small numbers the thief would stumble on the very seed that the run armed with."""
+    """A seed no owner uses: with small numbers the thief could hit on the seed that the run armed the defense with."""
     return int.from_bytes(hashlib.sha256(f"a thief's own defense {seed} {guess}".encode()).digest()[:4])
 
 
@@ -95,8 +95,8 @@ def arm(knows: Knowledge, seed: int) -> KnownDefense:
             armed.append(recipe.arm(victim, owner, seed))
         except Unsuited as error:
             raise Unsuited(
-                "recovering answers needs the known defense in the thief's own hands, armed for a network and without"
-                f" data of his own; {type(recipe).__name__} refused: {error} Take a learner that does not need it,"
+                "recovering answers needs the known defense in the thief's own hands, armed for another network and"
+                f" without data; {type(recipe).__name__} refused: {error} Use a learner that does not need it,"
                 " such as labels."
             ) from error
     return KnownDefense(tuple(armed), all(recipe.keeps_top1 for recipe in knows.defenses))
@@ -105,7 +105,7 @@ def arm(knows: Knowledge, seed: int) -> KnownDefense:
 def candidates(
     y: Posterior, size: int, concentration: float, seed: int
 ) -> tuple[Float[Tensor, "m k"], Int[Tensor, " m"]]:
-    """`size` posteriors, half `around` y and half `flat`; and the row of y that each belongs to."""
+    """`size` posteriors, half `around` y and half `flat`, and the row of y that each belongs to."""
     generator = np.random.default_rng(seed)
     near, rows = around(y, size - size // 2, concentration, generator)
     more = torch.from_numpy(generator.integers(len(y), size=size // 2))
@@ -115,19 +115,19 @@ def candidates(
 def around(
     y: Posterior, size: int, concentration: float, generator: np.random.Generator
 ) -> tuple[Float[Tensor, "m k"], Int[Tensor, " m"]]:
-    """Dirichlet(concentration k y_i) for every row i in turn; and i."""
+    """Samples of Dirichlet(concentration k y_i), cycling over the rows i, and the row of each."""
     rows = torch.from_numpy(generator.permutation(np.arange(size) % len(y)))
     return dirichlet(concentration * y.shape[1] * y[rows].double().numpy(), generator), rows
 
 
 def flat(k: int, size: int, generator: np.random.Generator) -> Float[Tensor, "m k"]:
-    """Symmetric Dirichlets whose parameter is log-uniform from SPARSEST to 1: no class, no sharpness preferred."""
+    """Symmetric Dirichlets whose parameter is log-uniform from SPARSEST to 1: no class and no sharpness is preferred."""
     parameter = np.exp(generator.uniform(np.log(SPARSEST), 0, size))
     return dirichlet(np.repeat(parameter[:, None], k, 1), generator)
 
 
 def dirichlet(alpha: np.ndarray, generator: np.random.Generator) -> Float[Tensor, "m k"]:
-    """One sample a row; uniform where all of a row's gamma variates are too small to be told from 0."""
+    """One sample per row; uniform where all of a row's gamma variates underflow to 0."""
     drawn = generator.standard_gamma(alpha)
     total = drawn.sum(1, keepdims=True)
     return torch.from_numpy(
@@ -138,9 +138,9 @@ def dirichlet(alpha: np.ndarray, generator: np.random.Generator) -> Float[Tensor
 def match(
     y: Posterior, table: LookupTable, keeps_top1: bool, tolerance: float
 ) -> tuple[Posterior, Float[Tensor, " n"]]:
-    """For each answer the mean of the candidates whose answer is within max(tolerance, the least distance) in L1.
+    """For each answer, the mean of the candidates whose defended answer is within max(tolerance, least distance) in L1.
 
-    And that least distance. With `keeps_top1` only candidates of the answer's own top class count, if there are any.
+    Also returns that least distance. With `keeps_top1`, only candidates with the answer's top class count, if there are any.
     """
     recovered, least = torch.empty_like(y), torch.empty(len(y))
     answered_top, clean_top = y.argmax(1), table.clean.argmax(1)

@@ -3,14 +3,14 @@
 Source      Tang, Dai, DiValentin, Ding, Hass, Gong, Chen, Li, "ModelGuard: information-theoretic defense against model
             extraction attacks" (USENIX Security 2024), the "Bayes" adaptive attack, and the authors' code
 Equations   y^ = mean{ s : top1(s) = top1(y'), |D(s) - y'|_1 <= max(0.01, least distance) }, s ~ Dirichlet(8 k y_est)
-Assumes     the thief knows the defense's recipe (`Knowledge.defenses`), not its seed; with none known the answers are
-            learnt from as they are. Raises Unsuited for a defense he cannot arm without the victim or its data
-Deviations  the table is centred on the answers, then in its second half on what the first half recovered; a version of
-            the authors' code centres it on the clean answers, which no thief has. A quarter of it is flat
+Assumes     the thief knows the defense's recipe (`Knowledge.defenses`), not its seed; if none is known, the answers are
+            used unmodified. Raises Unsuited for a defense the thief cannot arm without the victim or its data
+Deviations  the first half of the table is centred on the answers, the second on what the first half recovered; a version
+            of the authors' code centres it on the clean answers, which no thief has. A quarter of the table is flat
             (symmetric Dirichlets of every sharpness), since a strong defense moves answers out of their own
-            neighbourhood. 100,000 rows instead of 1,000,000. The seed of a defense is guessed, see table.py. Candidates
-            belong to inputs drawn from the transfer set, so that defenses that look at the input can be tabulated
-Keeps       no state: every budget and seed draws a table and trains a student of its own
+            neighbourhood. 100,000 rows instead of 1,000,000. A defense's seed is guessed, see lookup_table.py. Candidates
+            belong to inputs drawn from the transfer set, so that defenses that depend on the input can be tabulated
+Keeps       no state: every budget and seed draws its own table and trains its own student
 """
 
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
 @dataclass(frozen=True)
 class PartialBayes:
-    """Soft cross-entropy with the answers the known defense most likely started from.
+    """Soft cross-entropy with the likeliest clean answers behind those of a known defense.
 
     size           rows of the table
     tolerance      L1 within which candidates explain an answer equally well
-    concentration  how closely candidates lie round an estimate: their Dirichlet's parameters sum to this times k
+    concentration  how closely candidates cluster around an estimate: their Dirichlet's parameters sum to this times k
     guesses        seeds tried for a defense whose answers depend on its seed
     """
 
@@ -63,7 +63,7 @@ class PartialBayes:
         return train(knows, transfer.x, y, self.fit, seed)
 
     def recover(self, transfer: Transfer, knows: Knowledge, seed: int) -> Posterior:
-        """The clean answers as far as the known defenses let them be told. Raises Unsuited."""
+        """The clean answers, as far as they can be recovered. Raises Unsuited if a defense cannot be armed."""
         y, half = transfer.reply.y.float(), self.size // 2
         known = known_defense(transfer, knows, self.guesses, seed)
         table = known.table(transfer.x, *candidates(y, half, self.concentration, seed))

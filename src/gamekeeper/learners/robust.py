@@ -1,16 +1,16 @@
-"""Learning from labels some of which a defense has flipped: a bounded loss, two networks that teach each other, smoothing.
+"""Learning from labels, some flipped by a defense: a bounded loss, two networks that teach each other, label smoothing.
 
 Source      gce: Zhang, Sabuncu, "Generalized cross entropy loss for training deep neural networks with noisy labels"
             (NeurIPS 2018); small_loss: Han et al., "Co-teaching: robust training of deep neural networks with extremely
             noisy labels" (NeurIPS 2018); smoothed: Szegedy et al., "Rethinking the Inception architecture" (CVPR 2016)
 Equations   gce: (6), (1 - p_t^q) / q; small_loss: algorithm 1; smoothed: (1 - eps) e_t + eps / k
-Assumes     answers whose top class is right more often than wrong; small_loss: an idea of the share that is not
+Assumes     answers whose top class is right more often than wrong; small_loss: an estimate of the share that is wrong
 Deviations  gce: untruncated; the first third of the steps uses plain cross-entropy, whose gradient an untrained student
-            needs; chosen on a victim made for it (tools/choose_defaults.py, decision 007). small_loss: chooses within each answered class
-            and over the whole transfer set, thirty times a training, instead of within each batch: a batch of 64 holds
-            too few of a class. Everything is kept for the first third (the paper lowers the share over 10 of 200
-            epochs); the first network is the clone
-Keeps       no state: every budget and seed trains a student of its own
+            needs; chosen on a victim made for the purpose (tools/choose_defaults.py, decision 007). small_loss: chooses
+            within each answered class and over the whole transfer set, thirty times per training, instead of within each
+            batch: a batch of 64 holds too few of each class. All labels are used for the first third (the paper lowers
+            the share over 10 of 200 epochs); the first network is the clone
+Keeps       no state: every budget and seed trains its own student
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from gamekeeper.training.student import taught, train
 from gamekeeper.types import Batch, Knowledge, Model, Posterior, Transfer
 
 ROUNDS, WARM_UP = 30, 10
-"""How often a training looks at all losses afresh, and for how many rounds it trusts every answer."""
+"""How often a training run recomputes all losses, and for how many of these rounds it trusts every answer."""
 CHUNK = 512
 
 
@@ -48,7 +48,7 @@ class GeneralisedCrossEntropy:
 
 @dataclass(frozen=True)
 class Gce:
-    """Labels under a loss that stops insisting on answers the student finds absurd."""
+    """Labels under a bounded loss, which gives little weight to answers the student finds implausible."""
 
     q: float = 0.7
     fit: Fit = Fit()
@@ -80,7 +80,7 @@ class Gce:
 
 @dataclass(frozen=True)
 class Smoothed:
-    """Labels of which a share `eps` is spread over all classes."""
+    """Labels with a share `eps` of the weight spread evenly over all classes."""
 
     eps: float = 0.1
     fit: Fit = Fit()
@@ -100,7 +100,7 @@ class Smoothed:
 
 @dataclass(frozen=True)
 class SmallLoss:
-    """Labels, each of two networks learning from those the other finds easiest: `flips` is the share to distrust."""
+    """Labels; two networks each learn from those the other finds easiest. `flips` is the share to distrust."""
 
     flips: float = 0.2
     fit: Fit = Fit()
@@ -129,7 +129,7 @@ class SmallLoss:
 def co_teach(
     peers: tuple[nn.Module, nn.Module], x: Batch, y: Posterior, flips: float, recipe: Fit, seed: int
 ) -> Bool[Tensor, "2 n"]:
-    """Trains both networks in place, in evaluation mode at the end; which labels each of them last trusted."""
+    """Trains both networks in place and leaves them in evaluation mode; returns which labels each last trusted."""
     x, top = image_memory(x), y.argmax(1)
     trusted = torch.ones(2, len(x), dtype=torch.bool)
     every = max(1, recipe.steps(len(x)) // ROUNDS)
@@ -141,7 +141,7 @@ def co_teach(
             trusted[:] = torch.stack([easiest(losses(net, x, y), top, flips) for net in peers])
         with autocast():
             outs = [net(x[rows]).float() for net in peers]
-        # their weights are disjoint, so that one sum trains both as two optimisers would
+        # their weights are disjoint, so one sum trains both as two optimisers would
         return sum(
             (chosen(out, y[rows], trusted[1 - number, rows]) for number, out in enumerate(outs)), start=torch.zeros(())
         )
@@ -156,19 +156,19 @@ def chosen(out: Float[Tensor, "n k"], y: Posterior, trusted: Bool[Tensor, " n"])
 
 
 def losses(net: nn.Module, x: Batch, y: Posterior) -> Float[Tensor, " n"]:
-    """Cross-entropy of every answer, the network in evaluation mode; its mode is restored."""
+    """Cross-entropy of every answer, computed in evaluation mode; the mode is restored."""
     training = net.training
     net.eval()
     with torch.no_grad():
         parts = zip(x.split(CHUNK), y.split(CHUNK), strict=True)
-        found = torch.cat([F.cross_entropy(net(inputs), answers, reduction="none") for inputs, answers in parts])
+        values = torch.cat([F.cross_entropy(net(inputs), answers, reduction="none") for inputs, answers in parts])
     net.train(training)
-    return found
+    return values
 
 
 def easiest(loss: Float[Tensor, " n"], top: Int[Tensor, " n"], flips: float) -> Bool[Tensor, " n"]:
-    """Of every class all but its round(flips n) rows of largest loss."""
-    kept = torch.zeros(len(loss), dtype=torch.bool)
+    """All rows of each class but the round(flips n) with the largest loss, n its size."""
+    easy = torch.zeros(len(loss), dtype=torch.bool)
     for rows in (torch.nonzero(top == c)[:, 0] for c in top.unique()):
-        kept[rows[loss[rows].argsort(stable=True)][: len(rows) - round(flips * len(rows))]] = True
-    return kept
+        easy[rows[loss[rows].argsort(stable=True)][: len(rows) - round(flips * len(rows))]] = True
+    return easy

@@ -1,19 +1,19 @@
-"""Learning from the pool's unasked inputs too: FixMatch, and S4L's rotations.
+"""Learning from the pool's unqueried inputs as well: FixMatch, and S4L's rotations.
 
 Source      fixmatch: Sohn et al., "FixMatch: simplifying semi-supervised learning with consistency and confidence"
             (NeurIPS 2020); s4l: Zhai, Oliver, Kolesnikov, Beyer, "S4L: self-supervised semi-supervised learning" (ICCV
             2019), as ModelGuard (USENIX Security 2024) uses it; semi-supervised extraction: Jagielski et al., "High
             accuracy and high fidelity extraction of neural networks" (USENIX Security 2020)
 Equations   fixmatch: CE on answers + 1[max p >= 0.95] CE(strong view, argmax p), p of the weak view; s4l: CE on answers
-            + CE of which of four rotations a network sees
-Assumes     a pool with inputs left to ask; where it is used up, the transfer set stands for it. s4l: square images and
+            + CE of predicting which of four rotations was applied
+Assumes     a pool with unqueried inputs; if it is used up, the transfer set takes its place. s4l: square images and
             a student with features and a head
-Deviations  fixmatch: the weak view is a small shift (no mirror images: digits are not symmetric), the strong one a larger
-            shift, one erased square and noise (the paper: all of RandAugment); sizes are the paper's, see views.py, tables
-            get noise; no average of the weights, one
-            cycle of the learning rate; 32 answered and 224 unasked inputs a step (64 and 448). s4l: the mean over four
-            rotations; ModelGuard's code divides by four once more. Both learn from labels by default
-Keeps       no state: every budget and seed trains a student of its own
+Deviations  fixmatch: the weak view is a small shift (no mirroring: digits are not symmetric), the strong one a larger
+            shift, one erased square and noise (the paper: all of RandAugment); sizes are the paper's, see views.py;
+            tables get noise; the weights are not averaged; one cycle of the learning rate; 32 answered and 224 unqueried
+            inputs per step (64 and 448). s4l: the mean over four rotations; ModelGuard's code divides by four once more.
+            Both learn from labels by default
+Keeps       no state: every budget and seed trains its own student
 """
 
 from dataclasses import dataclass
@@ -42,12 +42,12 @@ ROTATIONS = 4
 
 @dataclass(frozen=True)
 class FixMatch:
-    """Answers, and on unasked inputs the student's own sure guesses, held up to harder views of the same input.
+    """Answers, and for unqueried inputs the student's confident predictions as targets for harder views of the same input.
 
-    answers    what is learnt of the answers: their top class, or all of them
-    threshold  probability from which a guess counts
-    ratio      unasked inputs for each answered one in a step
-    weight     of the loss on unasked inputs
+    answers    what is learnt from the answers: their top class, or the whole posterior
+    threshold  probability from which a prediction counts
+    ratio      unqueried inputs per answered one in a step
+    weight     weight of the loss on unqueried inputs
     """
 
     answers: Answers = "labels"
@@ -96,7 +96,7 @@ class FixMatch:
 
 @dataclass(frozen=True)
 class S4L:
-    """Answers, and on unasked images the question by which quarter turn each was rotated."""
+    """Answers, and for unqueried images the task of predicting by which quarter turn each was rotated."""
 
     answers: Answers = "labels"
     weight: float = 1.0
@@ -117,7 +117,7 @@ class S4L:
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         shape = knows.box.shape
         if len(shape) != 3 or shape[1] != shape[2]:
-            raise Unsuited(f"S4L rotates square images; these inputs have shape {shape}. Take fixmatch, or labels.")
+            raise Unsuited(f"S4L rotates square images; these inputs have shape {shape}. Use fixmatch, or labels.")
         x, y = transfer.x, targets(transfer, self.answers)
         more = unasked(knows.pool, x)
 
@@ -142,19 +142,19 @@ class S4L:
 
 
 def targets(transfer: Transfer, answers: Answers) -> Posterior:
-    """What is learnt of the answers, in float32."""
+    """What the student learns from the answers, in float32."""
     y = transfer.reply.y.float()
     return label(y) if answers == "labels" else normalised(y)
 
 
-def unasked(pool: Batch, asked: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "left ..."]:
-    """The pool's inputs that were not asked about; the asked ones if there are none."""
-    known = set(row_keys(asked))
+def unasked(pool: Batch, queried: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "left ..."]:
+    """The pool's inputs that were not queried; the queried ones if there are none."""
+    known = set(row_keys(queried))
     left = [row for row, key in enumerate(row_keys(pool)) if key not in known]
-    return pool[left] if left else asked
+    return pool[left] if left else queried
 
 
 def guess(student: nn.Module, x: Batch) -> Posterior:
-    """The student's posteriors as it stands in training; no gradient."""
+    """The student's posteriors in its current mode, without gradient."""
     with torch.no_grad(), autocast():
         return torch.softmax(student(image_memory(x)).float(), 1)

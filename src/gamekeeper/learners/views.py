@@ -1,6 +1,6 @@
-"""Views of inputs that mean the same: shifted, erased and noisy images, noisy tables.
+"""Views of inputs that preserve their meaning: shifted, erased and noisy images, noisy tables.
 
-Everything is drawn from the generator given, one draw for each input, and stays in the public box.
+Everything is drawn from the given generator, one draw per input, and stays in the public box.
 """
 
 import torch
@@ -9,10 +9,10 @@ from gamekeeper.data.transforms import Images, moved
 from gamekeeper.types import Batch, Box
 
 WEAK_SHIFT, STRONG_SHIFT, ERASED = 8, 3, 2
-"""Shifts go up to one part in so many of a side (3 and 9 pixels of 28), a square up to a half is erased: FixMatch's 12.5 %,
-RandAugment's 30 % (to the nearest whole part) and FixMatch's Cutout. None was searched."""
+"""Shifts are up to 1/8 or 1/3 of a side (3 and 9 pixels of 28), and the erased square up to 1/2: FixMatch's 12.5 %,
+RandAugment's 30 % (to the nearest unit fraction) and FixMatch's Cutout. None was tuned."""
 WEAK_NOISE, STRONG_NOISE = 0.02, 0.1
-"""Standard deviations, as shares of the box's range; the weak one is for tables alone. No paper has them; not searched."""
+"""Standard deviations, as shares of the box's range; the weak one is for tables only. Not from a paper, and not tuned."""
 
 
 def weak(x: Batch, box: Box, generator: torch.Generator) -> Batch:
@@ -30,24 +30,24 @@ def strong(x: Batch, box: Box, generator: torch.Generator) -> Batch:
 
 
 def most(x: Images, part: int) -> int:
-    """The largest shift in pixels; none for images so small that one pixel is much."""
+    """The largest shift in pixels; 0 for very small images."""
     return min(x.shape[2:]) // part
 
 
 def noisy(x: Batch, box: Box, deviation: float, generator: torch.Generator) -> Batch:
-    """Gaussian noise, cut at the box."""
+    """Gaussian noise, clipped to the box."""
     noise = torch.randn(x.shape, generator=generator) * (deviation * (box.high - box.low))
     return (x + noise).clamp(box.low, box.high)
 
 
 def shifted(x: Images, pixels: int, generator: torch.Generator) -> Images:
-    """Each image by up to `pixels` along either axis; what is uncovered repeats the border."""
+    """Each image shifted by up to `pixels` along both axes; uncovered pixels repeat the border."""
     up, left = torch.randint(-pixels, pixels + 1, (2, len(x)), generator=generator)
     return moved(x, -up, -left)
 
 
 def erased(x: Images, generator: torch.Generator) -> Images:
-    """A square somewhere, its side up to a half of the image's, takes the image's mean."""
+    """A square at a random place, its side up to half the image's, is filled with the image's mean."""
     n, _, h, w = x.shape
     side = torch.rand(n, 1, generator=generator) * min(h, w) / ERASED
     top, left = (torch.rand(n, 1, generator=generator) * (size - side) for size in (h, w))
