@@ -9,9 +9,8 @@ Deviations  "set to 0" means 0 in the model's own input, which need not be black
             A slide of a talk on the IJCAI paper leaves out the positive part; the paper has it, and so do we
 Keeps       no state
 
-Average Drop alone proves little: on clothes a random map is within a tenth of the CAMs (0.87 against 0.78 and 0.84), and
-the lowest value, a hundredth, belongs to a map that follows the ink. Report rank correlation, overlap and the share of
-degenerate maps with it, and compare two kinds of map input by input.
+Average Drop alone proves little: a random map can come close to the CAMs, and a map that merely follows the ink scores best.
+Report rank correlation, overlap and the share of degenerate maps with it, and compare two kinds of map input by input.
 """
 
 import math
