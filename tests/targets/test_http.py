@@ -29,22 +29,14 @@ from sklearn.preprocessing import minmax_scale
 
 from gamekeeper.errors import BadConfig, BadQuery, Malformed, OracleError, Unreachable
 from gamekeeper.models.opaque import RemoteModel
+from gamekeeper.protocols.json import Expected, Quote, answers, encode_template, parse, pick
+from gamekeeper.protocols.v1 import encode_v1
+from gamekeeper.protocols.v2 import Slot, answers_v2, decode_v2, encode_v2
 from gamekeeper.service.ledger import Ledger, Recorded
-from gamekeeper.targets.codecs import (
-    Expected,
-    Quote,
-    Slot,
-    answers,
-    answers_v2,
-    decode_v2,
-    encode_template,
-    encode_v1,
-    encode_v2,
-    parse,
-    pick,
-)
 from gamekeeper.targets.config import read_config
-from gamekeeper.targets.http import HttpConfig, HttpOracle, retry_after
+from gamekeeper.targets.http import HttpOracle
+from gamekeeper.targets.http_config import HttpConfig
+from gamekeeper.targets.http_responses import retry_after
 from gamekeeper.targets.load import load_target
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box

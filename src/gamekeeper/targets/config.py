@@ -28,7 +28,7 @@ student = "resnet:depth=14"      # by default like the victim, or an MLP or LeNe
 
 [audit]                          # may be left out: attack, defense, budget, seeds, uniform as on the command line
 
-[http]                           # http only: see `targets/http.py`
+[http]                           # http only: see `targets/http_config.py`
 """
 
 import math
@@ -44,7 +44,7 @@ from pydantic_core import ErrorDetails
 from gamekeeper.errors import BadConfig
 from gamekeeper.explain import ExplainerName
 from gamekeeper.models.answers import Kind
-from gamekeeper.targets.http import HttpConfig
+from gamekeeper.targets.http_config import HttpConfig
 
 TOML_LIMIT = 2**20
 """Bytes of a target file."""
