@@ -33,9 +33,10 @@ from torch.nn import functional as F
 
 from gamekeeper.architectures import LeNet, Mlp, ResNet, fresh
 from gamekeeper.data import batteries
+from gamekeeper.data.csv_files import NUMBER, table
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.folder import find
-from gamekeeper.data.readers import NUMBER, read, table
+from gamekeeper.data.readers import read
 from gamekeeper.data.splits import split
 from gamekeeper.models.opaque import SklearnModel
 from gamekeeper.reproductions.smoothed_tree import SmoothedTree

@@ -10,8 +10,10 @@ import torch
 
 from gamekeeper.architectures import LeNet, Mlp
 from gamekeeper.data import batteries
+from gamekeeper.data.csv_files import csv_lines
 from gamekeeper.data.dataset import Dataset
-from gamekeeper.data.readers import csv_lines, read, unpack
+from gamekeeper.data.limits import unpack
+from gamekeeper.data.readers import read
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import parse_architecture
 from gamekeeper.models.opaque import RemoteModel
