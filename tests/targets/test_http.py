@@ -178,7 +178,7 @@ def test_full_configuration_asks_no_metadata(api: Api):
 
 def test_output_by_name(api: Api):
     assert oracle({"url": api.url, "model": "m", "output_name": "posterior"})(inputs(1)).y.shape == (1, K)
-    with pytest.raises(Malformed, match="no output 'logits' but posterior"):
+    with pytest.raises(Malformed, match="no output 'logits'; it has posterior"):
         oracle({"url": api.url, "model": "m", "output_name": "logits"})(inputs(1))
 
 
@@ -285,12 +285,12 @@ def test_paths(path: str, found: object):
 
 @pytest.mark.parametrize("path", ["", "a..b", "$.a", "a[0]", "a."])
 def test_other_path_grammars_are_refused(path: str):
-    with pytest.raises(ValidationError, match="a path is names"):
+    with pytest.raises(ValidationError, match="a path is made of names"):
         HttpConfig(url="http://victim.test", **{**JSON, "response": path})
 
 
 def test_missing_step_is_named():
-    with pytest.raises(Malformed, match=r"no `score` \(of the path `results.\*.score`\) but an object with scores"):
+    with pytest.raises(Malformed, match=r"no `score` \(in the path `results.\*.score`\); it has an object with scores"):
         pick({"results": [{"scores": [1]}]}, "results.*.score", Quote())
 
 
@@ -339,9 +339,9 @@ def test_null_is_nan_and_the_other_rows_stand():
         ("<html><title>Sign in</title></html>", "page of HTML or XML, not JSON: <html><title>Sign in"),
         ('{"predictions": [[0.1, 0.2', "not valid JSON"),
         ('{"predictions": [[NaN, 0.5, 0.5], [0.5, 0.5, 0]]}', "NaN and Infinity are not JSON"),
-        ('{"error": "model \\u001b[31mmelted\\n"}', r"error in spite of its status: model \[31mmelted"),
-        ('{"error": {"message": "quota"}}', "error in spite of its status: quota"),
-        ('{"answers": []}', "no `predictions` .* but an object with answers"),
+        ('{"error": "model \\u001b[31mmelted\\n"}', r"error despite its status: model \[31mmelted"),
+        ('{"error": {"message": "quota"}}', "error despite its status: quota"),
+        ('{"answers": []}', "no `predictions` .*; it has an object with answers"),
         ('{"predictions": 7}', "a list of 2 answers was expected where the answer has a number"),
         ('{"predictions": [[0.2, 0.3, 0.5]]}', "2 inputs were sent and 1 answers came back"),
         ('{"predictions": [[0.2, 0.3, 0.5], [0.5, 0.5]]}', "different lengths: 2, 3"),
@@ -352,7 +352,7 @@ def test_null_is_nan_and_the_other_rows_stand():
         ('{"predictions": [[0.5, 0.5, 0], 1]}', "of different kinds: a list of 3, a number"),
         ('{"predictions": [[], []]}', "got"),
         ('{"predictions": ["ant", "bee"]}', "strings \\('ant'\\). If they name classes, give `labels`"),
-        ('{"predictions": [0.5, 0.25]}', "one number an input that is not a whole one"),
+        ('{"predictions": [0.5, 0.25]}', "one number per input, and not a whole one"),
         ('{"predictions": [0, 3]}', "labels must be 0 to 2; got 0 to 3"),
         ('{"predictions": [-1, 2]}', "labels must be 0 to 2; got -1 to 2"),
         ('{"predictions": [1e999, 2]}', "not valid JSON"),
@@ -464,7 +464,7 @@ def test_half_precision_comes_as_it_is(datatype: str):
     ("answer", "message"),
     [
         (v2([output([2, 3], size=24)], Y.tobytes()[:-1]), "claims 24 bytes of binary data; 23 are left"),
-        (v2([output([2, 3], size=23)], Y.tobytes()[:-1]), r"\[2, 3\] and datatype FP32 takes 24 bytes; 23 came"),
+        (v2([output([2, 3], size=23)], Y.tobytes()[:-1]), r"\[2, 3\] and datatype FP32 takes 24 bytes; got 23"),
         (v2([output([2, 3], size=20)], Y.tobytes()), "4 bytes of the body belong to no output"),
         (v2([output([2, 3], size=-1)], Y.tobytes()), "claims -1 bytes"),
         (v2([output([2, 3], size=True)], Y.tobytes()), "claims true or false bytes"),
@@ -474,18 +474,18 @@ def test_half_precision_comes_as_it_is(datatype: str):
         (v2([output([2, 3], size=24)], Y.tobytes(), "7, 7"), "Inference-Header-Content-Length is '7, 7'"),
         (v2([output([2, 3], size=24)], Y.tobytes(), "10"), "not valid JSON"),
         (v2([output([2**40, 2**40], size=24)], Y.tobytes()), "2 inputs were sent and 1099511627776 answers"),
-        (v2([output([2, 2**40], size=24)], Y.tobytes()), "takes 8796093022208 bytes; 24 came"),
+        (v2([output([2, 2**40], size=24)], Y.tobytes()), "takes 8796093022208 bytes; got 24"),
         (v2([output([2, -3], size=24)], Y.tobytes()), "an output of shape"),
         (v2([output([2] * 10_000, size=24)], Y.tobytes()), "an output of shape"),
         (v2([output([2, 3], "FP8", size=24)], Y.tobytes()), "datatype 'FP8', which is not one"),
         (v2([output([2], "BYTES", size=9)], b"\x03\0\0\0cat\x09\0"), "cut off in the middle"),
-        (v2([output([2, 3], data=[0.5] * 5)]), "needs 6 values; 5 came"),
+        (v2([output([2, 3], data=[0.5] * 5)]), "needs 6 values; got 5"),
         (v2([output([2, 3], data=[[1, 0], [0, 1, 0, 0]])]), "ragged"),
         (v2([output([2, 3], data=None)]), "null for `data`"),
         (v2([]), "no `outputs`"),
         (v2({"y": 1}), "no `outputs`"),
         ((b"[]", None), "no `outputs`"),
-        (v2([], error="no such model"), "error in spite of its status: no such model"),
+        (v2([], error="no such model"), "error despite its status: no such model"),
     ],
 )
 def test_malformed_v2(answer: tuple[bytes, str | None], message: str):
@@ -565,7 +565,7 @@ def metadata(*found: dict, status: int = 200) -> Callable[[httpx.Request], httpx
             r"takes inputs of shape \[-1, 7\]; the target's are \[5\]",
         ),
         ([{"name": "a", "datatype": "FP32", "shape": [-1, 1, 5]}], "takes inputs of shape"),
-        ([{"name": "a", "datatype": "BYTES", "shape": [-1, 5]}], "takes BYTES; a number type is needed"),
+        ([{"name": "a", "datatype": "BYTES", "shape": [-1, 5]}], "takes BYTES; a numeric type is needed"),
         ([{"name": "a", "datatype": "FP32"}, {"name": "b", "datatype": "FP32"}], r"several inputs \(a, b\)"),
     ],
 )
@@ -576,7 +576,7 @@ def test_models_that_take_something_else(inputs_: list[dict], message: str):
 
 def test_wrong_input_name_is_answered_with_the_right_ones():
     handler = metadata({"name": "pixels", "datatype": "FP32", "shape": [5]})
-    with pytest.raises(BadConfig, match="no input 'image' but pixels"):
+    with pytest.raises(BadConfig, match="no input 'image'; it has pixels"):
         oracle({"url": "http://victim.test", "model": "m", "input_name": "image"}, handler)(inputs(1))
 
 
@@ -636,7 +636,7 @@ def test_giving_up_says_what_how_often_and_what_to_do():
     ) as e:
         oracle(V1, handler)(inputs(1))
     assert len(seen) == 7
-    assert "run again: what was answered is not asked twice" in str(e.value)
+    assert "run again: answered queries are not sent twice" in str(e.value)
     assert e.value.exit_code == 5
 
 
@@ -910,7 +910,7 @@ def test_maps_of_another_size_in_another_request_are_malformed():
 
 
 @pytest.mark.parametrize(
-    ("stated", "said"),
+    ("stated", "message"),
     [
         ({"shape": [2, 3], "data": [0.0] * 6}, "height"),
         ({"shape": [1, 2, 3], "data": [0.0] * 6}, "expected"),
@@ -922,11 +922,11 @@ def test_maps_of_another_size_in_another_request_are_malformed():
         ({"name": "other", "shape": [2, 1, 1], "data": [0.0, 1.0]}, "Correct `maps`"),
     ],
 )
-def test_v2_maps_that_cannot_be_read(stated: dict, said: str):
+def test_v2_maps_that_cannot_be_read(stated: dict, message: str):
     answer = {"name": "y", "datatype": "FP32", "shape": [2, K], "data": [0.5, 0.25, 0.25] * 2}
     body = {"outputs": [answer, {"name": "m", "datatype": "FP32", **stated}]}
     config = {"url": "http://victim.test", "model": "m", "input_name": "a", "datatype": "FP32", "binary": False}
-    with pytest.raises(Malformed, match=said):
+    with pytest.raises(Malformed, match=message):
         oracle({**config, "output_name": "y", "maps": "m", "retries": 0}, fixed(json=body))(inputs(2))
 
 
@@ -994,7 +994,7 @@ def test_debug_logs_of_a_real_exchange_hold_no_secret(
 def test_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("GK_TEST_KEY", raising=False)
     with pytest.raises(
-        BadConfig, match="header Authorization needs the environment variable GK_TEST_KEY, which is not set"
+        BadConfig, match="header Authorization needs the environment variable GK_TEST_KEY, which is unset"
     ):
         HttpConfig(**V1, headers={"Authorization": "Bearer ${GK_TEST_KEY}"})
 
@@ -1015,19 +1015,19 @@ def test_unsendable_values_are_refused_without_showing_them(value: str, monkeypa
     [
         ({"url": "victim.test"}, "begins with http"),
         ({"url": "ftp://victim.test"}, "begins with http"),
-        ({"url": "http://me:pw@victim.test"}, "put them into `headers`"),
-        ({"url": "http://victim.test/?key=1"}, "has no use for a query"),
+        ({"url": "http://me:pw@victim.test"}, "put them in `headers`"),
+        ({"url": "http://victim.test/?key=1"}, "allows no query"),
         ({"surprise": 1}, "Extra inputs"),
         ({"batch": 0}, "greater than or equal to 1"),
         ({"timeout": 0}, "greater than 0"),
         ({"timeout": float("inf")}, "finite"),
         ({"model": None}, 'protocol "v1" needs model'),
-        ({"input_name": "a"}, 'protocol "v1" has no use for input_name'),
+        ({"input_name": "a"}, 'protocol "v1" does not use input_name'),
         ({"protocol": "v2", "datatype": "FP8"}, "one of FP16"),
         ({"protocol": "json"}, 'protocol "json" needs request and response'),
         ({**JSON, "model": None, "request": {"a": 1}}, "exactly once"),
         ({**JSON, "model": None, "request": {"a": "$INPUT", "b": "$INPUTS"}}, "exactly once"),
-        ({**JSON, "model": None, "request": '{"a": $INPUTS}'}, "stands in quotes"),
+        ({**JSON, "model": None, "request": '{"a": $INPUTS}'}, "needs quotes"),
         ({"labels": ("a", "a")}, "a name of its own"),
         ({"headers": {"Content-Length": "5"}}, "set by gamekeeper"),
         ({"headers": {"Bad Name": "5"}}, "HTTP does not allow"),

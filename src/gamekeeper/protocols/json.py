@@ -1,10 +1,10 @@
-"""JSON that any prediction API may speak: request templates, paths into answers, and the numbers found there.
+"""JSON as any prediction API may use it: request templates, paths into answers, and the numbers they lead to.
 
 Numbers     inputs are written as the exact value of the float32 as a double: a server that computes in double sees the
             same input.
 Answers     (n, k) floating point (float64 from JSON, otherwise the wire's own type) or (n,) integer labels; attribution
             maps, where the API sells them, (n, h, w) floating point.
-            A JSON `null` is read as NaN, since many servers write NaN so; NaN itself is not JSON and is refused.
+            A JSON `null` is read as NaN, since many servers write NaN that way; NaN itself is not JSON and is refused.
 
 Everything here raises Malformed for an answer that cannot be used; nothing is repaired silently.
 """
@@ -41,7 +41,7 @@ class Quote:
 
 @dataclass(frozen=True)
 class Expected:
-    """What an answer to n inputs must be: n rows over `classes` classes, or n labels (perhaps by name)."""
+    """What the answer to n inputs must be: n rows over `classes` classes, or n labels (possibly names)."""
 
     n: int
     classes: int
@@ -61,7 +61,7 @@ def is_list(value: object) -> TypeGuard[list[Any]]:
 
 
 def parse(body: bytes, quote: Quote) -> Any:
-    """The JSON document of an answer. Raises Malformed for nothing, HTML, broken JSON and `{"error": ...}`."""
+    """The JSON document in an answer. Raises Malformed for an empty body, HTML, broken JSON and `{"error": ...}`."""
     if not body.strip():
         raise Malformed("the answer has an empty body.")
     try:
@@ -69,24 +69,24 @@ def parse(body: bytes, quote: Quote) -> Any:
     except orjson.JSONDecodeError as error:
         raise Malformed(not_json(body, str(error), quote)) from None
     if is_object(document) and document.get("error"):
-        raise Malformed(f"the answer is an error in spite of its status: {said(document, quote)}")
+        raise Malformed(f"the answer is an error despite its status: {error_text(document, quote)}")
     return document
 
 
 def not_json(body: bytes, error: str, quote: Quote) -> str:
     start = quote(body[: 8 * QUOTED].decode(errors="replace"))
     if body.lstrip()[:1] == b"<":
-        return f"the answer is a page of HTML or XML, not JSON: {start} Is the url that of the API?"
+        return f"the answer is a page of HTML or XML, not JSON: {start} Is `url` the address of the API?"
     hint = " NaN and Infinity are not JSON." if re.search(rb"\b(NaN|Infinity)\b", body) else ""
     return f"the answer is not valid JSON ({quote(error)}): {start}{hint}"
 
 
-def said(document: object, quote: Quote) -> str:
-    """The message inside a server's error document: `error`, `detail` or `message`, else all of it."""
+def error_text(document: object, quote: Quote) -> str:
+    """The message in a server's error document: its `error`, `detail` or `message`, else all of it."""
     if is_object(document):
         for key in ("error", "detail", "message"):
             if document.get(key):
-                return said(document[key], quote)
+                return error_text(document[key], quote)
     return quote(document)
 
 
@@ -98,9 +98,9 @@ def inputs_json(x: Batch) -> Any:
 def markers(template: object) -> list[str]:
     """Every "$INPUT" and "$INPUTS" in a request template, in order."""
     if is_object(template):
-        return [found for value in template.values() for found in markers(value)]
+        return [marker for value in template.values() for marker in markers(value)]
     if is_list(template):
-        return [found for value in template for found in markers(value)]
+        return [marker for value in template for marker in markers(value)]
     return [template] if template in (ONE, ALL) else []
 
 
@@ -120,16 +120,16 @@ def _filled(template: Any, values: dict[str, Any]) -> Any:
 
 
 def steps(path: str) -> list[str]:
-    """A path such as `results.*.scores` taken apart; `$` alone is the whole document. Raises ValueError."""
+    """The steps of a path such as `results.*.scores`; `$` alone is the whole document. Raises ValueError."""
     if path == "$":
         return []
-    found = path.split(".")
-    if "" in found or any(set(step) & set("$[]\"' ") for step in found):
+    parts = path.split(".")
+    if "" in parts or any(set(part) & set("$[]\"' ") for part in parts):
         raise ValueError(
-            f"a path is names, numbers and * with dots between (`outputs.0.data`, `results.*.scores`, or `$` for all);"
-            f" got {path!r}."
+            "a path is made of names, numbers and * separated by dots (`outputs.0.data`, `results.*.scores`), or is `$`"
+            f" for the whole document; got {path!r}."
         )
-    return found
+    return parts
 
 
 def pick(document: object, path: str, quote: Quote) -> Any:
@@ -149,7 +149,7 @@ def _picked(value: Any, rest: list[str], path: str, quote: Quote) -> Any:
         return _picked(value[int(step)], rest, path, quote)
     there = f"an object with {quote(', '.join(value)) or 'nothing'}" if is_object(value) else kind(value)
     raise Malformed(
-        f"the answer has no `{step}` (of the path `{path}`) but {there}. Correct `response` to fit the answer."
+        f"the answer has no `{step}` (in the path `{path}`); it has {there}. Correct `response` to match the answer."
     )
 
 
@@ -246,8 +246,8 @@ def settle(values: Tensor, expected: Expected) -> Tensor:
     exact = values.double()
     if not bool((exact == exact.floor()).all()):
         raise Malformed(
-            "the target gives one number an input that is not a whole one: neither a label nor a probability for each"
-            f" of {k} classes. If it is the probability of one class, the target must publish all of them."
+            "the target gives one number per input, and not a whole one: it is neither a label nor a probability for"
+            f" each of {k} classes. If it is the probability of one class, the target must publish those of all."
         )
     if not bool(((exact >= 0) & (exact < k)).all()):
         raise Malformed(
@@ -257,20 +257,20 @@ def settle(values: Tensor, expected: Expected) -> Tensor:
 
 
 def maps(values: object, expected: Expected) -> Tensor:
-    """Lists of lists of numbers, one map an input, to (n, h, w) float64."""
+    """Lists of lists of numbers, one map per input, to (n, h, w) float64."""
     try:
-        found = torch.tensor(values, dtype=torch.float64)
+        converted = torch.tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise Malformed("the maps are not lists of equally long lists of numbers. Correct `maps`.") from None
-    return settled_maps(found, expected)
+    return settled_maps(converted, expected)
 
 
-def settled_maps(found: Tensor, expected: Expected) -> Tensor:
+def settled_maps(values: Tensor, expected: Expected) -> Tensor:
     """Checks that there is a finite map of numbers for each input."""
-    if found.ndim != 3 or 0 in found.shape or len(found) != expected.n:
+    if values.ndim != 3 or 0 in values.shape or len(values) != expected.n:
         wanted = f"({expected.n}, height, width)"
-        raise Malformed(f"maps of shape {wanted} were expected; got {tuple(found.shape)}.")
-    found = found if found.is_floating_point() else found.double()
-    if not bool(found.isfinite().all()):
+        raise Malformed(f"maps of shape {wanted} were expected; got {tuple(values.shape)}.")
+    values = values if values.is_floating_point() else values.double()
+    if not bool(values.isfinite().all()):
         raise Malformed("a map holds NaN or infinity.")
-    return found
+    return values

@@ -1,7 +1,7 @@
 """The Open Inference Protocol ("v2"), in JSON and in Triton's binary tensor data.
 
 Source      Open Inference Protocol (REST) with Triton's binary tensor data extension
-Numbers     in JSON the shortest text of the declared datatype
+Numbers     JSON holds the shortest text of each number in the declared datatype
 
 As in `json.py`, an answer that cannot be used raises Malformed.
 """
@@ -38,7 +38,7 @@ DATATYPES = {
 
 @dataclass(frozen=True)
 class Slot:
-    """The tensor a v2 model takes: its name and datatype, and whether to speak binary."""
+    """The input tensor of a v2 model: its name and datatype, and whether tensors travel in binary."""
 
     name: str
     datatype: str
@@ -47,7 +47,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Body:
-    """A request body: a JSON object, and the bytes of the tensors behind it if any."""
+    """A request body: a JSON object, followed by the bytes of the tensors if they are binary."""
 
     head: bytes
     tail: bytes = b""
@@ -58,9 +58,9 @@ class Body:
 
 
 def encode_v2(x: Batch, slot: Slot, wanted: Sequence[str]) -> Body:
-    """The body of `POST /v2/models/{model}/infer`; `wanted` names outputs, none of them is all.
+    """The body of `POST /v2/models/{model}/infer`; `wanted` names the outputs to return; empty means all.
 
-    Raises BadQuery where an integer model is asked about a fraction.
+    Raises BadQuery for fractions sent to a model of integers.
     """
     values = cast(x.detach(), slot.datatype).contiguous()
     tensor: dict[str, Any] = {"name": slot.name, "shape": list(x.shape), "datatype": slot.datatype}
@@ -86,7 +86,7 @@ def cast(x: Tensor, datatype: str) -> Tensor:
     values = x.to(dtype)
     if not dtype.is_floating_point and not torch.equal(values.to(x.dtype), x):
         raise BadQuery(
-            f"the target takes {datatype} inputs, but these hold fractions or values beyond that type. Give the target"
+            f"the target takes {datatype} inputs, but these hold fractions or values out of its range. Give the target"
             " a box in its own units (e.g. low = 0, high = 255) and data of whole numbers."
         )
     return values
@@ -94,31 +94,31 @@ def cast(x: Tensor, datatype: str) -> Tensor:
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a v2 answer: what the JSON says of it, and its bytes where they stand behind the JSON."""
+    """One output of a v2 answer: what the JSON states about it, and its bytes if they follow the JSON."""
 
     stated: dict[str, Any]
     part: bytes | None
 
     def datatype(self, quote: Quote) -> str:
-        found = self.stated.get("datatype")
-        if not isinstance(found, str) or found not in {*DATATYPES, "BYTES"}:
-            raise Malformed(f"the output has datatype {quote(found)!r}, which is not one of the protocol's.")
-        return found
+        name = self.stated.get("datatype")
+        if not isinstance(name, str) or name not in {*DATATYPES, "BYTES"}:
+            raise Malformed(f"the output has datatype {quote(name)!r}, which is not one of the protocol's.")
+        return name
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The outputs of a v2 answer as its JSON lists them, and the bytes behind the JSON."""
+    """The outputs of a v2 answer as its JSON lists them, and the bytes that follow the JSON."""
 
     stated: list[dict[str, Any]]
     tail: bytes
 
     def chosen(self, key: str, name: str | None, quote: Quote) -> Output:
-        """The output of that name, or the first; `key` is that of the target file which names it."""
-        place = next((i for i, found in enumerate(self.stated) if name is None or found.get("name") == name), None)
+        """The output with that name, or the first one; `key` is the target file's key that gives the name."""
+        place = next((i for i, stated in enumerate(self.stated) if name is None or stated.get("name") == name), None)
         if place is None:
-            names = quote(", ".join(str(found.get("name")) for found in self.stated))
-            raise Malformed(f"the answer has no output {name!r} but {names}. Correct `{key}`.")
+            names = quote(", ".join(str(stated.get("name")) for stated in self.stated))
+            raise Malformed(f"the answer has no output {name!r}; it has {names}. Correct `{key}`.")
         return Output(self.stated[place], _binary_parts(self.stated, self.tail)[place])
 
 
@@ -126,13 +126,13 @@ def decode_v2(body: bytes, head: str | None, quote: Quote) -> Outputs:
     """A v2 answer; `head` is its Inference-Header-Content-Length header, if there was one."""
     document, tail = _split(body, head, quote)
     outputs = document.get("outputs") if is_object(document) else None
-    if not is_list(outputs) or not outputs or not all(is_object(found) for found in outputs):
+    if not is_list(outputs) or not outputs or not all(is_object(output) for output in outputs):
         raise Malformed("the answer has no `outputs`, so it is not the Open Inference Protocol. Is `protocol` right?")
     return Outputs(outputs, tail)
 
 
 def answers_v2(outputs: Outputs, name: str | None, expected: Expected) -> Tensor:
-    """The answers: the output of that name, or the first."""
+    """The answers: the output with that name, or the first one."""
     chosen = outputs.chosen("output_name", name, expected.quote)
     shape, datatype = _shape(chosen.stated.get("shape"), expected), chosen.datatype(expected.quote)
     if chosen.part is None:
@@ -143,7 +143,7 @@ def answers_v2(outputs: Outputs, name: str | None, expected: Expected) -> Tensor
 
 
 def maps_v2(outputs: Outputs, name: str, expected: Expected) -> Tensor:
-    """The attribution maps, (n, h, w): the output of that name."""
+    """The attribution maps, (n, h, w): the output with that name."""
     chosen = outputs.chosen("maps", name, expected.quote)
     shape, datatype = chosen.stated.get("shape"), chosen.datatype(expected.quote)
     if not is_list(shape) or len(shape) != 3 or not all(type(size) is int and size > 0 for size in shape):
@@ -155,7 +155,7 @@ def maps_v2(outputs: Outputs, name: str, expected: Expected) -> Tensor:
     data = chosen.stated.get("data")
     flat = _flat(data) if is_list(data) else []
     if len(flat) != math.prod(shape) or not all(type(value) in (int, float) for value in flat):
-        raise Malformed(f"maps of shape {shape} need {math.prod(shape)} numbers; {len(flat)} values came.")
+        raise Malformed(f"maps of shape {shape} need {math.prod(shape)} numbers; got {len(flat)} values.")
     return settled_maps(torch.tensor(flat, dtype=torch.float64).reshape(shape), expected)
 
 
@@ -168,11 +168,11 @@ def _split(body: bytes, head: str | None, quote: Quote) -> tuple[Any, bytes]:
 
 
 def _binary_parts(outputs: Sequence[dict[str, Any]], tail: bytes) -> list[bytes | None]:
-    """The bytes of every output, in the order of the JSON; None for those with their data in the JSON."""
+    """The bytes of every output, in the order of the JSON; None where the data are in the JSON."""
     parts: list[bytes | None] = []
     start = 0
-    for found in outputs:
-        parameters = found.get("parameters")
+    for output in outputs:
+        parameters = output.get("parameters")
         size = parameters.get("binary_data_size") if is_object(parameters) else None
         if size is None:
             parts.append(None)
@@ -190,7 +190,7 @@ def _binary_parts(outputs: Sequence[dict[str, Any]], tail: bytes) -> list[bytes 
 
 
 def _shape(shape: object, expected: Expected) -> list[int]:
-    """One or two sizes, the first of them n: so no shape can ask for more memory than the body holds."""
+    """One or two sizes, the first of them n, so that no shape can ask for more memory than the body holds."""
     if not is_list(shape) or not all(type(size) is int and size >= 0 for size in shape) or len(shape) not in (1, 2):
         wanted = f"[{expected.n}, {expected.classes}] or [{expected.n}]"
         raise Malformed(f"an output of shape {wanted} was expected; got {expected.quote(shape)}.")
@@ -202,8 +202,8 @@ def _shape(shape: object, expected: Expected) -> list[int]:
 def _from_bytes(part: bytes, shape: list[int], dtype: torch.dtype, datatype: str) -> Tensor:
     size = math.prod(shape) * dtype.itemsize
     if len(part) != size:
-        raise Malformed(f"an output of shape {shape} and datatype {datatype} takes {size} bytes; {len(part)} came.")
-    # a copy, since torch wants a buffer of its own that it may write to; frombuffer refuses an empty one
+        raise Malformed(f"an output of shape {shape} and datatype {datatype} takes {size} bytes; got {len(part)}.")
+    # a copy, since torch needs a writable buffer of its own; frombuffer refuses an empty one
     flat = torch.frombuffer(bytearray(part), dtype=dtype) if part else torch.empty(0, dtype=dtype)
     return flat.reshape(shape)
 
@@ -214,7 +214,7 @@ def _from_data(data: object, shape: list[int], expected: Expected) -> Tensor:
         raise Malformed(f"the output has {kind(data)} for `data` where a list belongs.")
     flat = _flat(data)
     if len(flat) != math.prod(shape):
-        raise Malformed(f"an output of shape {shape} needs {math.prod(shape)} values; {len(flat)} came.")
+        raise Malformed(f"an output of shape {shape} needs {math.prod(shape)} values; got {len(flat)}.")
     if len(shape) == 1:
         return answers(flat, expected)
     return answers([flat[row * shape[1] : (row + 1) * shape[1]] for row in range(shape[0])], expected)
@@ -230,12 +230,12 @@ def _flat(values: list[Any]) -> list[Any]:
 
 def _strings(part: bytes) -> list[str]:
     """BYTES elements: four bytes of little-endian length each, then the text."""
-    found: list[str] = []
+    texts: list[str] = []
     start = 0
     while start < len(part):
         size = int.from_bytes(part[start : start + 4], "little")
         if start + 4 + size > len(part):
             raise Malformed("a BYTES output is cut off in the middle of an element.")
-        found.append(part[start + 4 : start + 4 + size].decode(errors="replace"))
+        texts.append(part[start + 4 : start + 4 + size].decode(errors="replace"))
         start += 4 + size
-    return found
+    return texts

@@ -3,15 +3,15 @@
 Source      Open Inference Protocol (REST) with the binary tensor data extension; RFC 9110 (Retry-After); the
             Idempotency-Key header of draft-ietf-httpapi-idempotency-key-header
 Binary      v2 speaks binary where the server's metadata (`GET /v2`) list the extension `binary_tensor_data` (Triton's
-            do), else JSON; `binary = true` or `false` decides it without asking (KServe's own server speaks binary and
+            do), else JSON; `binary = true` or `false` settles it without asking (KServe's own server speaks binary and
             does not list it, MLServer speaks JSON only). It is never tried out: a refused trial might be charged.
-Retries     rate limits, the retry codes, connections that fail or break and time-outs are asked again after
-            min(30, 0.5 x 2^i) seconds times a random fraction ("full jitter"), or after Retry-After if that is longer.
-            A request keeps its Idempotency-Key over its retries and, asked through the ledger, over a restart; the same
-            inputs asked another time have another key. A target that ignores the key may charge for a repeated
-            request; gamekeeper counts an input once.
-Secrets     headers hold `${NAME}`; the value is read from the environment when the oracle is made, lives in the HTTP
-            client only, and is struck out of everything a server says before it is shown.
+Retries     after a rate limit, a retry code, a time-out, or a connection that fails or breaks, the request is sent
+            again after min(30, 0.5 x 2^i) seconds times a random fraction ("full jitter"), or after Retry-After if that
+            is longer. A request keeps its Idempotency-Key across its retries and, if sent through the ledger, across a
+            restart; the same inputs sent on another occasion have another key. A target that ignores the key may charge
+            for a repeated request; gamekeeper counts each input once.
+Secrets     headers hold `${NAME}`; the value is read from the environment when the oracle is built, is kept only in the
+            HTTP client, and is removed from everything a server says before it is shown.
 """
 
 import hashlib
@@ -39,13 +39,13 @@ from gamekeeper.protocols.json import (
     Quote,
     answers,
     encode_template,
+    error_text,
     is_list,
     is_object,
     kind,
     maps,
     parse,
     pick,
-    said,
 )
 from gamekeeper.protocols.v1 import encode_v1
 from gamekeeper.protocols.v2 import DATATYPES, Body, Slot, answers_v2, decode_v2, encode_v2, maps_v2
@@ -68,7 +68,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """A response that was read to its end; names of headers are in any case."""
+    """A response that was read to its end; header names are case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
@@ -77,7 +77,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Trouble:
-    """An attempt that may be repeated: what happened, how long the server asks to wait, what to raise in the end."""
+    """An attempt that may be repeated: what happened, how long the server asks to wait, what to raise once retries are used up."""
 
     what: str
     wait: float = 0.0
@@ -87,13 +87,13 @@ class Trouble:
 class HttpOracle:
     """The raw answers of a live API: (n, k) floating point, or (n,) integer labels.
 
-    batch is how many inputs go into one request. Whoever wants every paid answer safe before the next request calls
-    with at most that many; a longer batch is sent in order, and its answers are lost if a later request fails.
+    batch is how many inputs go into one request. To have every paid answer safe before the next request, call with at
+    most that many; a longer batch is sent in order, and its answers are lost if a later request fails.
 
-    names are those of the questions, one an input (`ledger.Recorded` gives them): a request's Idempotency-Key is made of
-    its names and its body. Without them the key is random, and no more than the retries of one request share it.
+    names are those of the queries, one per input (`ledger.Recorded` gives them): a request's Idempotency-Key is derived
+    from its names and its body. Without them the key is random, and only the retries of one request share it.
 
-    Raises BadQuery (input outside the domain), BadConfig (the model takes something else), Unreachable, Malformed.
+    Raises BadQuery (input outside the domain), BadConfig (the model takes other inputs), Unreachable, Malformed.
     """
 
     batch: int
@@ -131,7 +131,7 @@ class HttpOracle:
         self._slot: Slot | None = None
 
     def close(self) -> None:
-        """Closes the connections; happens by itself when the oracle is dropped."""
+        """Closes the connections; this also happens when the oracle is garbage-collected."""
         self._client.close()
 
     def __call__(self, x: Batch, names: Sequence[bytes] | None = None, /) -> Raw:
@@ -149,7 +149,7 @@ class HttpOracle:
         """One request."""
         expected = Expected(len(x), self.classes, self.config.labels, self._quote)
         url, body, headers = self._encoded(x)
-        # asking the same again is another question (a thief may average); asking it again after a failure is not
+        # sending the same inputs again is a new query (a thief may average); sending them again after a failure is not
         key = uuid.uuid4().hex if names is None else idempotency_key(url, body, names)
         if self.config.protocol == "v2":
             body = body.named(key)
@@ -170,7 +170,7 @@ class HttpOracle:
             slot = self._negotiated()
             if slot.binary:
                 headers["Content-Type"] = "application/octet-stream"
-            # where the first output is to be read its name is not known: ask for all
+            # if the first output is to be read, its name is not known: ask for all
             named = [] if config.output_name is None else [config.output_name, config.maps]
             wanted = [name for name in named if name is not None]
             return f"{base}/v2/models/{self._model()}/infer", encode_v2(x, slot, wanted), headers
@@ -189,7 +189,7 @@ class HttpOracle:
         return Raw(y, None if config.maps is None else maps(self._at(document, config.maps), expected))
 
     def _at(self, document: object, path: str) -> Any:
-        """What is found there for every input, as a list."""
+        """The values at that path, a list with one per input."""
         values = pick(document, path, self._quote)
         return [values] if self.config.one_by_one else values
 
@@ -199,7 +199,7 @@ class HttpOracle:
     # --- what a v2 model takes
 
     def _negotiated(self) -> Slot:
-        """Name and datatype of the input from the configuration or the model's metadata; asked once."""
+        """Name and datatype of the input, from the configuration or the model's metadata; requested once."""
         if self._slot is None:
             name, datatype = self.config.input_name, self.config.datatype
             if name is None or datatype is None:
@@ -213,7 +213,7 @@ class HttpOracle:
         return self._slot
 
     def _metadata(self, path: str) -> dict[str, Any]:
-        """A metadata document; {} from a server that has none. Asking for it is not a query."""
+        """A metadata document; {} from a server that has none. Requesting it is not a query."""
         url = self.config.url.rstrip("/") + path
         answer = self._exchange("GET", url, None, {})
         if 400 <= answer.status < 600:
@@ -224,30 +224,30 @@ class HttpOracle:
         except Malformed as error:
             raise Malformed(f"{shown(url)}: {error}") from None
         if not is_object(document):
-            raise Malformed(f"{shown(url)}: metadata are {kind(document)} where an object belongs.")
+            raise Malformed(f"{shown(url)}: the metadata are {kind(document)} where an object belongs.")
         return document
 
     def _input(self, inputs: object, name: str | None, datatype: str | None) -> tuple[str, str]:
-        """The input tensor to send, checked against what the metadata list. Raises BadConfig where they do not fit."""
-        listed = [found for found in inputs if is_object(found)] if is_list(inputs) else []
+        """Name and datatype of the input tensor, checked against the metadata. Raises BadConfig if they disagree."""
+        listed = [entry for entry in inputs if is_object(entry)] if is_list(inputs) else []
         if not listed:
             return name or "input-0", datatype or "FP32"
-        names = self._quote(", ".join(str(found.get("name")) for found in listed))
+        names = self._quote(", ".join(str(entry.get("name")) for entry in listed))
         if name is None and len(listed) > 1:
-            raise BadConfig(f"the model takes several inputs ({names}); a target with one is needed, or `input_name`.")
-        found = next((found for found in listed if name in (None, found.get("name"))), None)
-        if found is None:
-            raise BadConfig(f"the model has no input {name!r} but {names}. Correct `input_name`.")
-        self._fits(found.get("shape"))
-        datatype = datatype or str(found.get("datatype"))
+            raise BadConfig(f"the model takes several inputs ({names}); give `input_name`, or a model with one input.")
+        declared = next((entry for entry in listed if name in (None, entry.get("name"))), None)
+        if declared is None:
+            raise BadConfig(f"the model has no input {name!r}; it has {names}. Correct `input_name`.")
+        self._fits(declared.get("shape"))
+        datatype = datatype or str(declared.get("datatype"))
         if datatype not in DATATYPES:
             raise BadConfig(
-                f"the model takes {self._quote(datatype)}; a number type is needed. Set `datatype` if that is wrong."
+                f"the model takes {self._quote(datatype)}; a numeric type is needed. Set `datatype` if that is wrong."
             )
-        return str(found.get("name")), datatype
+        return str(declared.get("name")), datatype
 
     def _fits(self, shape: object) -> None:
-        """Refuses a shape that cannot be that of the box; -1 fits anything, and a batch dimension may be missing."""
+        """Refuses a shape that cannot be the domain's; -1 fits anything, and a batch dimension may be missing."""
         if not is_list(shape) or not all(type(size) is int for size in shape):
             return
         ours = list(self.box.shape)
@@ -256,13 +256,13 @@ class HttpOracle:
             raise BadConfig(
                 f"the model takes inputs of shape {shape}; the target's are {ours} without the batch dimension. Give"
                 " the shape the model takes. If its metadata are wrong, set `input_name` and `datatype`; then they are"
-                " not asked."
+                " not read."
             )
 
     # --- requests, retries, bodies
 
     def _exchange(self, method: str, url: str, content: bytes | None, headers: dict[str, str]) -> Answer:
-        """Sends until an answer comes that is worth reading. Raises Unreachable when patience ends."""
+        """Sends until a readable answer comes. Raises Unreachable when the retries are used up."""
         started = self._clock()
         attempts = self.config.retries + 1
         for attempt in itertools.count(1):
@@ -273,14 +273,14 @@ class HttpOracle:
             if result.wait > self.config.retry_after_max:
                 raise Unreachable(
                     f"{shown(url)}: {result.what}; the server asks to wait {result.wait:.0f} s, more than"
-                    f" retry_after_max ({self.config.retry_after_max:g} s). Run again later: what was answered is not"
-                    " asked twice."
+                    f" retry_after_max ({self.config.retry_after_max:g} s). Run again later: answered queries are not sent"
+                    " twice."
                 )
             if attempt == attempts:
                 raise result.error(
                     f"{shown(url)}: {result.what} ({attempts} attempt{'s' * (attempts > 1)} in"
-                    f" {self._clock() - started:.0f} s). Check that the API is up and not too slow or too busy for this"
-                    " (`timeout`, `batch`, `requests_per_second`), and run again: what was answered is not asked twice."
+                    f" {self._clock() - started:.0f} s). Check that the API is up and not too slow or too busy"
+                    " (`timeout`, `batch`, `requests_per_second`), and run again: answered queries are not sent twice."
                 )
             backoff = min(LONGEST_BACKOFF, BACKOFF * 2.0 ** min(attempt - 1, 16))
             wait = max(result.wait, self._random.uniform(0, backoff))
@@ -315,13 +315,13 @@ class HttpOracle:
             raise Malformed(f"{shown(url)}: {error}") from None
 
     def _broken(self, error: httpx.TransportError, status: int | None) -> Trouble:
-        """A failure below HTTP. A certificate that is not trusted will not be so the next time."""
+        """A failure below HTTP. A certificate that is not trusted will not be trusted the next time either."""
         detail = self._quote(error) or type(error).__name__
         if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
             raise BadConfig(f"the request cannot be sent: {detail}.") from None
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error)):
             raise Unreachable(
-                f"the server's certificate is not trusted: {detail}. Set SSL_CERT_FILE to its authority's certificates;"
+                f"the server's certificate is not trusted: {detail}. Set SSL_CERT_FILE to the certificates of its authority;"
                 " `verify_tls = false` accepts any."
             ) from None
         if status is not None and status < 300:
@@ -329,7 +329,7 @@ class HttpOracle:
         return Trouble(f"no connection, or it broke ({detail})")
 
     def _body(self, response: httpx.Response, deadline: float, most: int, strict: bool) -> bytes:
-        """The body, decompressed, up to `most` bytes; a longer one is refused, or cut if not strict."""
+        """The body, decompressed, up to `most` bytes; a longer one is refused if strict, else cut."""
         if response.is_stream_consumed:  # an in-memory transport has read and decompressed it
             body = bytearray(response.content[: most + 1])
         else:
@@ -345,7 +345,7 @@ class HttpOracle:
         return bytes(body[:most])
 
     def _usable(self, answer: Answer, url: str) -> None:
-        """Raises for every status but success; retries are over."""
+        """Raises for every status but success, once the retries are over."""
         if answer.status < 300:
             return
         if answer.status < 400:
@@ -354,19 +354,19 @@ class HttpOracle:
                 f"{shown(url)} redirects to {place}, which is not followed. Set `url` to the API's own address."
             )
         advice = ADVICE.get(answer.status, "Check the target file against what the API expects.")
-        raise Unreachable(f"{shown(url)}: {self._complaint(answer.status, answer.body)}. Not asked again. {advice}")
+        raise Unreachable(f"{shown(url)}: {self._complaint(answer.status, answer.body)}. Not sent again. {advice}")
 
     def _complaint(self, status: int, body: bytes) -> str:
-        """A status and what the server says about it, shortened."""
+        """The status and what the server says about it, shortened."""
         try:
-            text = said(orjson.loads(body), self._quote)
+            text = error_text(orjson.loads(body), self._quote)
         except orjson.JSONDecodeError:
             text = self._quote(body.decode(errors="replace"))
         return f"status {status}" + (f": {text.rstrip('.')}" if text else "")
 
 
 def idempotency_key(url: str, body: Body, names: Sequence[bytes]) -> str:
-    """The same for the same questions to the same place, in every process."""
+    """The same key for the same queries to the same address, in every process."""
     parts = b"".join(names), url.encode() + b"\n" + body.head + body.tail
     return hashlib.blake2b(b"".join(hashlib.blake2b(part).digest() for part in parts), digest_size=16).hexdigest()
 
@@ -377,7 +377,7 @@ def shown(url: str) -> str:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

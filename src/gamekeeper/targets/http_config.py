@@ -1,4 +1,4 @@
-"""The `[http]` table of a target file: where an API is and how it is spoken to. Headers' secrets stay in the environment."""
+"""The `[http]` table of a target file: where an API is and how to call it. Secrets in headers stay in the environment."""
 
 import os
 import re
@@ -30,28 +30,28 @@ Status = Annotated[int, Field(ge=100, le=599)]
 class HttpConfig(BaseModel):
     """The `[http]` table of a target file.
 
-    url                  base of the API (v2, v1), or the full address that is posted to (json)
+    url                  base of the API (v2, v1), or the full address of the POST (json)
     protocol             "v2": POST {url}/v2/models/{model}/infer; "v1": POST {url}/v1/models/{model}:predict; "json"
-    model                name used by v2 and v1; `name/versions/3` asks for one version
+    model                name used by v2 and v1; `name/versions/3` selects one version
     headers              sent with every request; `${NAME}` stands for an environment variable
     request              json: the body, as a table or as JSON text, in which the string "$INPUTS" stands for the batch
-                         as nested lists, or "$INPUT" for the only input of a request
-    response             json, v1 (`predictions` by default): where the answers are. Names, numbers and * with dots
-                         between: `outputs.0.data`, `results.*.scores`; `$` is the whole document
-    maps                 where attribution maps are, if the API sells them: a path as in `response`, or v2: an output
+                         as nested lists, or "$INPUT" for the single input of a request
+    response             json, v1 (`predictions` by default): where the answers are. Names, numbers and * separated
+                         by dots: `outputs.0.data`, `results.*.scores`; `$` is the whole document
+    maps                 where attribution maps are, if the API sells them: a path as in `response`, or for v2 an output
     labels               names of the classes in order, where the API answers with names
-    input_name, datatype v2: of the input tensor. Without both, the model's metadata are asked; a model that publishes
-                         none gets "input-0" and FP32
-    output_name          v2: of the output to read; the first one by default
-    binary               v2: true or false; by default what the server's metadata say
-    batch                most inputs a request
-    timeout              seconds, for connecting, for every wait, and for a whole answer
+    input_name, datatype v2: of the input tensor. Unless both are given, the model's metadata are requested; a model
+                         that publishes none gets "input-0" and FP32
+    output_name          v2: the output to read; the first one by default
+    binary               v2: true or false; by default, what the server's metadata say
+    batch                most inputs per request
+    timeout              seconds, for connecting, for each read, and for a whole answer
     retries              how often a request is sent again before giving up
     rate_limit_codes     statuses that mean "too fast"
     retry_codes          statuses that mean "try again"
-    retry_after_max      longest wait, in seconds, that a server may ask for; beyond it the run stops
+    retry_after_max      longest wait, in seconds, that a server may ask for; the run stops if it asks for more
     max_body             most bytes of an answer, after decompression
-    requests_per_second  paces the requests of every worker process
+    requests_per_second  paces the requests of each worker process
     verify_tls           false accepts any certificate
     """
 
@@ -89,7 +89,7 @@ class HttpConfig(BaseModel):
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise ValueError("an address that begins with http:// or https:// and names a host is needed")
         if parsed.userinfo:
-            raise ValueError('a URL with a user name or password would be shown; put them into `headers` as "${NAME}"')
+            raise ValueError('a URL with a user name or password would be shown; put them in `headers` as "${NAME}"')
         return url
 
     @field_validator("headers")
@@ -97,7 +97,7 @@ class HttpConfig(BaseModel):
     def _sendable(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
         for name, value in headers.items():
             if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
-                raise ValueError("a header's name has a character that HTTP does not allow")
+                raise ValueError("a header name has a character that HTTP does not allow")
             if name.lower() in OURS:
                 raise ValueError(f"the header {name} is set by gamekeeper; leave it out")
             resolved(name, value.get_secret_value())
@@ -131,9 +131,9 @@ class HttpConfig(BaseModel):
             try:
                 request = orjson.loads(request)
             except orjson.JSONDecodeError as error:
-                raise ValueError(f'not valid JSON ({error}); "$INPUTS" stands in quotes too') from None
+                raise ValueError(f'not valid JSON ({error}); "$INPUTS" needs quotes as well') from None
         if request is not None and len(markers(request)) != 1:
-            raise ValueError(f'"{ALL}" or "{ONE}" must stand in it exactly once, as a whole string')
+            raise ValueError(f'"{ALL}" or "{ONE}" must appear in it exactly once, as a whole string')
         return request
 
     @model_validator(mode="after")
@@ -149,36 +149,36 @@ class HttpConfig(BaseModel):
         if missing := needs - given:
             raise ValueError(f'protocol "{self.protocol}" needs {" and ".join(sorted(missing))}')
         if excess := given - takes:
-            raise ValueError(f'protocol "{self.protocol}" has no use for {" and ".join(sorted(excess))}')
+            raise ValueError(f'protocol "{self.protocol}" does not use {" and ".join(sorted(excess))}')
         if self.maps is not None and self.protocol != "v2":
             steps(self.maps)
         if self.protocol != "json" and httpx.URL(self.url).query:
-            raise ValueError(f'protocol "{self.protocol}" has no use for a query in `url`')
+            raise ValueError(f'protocol "{self.protocol}" allows no query in `url`')
         return self
 
     @property
     def one_by_one(self) -> bool:
-        """Whether the template takes one input a request."""
+        """Whether the template takes one input per request."""
         return markers(self.request) == [ONE]
 
 
 def resolved(name: str, text: str) -> tuple[str, list[str]]:
-    """A header's value with its variables replaced, and what is secret about it. Raises BadConfig."""
+    """A header's value with its variables replaced, and the secrets in it. Raises BadConfig."""
     secrets: list[str] = []
     for variable in VARIABLE.findall(text):
         value = os.environ.get(variable, "")
         if not value:
             raise BadConfig(
-                f"the header {name} needs the environment variable {variable}, which is not set or empty."
+                f"the header {name} needs the environment variable {variable}, which is unset or empty."
                 f" Set it (export {variable}=…) and run again."
             )
         secrets.append(value)
     if "${" in VARIABLE.sub("", text):
         raise BadConfig(f"the header {name} has a ${{…}} that is not the name of an environment variable.")
-    whole = VARIABLE.sub(lambda found: os.environ[found[1]], text)
+    whole = VARIABLE.sub(lambda match: os.environ[match[1]], text)
     if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?", whole):
         raise BadConfig(
-            f"the value of the header {name} is empty, begins or ends with a blank, or holds a line break or a"
-            " character beyond ASCII. Does the variable end with a newline?"
+            f"the value of the header {name} is empty, begins or ends with a space, or holds a line break or a"
+            " non-ASCII character. Does the variable end with a newline?"
         )
     return whole, [*secrets, whole]

@@ -1,4 +1,4 @@
-"""What stands in an HTTP response beside the answer: how long to wait, and how the body is compressed."""
+"""What an HTTP response tells beside the answer: how long to wait, and how its body is compressed."""
 
 import re
 import zlib
@@ -12,7 +12,7 @@ from gamekeeper.errors import Malformed
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a Retry-After header asks for: a number, or a date (by the server's own clock if it tells it)."""
+    """Seconds that a Retry-After header asks for: a number, or a date (by the server's own clock if it sends one)."""
     text = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text, re.ASCII):
         return float(text)
@@ -25,14 +25,14 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 def http_date(text: str) -> datetime | None:
     try:
-        found = parsedate_to_datetime(text)
+        date = parsedate_to_datetime(text)
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def inflated(response: httpx.Response, most: int) -> Iterator[bytes]:
-    """The body in pieces, decompressed; no more than `most` bytes come out of any piece, however well it was packed."""
+    """The body in pieces, decompressed; no piece yields more than `most` bytes, however well it was packed."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         yield from response.iter_raw()
