@@ -143,7 +143,7 @@ def test_npz_with_two_sets_must_be_told_which(tmp_path):
 
 
 def test_npz_label_without_its_inputs_is_refused(tmp_path):
-    refused(npz(tmp_path / "a.npz", x=PIXELS, y_test=[1, 2]), "with the inputs of the same ending", label="y_test")
+    refused(npz(tmp_path / "a.npz", x=PIXELS, y_test=[1, 2]), "needs the inputs with the same ending", label="y_test")
 
 
 def test_npz_without_an_accepted_name_says_what_it_holds(tmp_path):
@@ -382,7 +382,7 @@ def test_images_of_two_sizes_are_refused_naming_both(tmp_path):
 def test_images_beside_class_folders_are_refused(tmp_path):
     picture(tmp_path / "cat" / "a.png", PIXELS[0])
     picture(tmp_path / "b.png", PIXELS[0])
-    refused(tmp_path, "either one sub-folder a class or only images; got both, for example b.png")
+    refused(tmp_path, "either one sub-folder per class or only images; got both, for example b.png")
 
 
 def test_a_class_without_images_is_refused(tmp_path):

@@ -36,11 +36,11 @@ def read_npz(path: Path, label: str | None) -> tuple[Array, Array | None]:
 
 
 def chosen(path: Path, names: set[str], label: str | None) -> tuple[str, str]:
-    """Names of the arrays of inputs and classes. The classes may be missing unless `label` asks for them."""
+    """Names of the arrays of inputs and classes. The classes are optional unless `label` names them."""
     if label is not None:
         if label not in NPZ_NAMES or not {label, NPZ_NAMES[label]} <= names:
             raise BadConfig(
-                f"`label` for an npz file is one of {', '.join(NPZ_NAMES)}, with the inputs of the same ending;"
+                f"`label` for an npz file is one of {', '.join(NPZ_NAMES)}, and needs the inputs with the same ending;"
                 f" got {label!r} for {path}, which holds {', '.join(sorted(names)) or 'nothing'}."
             )
         return NPZ_NAMES[label], label
@@ -54,7 +54,7 @@ def chosen(path: Path, names: set[str], label: str | None) -> tuple[str, str]:
 
 
 def member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
-    """One array, after its header has been checked against its size, so that no header can reserve memory."""
+    """One array, read after its header has been checked against its size, so that no header can reserve memory."""
     info = archive.getinfo(f"{name}.npy")
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise BadConfig(f"array {name} in {path} is encrypted or packed in an unusual way. Save it with numpy.savez.")
@@ -90,8 +90,8 @@ def as_classes(path: Path, y: Array) -> Array:
     """Labels as whole numbers from 0, (n,); (n, 1) is accepted."""
     flat = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if flat.ndim != 1 or flat.dtype.kind not in "bui" or (flat.size and (flat.min() < 0 or flat.max() > 2**31)):
-        found = f"{y.dtype} of shape {y.shape}" + (f", {flat.min()} to {flat.max()}" if flat.size else "")
-        raise BadConfig(f"the labels in {path} must be whole numbers from 0, shape (n,); got {found}.")
+        got = f"{y.dtype} of shape {y.shape}" + (f", {flat.min()} to {flat.max()}" if flat.size else "")
+        raise BadConfig(f"the labels in {path} must be whole numbers from 0, shape (n,); got {got}.")
     return flat
 
 
@@ -118,7 +118,7 @@ def read_idx(path: Path) -> tuple[Array, Array | None]:
     if x.ndim != 3:
         raise BadConfig(
             f"{path} holds {x.ndim} dimensions; images have 3 (count, height, width). Give the"
-            " *-images-idx3-ubyte file: its labels are found beside it."
+            " *-images-idx3-ubyte file: its labels are found next to it."
         )
     labels = labels_beside(path)
     if labels is None:
@@ -127,13 +127,13 @@ def read_idx(path: Path) -> tuple[Array, Array | None]:
     if y.ndim != 1 or len(y) != len(x):
         raise BadConfig(
             f"{labels} must hold one label for each of the {len(x)} images of {path}; it has shape {y.shape}."
-            " Give files of one download."
+            " Give files from the same download."
         )
     return x[:, None], y
 
 
 def labels_beside(path: Path) -> Path | None:
-    """The labels file that belongs to an images file by name, packed or not; None if there is none."""
+    """The labels file that goes with an images file by its name, compressed or not; None if there is none."""
     if "images" not in path.name:
         return None
     name = path.name.replace("images", "labels").replace("idx3", "idx1").removesuffix(".gz")
@@ -178,7 +178,7 @@ def read_cifar(path: Path) -> tuple[Array, Array | None]:
     if len(fitting) != 1:
         raise BadConfig(
             f"{path} is not a CIFAR binary file: it needs records of 3,073 bytes (CIFAR-10, label 0 to 9) or 3,074"
-            f" (CIFAR-100, labels 0 to 19 and 0 to 99); got {size:,} bytes that do not divide into one of the two."
+            f" (CIFAR-100, labels 0 to 19 and 0 to 99); got {size:,} bytes that are neither."
         )
     records, labels = fitting[0]
     return records[:, labels:].reshape(-1, 3, 32, 32), records[:, labels - 1]

@@ -1,4 +1,4 @@
-"""CSV files: numbers as they are, and a column for each category where a column holds text."""
+"""CSV files: numbers are read as they are, a column of text becomes one column per category."""
 
 import csv
 import io
@@ -19,10 +19,10 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", r
 
 
 def read_csv(path: Path, label: str | None) -> tuple[Array, Array | None]:
-    """Numbers as they are; a column with any text becomes one column a category, in sorted order.
+    """Numbers as they are; a column with any text becomes one column per category, in sorted order.
 
     The categories are those of this file: read the whole table, then split it.
-    Class labels that are whole numbers from 0 stay as they are; others are numbered in sorted order.
+    Class labels that are whole numbers from 0 are unchanged; others are numbered in sorted order.
     """
     head, rows = table(path)
     name = head[-1] if label is None else label
@@ -30,7 +30,9 @@ def read_csv(path: Path, label: str | None) -> tuple[Array, Array | None]:
         raise BadConfig(f"{path} has no column {name!r} for the label; its columns are {', '.join(head)}.")
     features = [number for number, column in enumerate(head) if column != name]
     if not features:
-        raise BadConfig(f"{path} needs a column beside the label; got {', '.join(head)}. Separate columns with commas.")
+        raise BadConfig(
+            f"{path} needs a column besides the label; got {', '.join(head)}. Separate columns with commas."
+        )
     blocks: list[Array] = []
     width = 0
     for number in features:
@@ -43,7 +45,7 @@ def read_csv(path: Path, label: str | None) -> tuple[Array, Array | None]:
 
 
 def table(path: Path) -> tuple[list[str], Rows]:
-    """Header and rows, every cell stripped. Raises BadConfig for a row of another length or a missing value."""
+    """Header and rows, with every cell stripped. Raises BadConfig for rows of unequal length and missing values."""
     try:
         lines = list(csv_lines(unpack(path).decode("utf-8-sig")))
     except (UnicodeDecodeError, csv.Error) as error:
@@ -101,9 +103,9 @@ def csv_classes(path: Path, rows: Rows, head: list[str], name: str) -> Array:
         return np.unique(cells, return_inverse=True)[1]
     strange = (values != np.floor(values)) | (np.abs(values) > 2**31)
     if strange.any():
-        found = cells[int(strange.argmax())]
+        cell = cells[int(strange.argmax())]
         raise BadConfig(
-            f"the label column {name!r} of {path} must hold classes (text or whole numbers); got {found}."
+            f"the label column {name!r} of {path} must hold classes (text or whole numbers); got {cell}."
             " Name the right column with `label`."
         )
     whole = cast(Array, values.astype(np.int64))

@@ -1,4 +1,4 @@
-"""Folders of images: a sub-folder for each class, or images without classes."""
+"""Folders of images: one sub-folder per class, or images without classes."""
 
 import struct
 import warnings
@@ -23,7 +23,7 @@ def read_folder(folder: Path) -> tuple[Array, Array | None]:
     if classes and len(classes) < len(entries):
         stray = next(entry for entry in entries if not entry.is_dir())
         raise BadConfig(
-            f"{folder} needs either one sub-folder a class or only images; got both, for example {stray.name}. Move it."
+            f"{folder} needs either one sub-folder per class or only images; got both, for example {stray.name}. Move it."
         )
     if not classes:
         return load_images(folder, entries), None
@@ -43,10 +43,10 @@ def visible(folder: Path) -> list[Path]:
 
 
 def load_images(folder: Path, files: list[Path]) -> UInt8[np.ndarray, "n c h w"]:
-    """All images, grey if every one is grey, else RGB. Nothing is decoded before its size is known to be right."""
+    """All images, grey if every one is grey, else RGB. No image is decoded before its size has been checked."""
     if not files:
         raise BadConfig(
-            f"{folder} holds no images. Give a folder of {', '.join(IMAGES)} files, or one sub-folder a class."
+            f"{folder} holds no images. Give a folder of {', '.join(IMAGES)} files, or one sub-folder per class."
         )
     images: list[Array] = []
     for file in files:
@@ -58,7 +58,7 @@ def load_images(folder: Path, files: list[Path]) -> UInt8[np.ndarray, "n c h w"]
 
 
 def load_image(file: Path, size: tuple[int, ...] | None, first: Path, count: int) -> UInt8[np.ndarray, "h w ..."]:
-    """One image, (h, w) if it is grey and (h, w, 3) if not; `size` is what it must be."""
+    """One image, (h, w) if it is grey and (h, w, 3) if not; `size`, if given, is the size it must have."""
     if file.suffix.lower() not in IMAGES or not file.is_file():
         raise BadConfig(f"{file} is not an image. Images are {', '.join(IMAGES)} files; move other files away.")
     try:
@@ -68,7 +68,7 @@ def load_image(file: Path, size: tuple[int, ...] | None, first: Path, count: int
                 width, height = image.size
                 if size not in (None, (height, width)):
                     raise BadConfig(
-                        f"all images must have one size; {first} has {size[1]} x {size[0]} pixels and"
+                        f"all images must have the same size; {first} has {size[1]} x {size[0]} pixels and"
                         f" {file} has {width} x {height}. Resize them first."
                     )
                 within_limit(file, 4 * 3 * width * height * count)
@@ -86,5 +86,5 @@ def pixels(file: Path, image: Image.Image) -> UInt8[np.ndarray, "h w ..."]:
     if image.mode not in ("P", "RGB", "RGBA", "LA"):
         raise BadConfig(f"{file} has pixels of mode {image.mode}; 8-bit grey or RGB is needed. Convert it.")
     if image.has_transparency_data and np.asarray(image.convert("RGBA"))[:, :, 3].min() < 255:
-        raise BadConfig(f"{file} has transparent pixels, whose colour is not defined. Paint it on a background first.")
+        raise BadConfig(f"{file} has transparent pixels, whose colour is undefined. Put it on a background first.")
     return np.asarray(image.convert("L" if image.mode == "LA" else "RGB"))

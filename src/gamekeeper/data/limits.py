@@ -1,4 +1,4 @@
-"""Files of any size read within a limit: at most 4 GiB, once unpacked or as numbers in memory."""
+"""The limit on what is read: 4 GiB of a file once unpacked, or of its numbers in memory."""
 
 import gzip
 import zlib
@@ -18,7 +18,7 @@ def within_limit(path: Path, size: int) -> None:
 
 
 def unpack(path: Path) -> bytes:
-    """The bytes of a file, unpacked if its name ends with .gz; stops at the limit instead of filling the memory."""
+    """The bytes of a file, unpacked if its name ends with .gz; stops at the limit instead of filling memory."""
     if path.suffix.lower() != ".gz":
         within_limit(path, path.stat().st_size)
         return path.read_bytes()
@@ -31,5 +31,5 @@ def unpack(path: Path) -> bytes:
                 total += len(part)
                 within_limit(path, total)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise BadConfig(f"{path} is not a whole gzip file ({error}). Fetch it again.") from error
+        raise BadConfig(f"{path} is not a whole gzip file ({error}). Download it again.") from error
     return b"".join(parts)

@@ -2,13 +2,13 @@
 
 | file | what is read |
 | --- | --- |
-| `.npz` | arrays `x` and `y`, or `x_test` and `y_test`, or `x_train` and `y_train`; the labels may be missing |
-| IDX, also `.gz` | `*-images-idx3-ubyte*`, and the labels from `*-labels-idx1-ubyte*` beside it, if there |
+| `.npz` | arrays `x` and `y`, or `x_test` and `y_test`, or `x_train` and `y_train`; the labels are optional |
+| IDX, also `.gz` | `*-images-idx3-ubyte*`, with the labels from `*-labels-idx1-ubyte*` next to it, if present |
 | `.bin` | CIFAR-10 or CIFAR-100, binary version (CIFAR-100: the 100 fine classes) |
-| folder | one sub-folder a class, numbered in sorted order; or a flat folder of images without classes |
-| `.csv`, also `.gz` | a header line; the last column, or the one named `label`, holds the classes |
+| folder | one sub-folder per class, numbered in sorted order; or images only, without classes |
+| `.csv`, also `.gz` | a header line; the classes are in the last column, or in the one that `label` names |
 
-uint8 arrays are pixels and come back as float32 in [0, 1]; other numbers come back as they are, in float32.
+uint8 arrays are pixels and are returned as float32 in [0, 1]; other numbers are returned unchanged, as float32.
 Grey images become (n, 1, h, w), colour images (n, 3, h, w).
 """
 
@@ -33,11 +33,11 @@ FORMATS = "an .npz, IDX (also .gz), CIFAR .bin or .csv (also .gz) file, or a fol
 def read(path: Path, label: str | None = None) -> Dataset:
     """The data set in a file or folder.
 
-    label  CSV: the column of the classes (default: the last; "" says there is none); npz: the array of the classes,
+    label  CSV: the column of the classes (default: the last; "" means there is none); npz: the array of the classes,
            for files that hold several (`y_test` goes with `x_test`). Refused for the other formats.
 
-    Raises BadConfig for what is missing, malformed or holds NaN or infinities, and UnsafeFile for pickles and for
-    files that unpack to more than 4 GiB.
+    Raises BadConfig for files that are missing or malformed or hold NaN or infinities, and UnsafeFile for pickles and
+    for files that unpack to more than 4 GiB.
     """
     try:
         x, y = contents(path, label)
@@ -51,7 +51,7 @@ def read(path: Path, label: str | None = None) -> Dataset:
 
 
 def contents(path: Path, label: str | None) -> tuple[Array, Array | None]:
-    """Inputs and classes, read by what the suffix or else the first bytes say."""
+    """Inputs and classes, in the format that the suffix or else the first bytes indicate."""
     name = path.name.lower()
     if not path.exists():
         raise BadConfig(f"{path} does not exist. Give {FORMATS}.")
@@ -88,7 +88,7 @@ def first_bytes(path: Path) -> bytes:
 
 
 def as_float(path: Path, x: Array) -> torch.Tensor:
-    """float32, uint8 pixels divided by 255. Raises BadConfig for NaN and infinities."""
+    """The values as float32, uint8 pixels divided by 255. Raises BadConfig for NaN and infinities."""
     if x.dtype == np.uint8:
         return torch.as_tensor(x.astype(np.float32)) / 255
     with np.errstate(over="ignore"):
