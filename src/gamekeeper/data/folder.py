@@ -27,7 +27,7 @@ FILES: Mapping[str, str] = {
 
 
 def find(folder: Path, name: str) -> Path:
-    """The file or folder of that name. Raises BadConfig saying what is needed, where it was sought and how to get it."""
+    """The file or folder of that name. Raises BadConfig saying what is needed, where it was sought, how to get it."""
     sought = [folder / name, *([DEBIAN_FASHION] if name == "fashion-mnist" else [])]
     for path in sought:
         if path.exists():

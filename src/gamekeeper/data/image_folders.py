@@ -23,7 +23,8 @@ def read_folder(folder: Path) -> tuple[Array, Array | None]:
     if classes and len(classes) < len(entries):
         stray = next(entry for entry in entries if not entry.is_dir())
         raise BadConfig(
-            f"{folder} needs either one sub-folder per class or only images; got both, for example {stray.name}. Move it."
+            f"{folder} needs either one sub-folder per class or only images; got both, for example {stray.name}."
+            " Move it."
         )
     if not classes:
         return load_images(folder, entries), None

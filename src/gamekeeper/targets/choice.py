@@ -83,12 +83,13 @@ class Choice:
 
 
 def explaining(target: Target, name: str) -> Target:
-    """The target, selling attribution maps by that explainer. Raises BadConfig unless it is a network with such maps."""
+    """The target, selling that explainer's attribution maps. Raises BadConfig unless it is a network that has them."""
     if name not in EXPLAINERS:
         raise BadConfig(f"there is no explainer '{name}'. Known: {', '.join(EXPLAINERS)}.")
     if not isinstance(target.victim, TorchModel):
         raise BadConfig(
-            f"explain = {name}: maps need the gradients of a network, so a target of kind torch; {target.name} is {target.kind}."
+            f"explain = {name}: maps need the gradients of a network, so a target of kind torch; {target.name} is"
+            f" {target.kind}."
         )
     explain = cast(ExplainerName, name)
     if target.explain == explain:
@@ -141,7 +142,7 @@ def public(domain: Domain) -> str:
 
 
 def assumptions(target: Target, student: Architecture, informed: Collection[str] = ()) -> list[str]:
-    """What the thief was assumed to know, one sentence each. `informed`: the thieves that know the defense they face."""
+    """What the thief was assumed to know, a sentence each. `informed`: the thieves that know the defense they face."""
     same = shares_architecture(target, student)
     seeds = "none is like the victim's own"
     if target.seeds is not None:
@@ -156,7 +157,8 @@ def assumptions(target: Target, student: Architecture, informed: Collection[str]
         []
         if target.owner.ood is None
         else [
-            f"The owner's auxiliary inputs are {len(target.owner.ood):,} ({target.auxiliary}); none is in the thief's pool."
+            f"The owner's auxiliary inputs are {len(target.owner.ood):,} ({target.auxiliary}); none is in the thief's"
+            " pool."
         ]
     )
     return [

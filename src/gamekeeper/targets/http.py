@@ -77,7 +77,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Trouble:
-    """An attempt that may be repeated: what happened, how long the server asks to wait, what to raise once retries are used up."""
+    """An attempt that may be repeated: what happened, how long the server asks to wait, what to raise in the end."""
 
     what: str
     wait: float = 0.0
@@ -273,8 +273,8 @@ class HttpOracle:
             if result.wait > self.config.retry_after_max:
                 raise Unreachable(
                     f"{shown(url)}: {result.what}; the server asks to wait {result.wait:.0f} s, more than"
-                    f" retry_after_max ({self.config.retry_after_max:g} s). Run again later: answered queries are not sent"
-                    " twice."
+                    f" retry_after_max ({self.config.retry_after_max:g} s). Run again later: answered queries are not"
+                    " sent twice."
                 )
             if attempt == attempts:
                 raise result.error(
@@ -321,7 +321,7 @@ class HttpOracle:
             raise BadConfig(f"the request cannot be sent: {detail}.") from None
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error)):
             raise Unreachable(
-                f"the server's certificate is not trusted: {detail}. Set SSL_CERT_FILE to the certificates of its authority;"
+                f"the server's certificate is not trusted: {detail}. Set SSL_CERT_FILE to its authority's certificates;"
                 " `verify_tls = false` accepts any."
             ) from None
         if status is not None and status < 300:

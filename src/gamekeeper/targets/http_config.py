@@ -1,4 +1,4 @@
-"""The `[http]` table of a target file: where an API is and how to call it. Secrets in headers stay in the environment."""
+"""The `[http]` table of a target file: where an API is and how to call it. Secrets stay in the environment."""
 
 import os
 import re

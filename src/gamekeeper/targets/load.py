@@ -129,7 +129,7 @@ def model_file(name: str, folder: Path) -> Path:
 
 
 def named(key: str, text: str, box: Domain, classes: int) -> Architecture:
-    """The architecture of that name. Raises BadConfig, naming the key, if it does not exist or cannot take the input."""
+    """The architecture of that name. Raises BadConfig, naming the key, if there is none or it cannot take the input."""
     try:
         recipe = parse_architecture(text, box.shape, classes)
         with torch.device("meta"):  # allocates nothing; an input it cannot take is an error here, not in every cell

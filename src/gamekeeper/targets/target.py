@@ -78,7 +78,7 @@ def check_data(key: str, held: Dataset, box: Domain, classes: int | None) -> Non
         return
     if held.y is None:
         raise BadConfig(
-            f"{key}: it needs labels and has none. Add them (gamekeeper/data/readers.py says where each format has them)."
+            f"{key}: it needs labels and has none. Add them (gamekeeper/data/readers.py says where they belong)."
         )
     low, high = int(held.y.min()), int(held.y.max())
     if low < 0 or high >= classes:

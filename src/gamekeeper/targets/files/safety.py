@@ -190,9 +190,9 @@ def read_skops(path: Path) -> Any:
         untrusted = sorted(set(skops.io.get_untrusted_types(data=data)) - TRUSTED)
         if untrusted:
             raise UnsafeFile(
-                f"{path} holds types that are not trusted: {', '.join(untrusted)}. Only scikit-learn's own classifiers and"
-                " transformers are loaded. For nearest neighbours refit with algorithm='brute'; give other models as ONNX"
-                " or behind HTTP."
+                f"{path} holds types that are not trusted: {', '.join(untrusted)}. Only scikit-learn's own classifiers"
+                " and transformers are loaded. For nearest neighbours refit with algorithm='brute'; give other models"
+                " as ONNX or behind HTTP."
             )
         check_stored(path, data, document)
         with warnings.catch_warnings(record=True) as caught:
@@ -201,8 +201,8 @@ def read_skops(path: Path) -> Any:
     # what skops and scikit-learn's __setstate__ also raise for files that are not what they claim to be
     except (*BROKEN, LookupError, TypeError, AttributeError, OSError, tokenize.TokenError) as error:
         raise UnsafeFile(
-            f"{path} is not a whole skops file ({type(error).__name__}: {str(error)[:200]}). Instead, {INSTEAD['sklearn']}"
-            " with the same version of scikit-learn."
+            f"{path} is not a whole skops file ({type(error).__name__}: {str(error)[:200]}). Instead,"
+            f" {INSTEAD['sklearn']} with the same version of scikit-learn."
         ) from error
     for warning in caught:
         level = logging.WARNING if issubclass(warning.category, InconsistentVersionWarning) else logging.INFO

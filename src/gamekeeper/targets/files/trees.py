@@ -149,7 +149,7 @@ def check_predictor(path: Path, predictor: Any, width: int) -> None:
 
 
 def check_nodes(path: Path, left: Array, right: Array, feature: Array, leaf: Array, width: int) -> None:
-    """Children must come after their parent and inside the array, so that every walk ends; features must be the input's."""
+    """Children must come after their parent, inside the array, so every walk ends; features must be the input's."""
     places = np.arange(len(left))[~leaf]
     for child in (left[~leaf], right[~leaf]):
         if (child <= places).any() or (child >= len(left)).any():
