@@ -13,6 +13,7 @@ SOURCE = Path(gamekeeper.__file__).parent
 LAYERS = [
     {"version", "errors", "types", "keys", "facts", "method_text"},  # nouns, and how methods are written
     {"tasks", "simplex", "metrics", "architectures", "explain", "data"},  # pure maths, networks, files of data
+    {"protocols"},  # wire formats of prediction APIs, one per file; no sockets
     {"models"},  # what an owner holds: networks, programs, APIs; the layout of both in memory
     {"needs", "training", "service"},  # fitting networks; the wire with its meter, ledger and client memory
     {"detectors"},  # score what a client asks; change nothing

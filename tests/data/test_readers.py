@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gamekeeper.data import readers
+from gamekeeper.data import limits
 from gamekeeper.data.readers import read
 from gamekeeper.errors import BadConfig, UnsafeFile
 
@@ -143,7 +143,7 @@ def test_npz_with_two_sets_must_be_told_which(tmp_path):
 
 
 def test_npz_label_without_its_inputs_is_refused(tmp_path):
-    refused(npz(tmp_path / "a.npz", x=PIXELS, y_test=[1, 2]), "with the inputs of the same ending", label="y_test")
+    refused(npz(tmp_path / "a.npz", x=PIXELS, y_test=[1, 2]), "needs the inputs with the same ending", label="y_test")
 
 
 def test_npz_without_an_accepted_name_says_what_it_holds(tmp_path):
@@ -213,13 +213,13 @@ def test_npz_whose_header_promises_more_than_there_is_is_refused_before_memory_i
 
 
 def test_npz_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "LIMIT", 10_000)
+    monkeypatch.setattr(limits, "LIMIT", 10_000)
     path = npz(tmp_path / "a.npz", x=np.zeros((3000, 1), np.uint8))
     refused(path, "unpacks to 12,000 bytes; at most 10,000 are read", UnsafeFile)
 
 
 def test_the_limit_is_four_gib():
-    assert readers.LIMIT == 2**32
+    assert limits.LIMIT == 2**32
 
 
 # IDX
@@ -291,8 +291,8 @@ def test_gz_cut_short_or_no_gz_is_refused(tmp_path):
 
 
 def test_gz_bomb_stops_at_the_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "LIMIT", 1_000_000)
-    monkeypatch.setattr(readers, "CHUNK", 65_536)
+    monkeypatch.setattr(limits, "LIMIT", 1_000_000)
+    monkeypatch.setattr(limits, "CHUNK", 65_536)
     path = written(tmp_path / "a-idx3-ubyte.gz", gzip.compress(bytes(50_000_000)))
     refused(path, "unpacks to 1,048,576 bytes; at most 1,000,000 are read", UnsafeFile)
 
@@ -382,7 +382,7 @@ def test_images_of_two_sizes_are_refused_naming_both(tmp_path):
 def test_images_beside_class_folders_are_refused(tmp_path):
     picture(tmp_path / "cat" / "a.png", PIXELS[0])
     picture(tmp_path / "b.png", PIXELS[0])
-    refused(tmp_path, "either one sub-folder a class or only images; got both, for example b.png")
+    refused(tmp_path, "either one sub-folder per class or only images; got both, for example b.png")
 
 
 def test_a_class_without_images_is_refused(tmp_path):
@@ -423,7 +423,7 @@ def test_an_image_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
 def test_a_folder_that_would_fill_the_memory_is_refused_at_its_first_image(tmp_path, monkeypatch):
     for name in "abc":
         picture(tmp_path / f"{name}.png", np.zeros((10, 10), np.uint8))
-    monkeypatch.setattr(readers, "LIMIT", 3000)
+    monkeypatch.setattr(limits, "LIMIT", 3000)
     refused(tmp_path, r"a\.png unpacks to 3,600 bytes|at most 3,000", UnsafeFile)
 
 
@@ -508,6 +508,6 @@ def test_csv_in_another_encoding_is_refused(tmp_path):
 
 
 def test_csv_that_one_hot_encoding_would_blow_up_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "LIMIT", 30_000)
+    monkeypatch.setattr(limits, "LIMIT", 30_000)
     text = "a,y\n" + "".join(f"name{i},0\n" for i in range(100))
     refused(csv(tmp_path, text), "unpacks to 40,000 bytes; at most 30,000 are read", UnsafeFile)

@@ -111,7 +111,7 @@ def test_overlap_takes_negative_zero_for_zero():
 
 @pytest.mark.parametrize("other", [torch.zeros(2, 4), torch.zeros(2, 3).double(), torch.zeros(2, 3, 1)])
 def test_overlap_refuses_rows_that_cannot_be_equal(other):
-    with pytest.raises(BadConfig, match="one shape and dtype"):
+    with pytest.raises(BadConfig, match="the same shape and dtype"):
         overlap(torch.zeros(2, 3), other)
 
 

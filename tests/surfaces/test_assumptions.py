@@ -21,11 +21,11 @@ def said(attacks: list[str], target) -> str:
 
 def test_nobody_was_told_the_defense_unless_somebody_undid_it(target):
     assert said(["knockoff", "knockoff+labels"], target) == (
-        "No thief in this run was told which defense stands before the model."
+        "No thief in this run knew which defense protects the model."
     )
 
 
 def test_the_thieves_who_were_told_are_named(target):
     told = said(["knockoff", "knockoff+partial_bayes:size=400", "knockoff+inverse"], target)
-    assert "was told to knockoff+partial_bayes:size=400, knockoff+inverse and to no other thief" in told
+    assert "Only knockoff+partial_bayes:size=400, knockoff+inverse knew which defense protects the model" in told
     assert "seed" in told

@@ -294,7 +294,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("w.safetensors", "nothing.safetensors", "does not exist"),
     ("test.npz", "nothing.npz", r"data\.test: .*nothing\.npz does not exist.*mnist-test"),
     ("pool.npz", "letters", r"data\.pool: its inputs have shape \[1, 28, 28\], \[input\] declares \[4\]"),
-    ("test.npz", "pool.npz", r"data\.test: it has no labels"),
+    ("test.npz", "pool.npz", r"data\.test: it needs labels and has none"),
     ("classes = 3", "classes = 2", "its labels run from 0 to 2; `classes` allows 0 to 1"),
     ("shape = [4]", "shape = [4]\nhigh = 0.5", r"data\.test: inputs must lie in \[0, 0\.5\]"),
     ("shape = [4]", "shape = [2, 2]", r"data\.test: its inputs have shape \[4\], \[input\] declares \[2, 2\]"),
@@ -303,10 +303,10 @@ WRONG: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "said"), WRONG)
-def test_what_is_wrong_in_a_target_file_is_named(folder: Path, old: str, new: str, said: str):
+@pytest.mark.parametrize(("old", "new", "message"), WRONG)
+def test_what_is_wrong_in_a_target_file_is_named(folder: Path, old: str, new: str, message: str):
     assert old in TORCH
-    with pytest.raises(BadConfig, match=f"(?s){said}"):
+    with pytest.raises(BadConfig, match=f"(?s){message}"):
         load_target(write(folder, TORCH.replace(old, new)))
 
 

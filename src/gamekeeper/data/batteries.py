@@ -1,7 +1,7 @@
-"""Batteries: data and trained networks that ship inside the package, so that nothing has to be fetched.
+"""Batteries: data and trained networks that ship with the package, so that nothing has to be downloaded.
 
-`tools/build_batteries.py` makes every file; `assets/batteries.json` says what each is, where it comes from and under
-which licence, and holds the SHA-256 that is checked before a file is used. `assets/NOTICES.md` has the licences.
+`tools/build_batteries.py` builds every file; `assets/batteries.json` states what each is, its source and its licence,
+and holds the SHA-256 that is checked before a file is used. `assets/NOTICES.md` has the licences.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ FACTS = "batteries.json"
 def load(name: str) -> Dataset:
     """A shipped data set: 28x28 grey images (n, 1, 28, 28) in [0, 1] and their classes.
 
-    mnist-test, mnist-train      digits, 10 classes; none is in both
+    mnist-test, mnist-train      digits, 10 classes; the two do not overlap
     fashion-test, fashion-train  Fashion-MNIST, 10 classes
     letters                      rendered letters, 26 classes, all distinct, in random order; the thief's pool
-    letters-other                other letters of the same fonts, none of them in the pool; for the owner
+    letters-other                other letters of the same fonts, none of which is in the pool; for the owner
 
-    Raises BadConfig for another name and UnsafeFile if the file is not the one that was shipped.
+    Raises BadConfig for any other name and UnsafeFile if the file is not the one that was shipped.
     """
     if name not in get_args(DataName):
         raise BadConfig(f"no shipped data set is called {name!r}. Take one of {', '.join(get_args(DataName))}.")
@@ -40,7 +40,7 @@ def load(name: str) -> Dataset:
 def weights(name: str) -> Path:
     """The safetensors file of a shipped network; `facts()["models"][name]` says which architecture it fits.
 
-    Raises BadConfig for another name and UnsafeFile if the file is not the one that was shipped.
+    Raises BadConfig for any other name and UnsafeFile if the file is not the one that was shipped.
     """
     if name not in get_args(ModelName):
         raise BadConfig(f"no shipped network is called {name!r}. Take one of {', '.join(get_args(ModelName))}.")
@@ -57,12 +57,12 @@ def facts() -> dict[str, Any]:
 
 
 def verified(file: str) -> Path:
-    """The path of a shipped file after its SHA-256 has been checked."""
+    """The path of a shipped file, once its SHA-256 has been checked."""
     path = shipped(file)
     needed, met = facts()["files"][file]["sha256"], hashlib.sha256(path.read_bytes()).hexdigest()
     if met != needed:
         raise UnsafeFile(
-            f"{path} is not the file that was shipped: its SHA-256 should be {needed}, it is {met}."
+            f"{path} is not the file that was shipped: its SHA-256 should be {needed}; it is {met}."
             " Install gamekeeper again (pip install --force-reinstall --no-deps gamekeeper)."
         )
     return path

@@ -22,7 +22,7 @@ class Dataset:
         return len(self.x)
 
     def digest(self) -> str:
-        """SHA-256 in hexadecimal over dtype, shape and bytes of x and y; the memory layout does not matter."""
+        """SHA-256 in hexadecimal over the dtype, shape and bytes of x and y; memory layout does not matter."""
         sha = hashlib.sha256()
         for part in (self.x, self.y):
             if part is None:

@@ -1,6 +1,6 @@
 """Splits that cannot overlap: rows are divided by their content, not by their position.
 
-A row that stands twice in a data set would otherwise be trained on in one part and tested on in the other.
+Otherwise a row that occurs twice in a data set could be trained on in one part and tested on in another.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ from gamekeeper.types import Batch
 
 
 def split(data: Dataset, sizes: Sequence[int], seed: int) -> tuple[Dataset, ...]:
-    """Parts of exactly `sizes` rows each, in random order; equal rows of x are all in one part.
+    """Parts of exactly `sizes` rows, in random order; equal rows of x are all in the same part.
 
-    A part is filled with whole groups of equal rows as long as they fit. Rows that would overfill it are left out
-    of every part. It always succeeds where sum(sizes) is at most the number of distinct rows. Raises BadConfig if
-    a size is below 1 or there are too few rows.
+    A part is filled with whole groups of equal rows as long as they fit. Rows that would overfill it are left out of
+    every part. This always succeeds if sum(sizes) is at most the number of distinct rows. Raises BadConfig if a size is
+    below 1 or there are too few rows.
     """
     if not sizes or min(sizes) < 1:
         raise BadConfig(f"a split needs sizes of at least 1; got {list(sizes)}.")
@@ -45,11 +45,11 @@ def split(data: Dataset, sizes: Sequence[int], seed: int) -> tuple[Dataset, ...]
 def overlap(a: Batch, b: Shaped[Tensor, "m ..."]) -> int:
     """How many rows of `a` also occur in `b`, byte for byte (0.0 and -0.0 count as equal).
 
-    Raises BadConfig if the rows differ in shape or dtype, where the answer 0 would mean nothing.
+    Raises BadConfig if the rows differ in shape or dtype, since 0 would then mean nothing.
     """
     if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:
         raise BadConfig(
-            "rows can only be compared if they have one shape and dtype;"
+            "rows can only be compared if they have the same shape and dtype;"
             f" got {tuple(a.shape[1:])} {a.dtype} and {tuple(b.shape[1:])} {b.dtype}."
         )
     known = set(row_keys(b))
@@ -57,7 +57,7 @@ def overlap(a: Batch, b: Shaped[Tensor, "m ..."]) -> int:
 
 
 def row_keys(x: Batch) -> list[bytes]:
-    """A 16-byte BLAKE2b digest of each row. Equal rows have equal keys, others practically never."""
+    """A 16-byte BLAKE2b digest of each row. Equal rows have equal keys; different rows practically never do."""
     if x.numel() == 0:
         return [b""] * len(x)
     values = x.detach().cpu().contiguous().numpy().reshape(len(x), -1)
@@ -75,7 +75,7 @@ def equal_rows(x: Batch) -> list[list[int]]:
 
 
 def fill(groups: deque[list[int]], size: int) -> tuple[list[int], deque[list[int]]]:
-    """One part of at most `size` rows and the groups that are left for the next parts."""
+    """One part of at most `size` rows, and the groups left for the next parts."""
     part: list[int] = []
     left: deque[list[int]] = deque()
     while groups and len(part) < size:

@@ -1,4 +1,4 @@
-"""Images moved by whole pixels: the view of an input that attacks and learners share."""
+"""Images shifted by whole pixels: the transformed inputs that attacks and learners share."""
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +10,7 @@ Images = Float[Tensor, "n c h w"]
 def moved(
     x: Images, down: Int[Tensor, " n"], right: Int[Tensor, " n"], mirror: Int[Tensor, " n"] | None = None
 ) -> Images:
-    """Each image by its own number of pixels, what comes in repeating its edge; then, where `mirror` is 1, flipped
+    """Each image shifted by its own number of pixels, padded by repeating its edge; then, where `mirror` is 1, flipped
     left to right."""
     n, c, h, w = x.shape
     rows = (torch.arange(h) - down[:, None]).clamp(0, h - 1)

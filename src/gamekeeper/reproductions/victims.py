@@ -33,13 +33,14 @@ from torch.nn import functional as F
 
 from gamekeeper.architectures import LeNet, Mlp, ResNet, fresh
 from gamekeeper.data import batteries
+from gamekeeper.data.csv_files import NUMBER, table
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.folder import find
-from gamekeeper.data.readers import NUMBER, read, table
+from gamekeeper.data.readers import read
 from gamekeeper.data.splits import split
 from gamekeeper.models.opaque import SklearnModel
 from gamekeeper.reproductions.smoothed_tree import SmoothedTree
-from gamekeeper.targets.builtin import SEED, SEEDS, made
+from gamekeeper.targets.builtin import SEED, SEEDS, assembled
 from gamekeeper.targets.choice import Choice, explaining
 from gamekeeper.targets.files.local import load_torch
 from gamekeeper.targets.target import Target, file_hash
@@ -99,7 +100,7 @@ class Network:
                 net = fit(fresh(architecture, SEED), train.x, train.y, F.cross_entropy, self.fit, SEED)
                 keep(path, net)
         victim = load_torch(path, architecture, task, box, "logits")
-        target = made(said, "torch", victim, box, (train, test, pool), architecture, architecture)
+        target = assembled(said, "torch", victim, box, (train, test, pool), architecture, architecture)
         return replace(target, seeds=target.owner.x[:SEEDS], price=0.0)  # in random order; the file's is by class
 
 
@@ -190,7 +191,7 @@ class Table:
         said = {"builtin": name, "model": repr(estimator), "kind": self.model, "sklearn": sklearn.__version__}
         student = Mlp(box.shape, task.classes, hidden=())
         pool = Dataset(box.uniform(self.pool, SEED))
-        return replace(made(said, "sklearn", victim, box, (train, test, pool), student, student), price=0.0)
+        return replace(assembled(said, "sklearn", victim, box, (train, test, pool), student, student), price=0.0)
 
 
 ESTIMATORS: Mapping[Estimator, Callable[[Table], Any]] = {

@@ -75,10 +75,10 @@ def audit(
     """Steal a model under each defense and report what it cost."""
     from gamekeeper.engine.grid import Audit
     from gamekeeper.surfaces.audit import OutputOptions, refuse_code, run_audit
-    from gamekeeper.targets.choice import Choice, asked
+    from gamekeeper.targets.choice import Choice, audit_table
 
     choice = Choice(target, pool, student, price, explain, auxiliary)
-    file = asked(target)
+    file = audit_table(target)
     refuse_code([*(file.attack or []), *(file.defense or [])], target)
     question = Audit(
         choice,

@@ -1,13 +1,13 @@
 """Targets that need no file: two shipped networks and three models fitted on scikit-learn's own data when loaded.
 
-    mnist          LeNet for handwritten digits; the thief asks rendered letters
-    fashion        LeNet for Fashion-MNIST; the thief asks rendered letters
-    digits         MLP for scikit-learn's 8x8 digits; the thief asks blends of two held-out digits
-    breast-cancer  logistic regression on 30 measurements; the thief asks uniform inputs
-    wine           decision tree on 13 measurements; the thief asks uniform inputs
+    mnist          LeNet for handwritten digits; the thief queries rendered letters
+    fashion        LeNet for Fashion-MNIST; the thief queries rendered letters
+    digits         MLP for scikit-learn's 8x8 digits; the thief queries blends of two held-out digits
+    breast-cancer  logistic regression on 30 measurements; the thief queries uniform inputs
+    wine           decision tree on 13 measurements; the thief queries uniform inputs
 
-No example is in two of test set, pool and training set. Everything random has a fixed seed. scikit-learn is imported
-where it is used: the shipped networks are attacked without it, a second earlier in every process.
+Test set, pool and training set share no example. Everything random has a fixed seed. scikit-learn is imported where it
+is used: the shipped networks do not need it, which saves a second in every process.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,11 +31,11 @@ from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Architecture, Box, Domain, Model
 
 PRICE = 0.001
-"""Money per query: one dollar a thousand, an ordinary price of image APIs."""
+"""Money per query: one dollar per thousand, a common price for image APIs."""
 POOL = 5_000
-"""Queries that the made-up pools hold."""
+"""Size of the synthetic pools."""
 SEEDS = 1_000
-"""Of the owner's own inputs, lent to thieves who ask about the model's own kind; most start from fewer."""
+"""Inputs of the owner's own kind, given to thieves that start from such inputs; most use fewer."""
 SEED = 20_260
 
 
@@ -46,15 +46,16 @@ def shipped(name: str) -> Target:
     weights = batteries.weights(f"{name}-lenet")
     victim = load_torch(weights, architecture, task, box, "logits")
     train, test, pool = (batteries.load(part) for part in (f"{name}-train", f"{name}-test", "letters"))
-    said = {"builtin": name, "model": file_hash(weights)}
+    identity = {"builtin": name, "model": file_hash(weights)}
     return replace(
-        made(said, "torch", victim, box, (train, test, pool), architecture, architecture), seeds=train.x[:SEEDS]
+        assembled(identity, "torch", victim, box, (train, test, pool), architecture, architecture),
+        seeds=train.x[:SEEDS],
     )
 
 
 @cache
 def digits() -> Target:
-    """An MLP trained on 1,000 digits; 400 others are blended into the pool, 397 test."""
+    """An MLP trained on 1,000 digits; 400 others are blended into the pool, 397 are the test set."""
     from sklearn.datasets import load_digits
 
     box, task = Box((1, 8, 8)), Classify(10)
@@ -65,8 +66,8 @@ def digits() -> Target:
     architecture = Mlp(box.shape, task.classes, hidden=(128, 64))
     net = fit(fresh(architecture, SEED), train.x, train.y, torch.nn.functional.cross_entropy, Fit(), SEED)
     parts = (train, test, Dataset(blends(held_out.x, POOL, SEED)))
-    said = {"builtin": "digits", "fit": repr(Fit()), "torch": torch.__version__}
-    target = made(said, "torch", TorchModel(net, task), box, parts, architecture, architecture)
+    identity = {"builtin": "digits", "fit": repr(Fit()), "torch": torch.__version__}
+    target = assembled(identity, "torch", TorchModel(net, task), box, parts, architecture, architecture)
     return replace(target, seeds=held_out.x[:SEEDS])
 
 
@@ -82,7 +83,7 @@ def blends(x: Tensor, n: int, seed: int) -> Tensor:
 def table(
     name: str, load: Callable[..., Any], estimator: Any, sizes: tuple[int, int], student: Callable[..., Mlp]
 ) -> Target:
-    """A scikit-learn model of one of its data sets, features scaled to [0, 1] by the training rows' range."""
+    """A scikit-learn model of one of its data sets, features scaled to [0, 1] by the range of the training rows."""
     import sklearn
 
     x, y = load(return_X_y=True)
@@ -92,19 +93,19 @@ def table(
     box, task = Box((x.shape[1],)), Classify(int(y.max()) + 1)
     estimator.fit(train.x.double().numpy(), train.y.numpy())
     parts = (train, test, Dataset(box.uniform(POOL, SEED)))
-    said = {"builtin": name, "model": repr(estimator), "sklearn": sklearn.__version__}
+    identity = {"builtin": name, "model": repr(estimator), "sklearn": sklearn.__version__}
     architecture = student(box.shape, task.classes)
-    return made(said, "sklearn", SklearnModel(estimator, task), box, parts, architecture, architecture)
+    return assembled(identity, "sklearn", SklearnModel(estimator, task), box, parts, architecture, architecture)
 
 
 def scaled_parts(parts: tuple[Dataset, ...]) -> list[Dataset]:
-    """Every part min-max scaled by the first one's range, and clipped to [0, 1]."""
+    """Every part min-max scaled by the range of the first, and clipped to [0, 1]."""
     low, high = parts[0].x.amin(0), parts[0].x.amax(0)
     return [Dataset(((part.x - low) / (high - low)).clamp(0, 1), part.y) for part in parts]
 
 
-def made(
-    said: Mapping[str, Any],
+def assembled(
+    identity: Mapping[str, Any],
     kind: str,
     victim: Model,
     box: Domain,
@@ -112,10 +113,10 @@ def made(
     architecture: Architecture,
     student: Architecture,
 ) -> Target:
-    """The target of a victim and its training set, test set and pool."""
+    """The target made of a victim and its training set, test set and pool; `identity` enters its digest."""
     train, test, pool = parts
     return Target(
-        name=said["builtin"],
+        name=identity["builtin"],
         kind=kind,
         victim=victim,
         box=box,
@@ -126,12 +127,12 @@ def made(
         answers="logits" if kind == "torch" else "probabilities",
         price=PRICE,
         remote=False,
-        digest=digest(said, repr(victim.task), parts),
+        digest=digest(identity, repr(victim.task), parts),
     )
 
 
 def breast_cancer() -> Target:
-    """Logistic regression; the thief's softmax regression is a model of the same family."""
+    """Logistic regression; the thief trains a softmax regression, a model of the same family."""
     from sklearn.datasets import load_breast_cancer
     from sklearn.linear_model import LogisticRegression
 
@@ -151,7 +152,7 @@ AUXILIARY: Mapping[str, Mapping[str, str]] = {
     "mnist": {"related": "letters-other", "unrelated": "fashion-train"},
     "fashion": {"related": "letters-other", "unrelated": "mnist-train"},
 }
-"""Auxiliary inputs by how they relate to the thief's letters: other letters of the same fonts, and no letters at all."""
+"""Auxiliary inputs by their relation to the thief's letters: other letters of the same fonts, or no letters at all."""
 
 BUILTIN: Mapping[str, Callable[[], Target]] = {
     "mnist": partial(shipped, "mnist"),

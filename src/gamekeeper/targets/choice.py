@@ -1,4 +1,4 @@
-"""What the user chose to attack: a target, with what he changed about it. Plain values; workers load their own."""
+"""What the user chose to attack: a target and their changes to it. Plain values; each worker loads its own target."""
 
 import hashlib
 import math
@@ -22,7 +22,7 @@ from gamekeeper.types import Architecture, Box, Domain
 
 @runtime_checkable
 class Source(Protocol):
-    """Plain values that a target is made from: they hash and cross processes, the target itself is live."""
+    """Plain values from which a target is loaded: they can be hashed and sent to other processes, a target cannot."""
 
     @property
     def name(self) -> str: ...
@@ -31,7 +31,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """name: built-in or the path of a TOML file; what else is given stands in for the target's own."""
+    """name: a built-in target or the path of a TOML file; every other field that is given replaces the target's own."""
 
     name: str
     pool: str | None = None
@@ -56,24 +56,24 @@ class Choice:
                 raise BadConfig(f"a price is money per query: a finite number, at least 0. Got {self.price:g}.")
             target = replace(target, price=self.price)
         if self.auxiliary is not None:
-            found = load_data("--auxiliary", self.battery(), Path(), self.class_column(self.auxiliary, target))
-            target = supplied(target, "--auxiliary", self.auxiliary, found)
+            inputs = load_data("--auxiliary", self.battery(), Path(), self.class_column(self.auxiliary, target))
+            target = supplied(target, "--auxiliary", self.auxiliary, inputs)
         return target if self.explain is None else explaining(target, self.explain)
 
     def battery(self) -> str:
-        """The data that `auxiliary` names: related and unrelated stand for shipped sets. Raises BadConfig."""
+        """The data that `auxiliary` names; related and unrelated stand for shipped data sets. Raises BadConfig."""
         assert self.auxiliary is not None
         if self.auxiliary not in ("related", "unrelated"):
             return self.auxiliary
         if self.name not in AUXILIARY:
             raise BadConfig(
-                f"--auxiliary {self.auxiliary}: which inputs are {self.auxiliary} to the thief's is known for"
+                f"--auxiliary {self.auxiliary}: which inputs are {self.auxiliary} to the thief's own is known for"
                 f" {' and '.join(AUXILIARY)} only. Give a data file or the name of a shipped set."
             )
         return AUXILIARY[self.name][self.auxiliary]
 
     def class_column(self, file: str, target: Target) -> str | None:
-        """The column of classes to leave out of a CSV file; "" where it has none. As in a target file's [data]."""
+        """The class column to leave out of a CSV file; "" if it has none. As in the [data] of a target file."""
         path = Path(self.name)
         if is_target_file(self.name):
             given = read_config(path).data
@@ -83,12 +83,13 @@ class Choice:
 
 
 def explaining(target: Target, name: str) -> Target:
-    """The target, selling attribution maps by that explainer. Raises BadConfig unless it is a network that has them."""
+    """The target, selling that explainer's attribution maps. Raises BadConfig unless it is a network that has them."""
     if name not in EXPLAINERS:
         raise BadConfig(f"there is no explainer '{name}'. Known: {', '.join(EXPLAINERS)}.")
     if not isinstance(target.victim, TorchModel):
         raise BadConfig(
-            f"explain = {name}: maps need a network's gradients, so a target of kind torch; {target.name} is {target.kind}."
+            f"explain = {name}: maps need the gradients of a network, so a target of kind torch; {target.name} is"
+            f" {target.kind}."
         )
     explain = cast(ExplainerName, name)
     if target.explain == explain:
@@ -103,18 +104,18 @@ def is_target_file(name: str) -> bool:
     return name not in BUILTIN and (name.endswith(".toml") or Path(name).is_file())
 
 
-def asked(name: str) -> AuditTable:
-    """What a target file asks for in its [audit]; nothing for a built-in target."""
+def audit_table(name: str) -> AuditTable:
+    """The [audit] table of a target file; empty for a built-in target."""
     return read_config(Path(name)).audit if is_target_file(name) else AuditTable()
 
 
 def shares_architecture(target: Target, student: Architecture) -> bool:
-    """Whether the clone is known to be built like the victim; of other kinds than torch nobody can tell."""
+    """Whether the clone is known to have the victim's architecture; this is unknown for kinds other than torch."""
     return target.kind == "torch" and repr(student) == repr(target.owner.architecture)
 
 
 def facts(target: Target) -> dict[str, Any]:
-    """The target as it stands in a run's header."""
+    """The target as described in the header of a run."""
     return {
         "name": target.name,
         "kind": target.kind,
@@ -134,36 +135,41 @@ def facts(target: Target) -> dict[str, Any]:
 
 
 def public(domain: Domain) -> str:
-    """What everybody knows of an input, for a sentence."""
+    """What everybody knows about an input, as part of a sentence."""
     if isinstance(domain, Box):
         return f"shape {domain.shape} and range [{domain.low:g}, {domain.high:g}]"
     return f"shape {domain.shape} and domain {domain}"
 
 
-def assumptions(target: Target, student: Architecture, told: Collection[str] = ()) -> list[str]:
-    """What the thief was assumed to know, a sentence each. `told`: the thieves who know the defense they meet."""
+def assumptions(target: Target, student: Architecture, informed: Collection[str] = ()) -> list[str]:
+    """What the thief was assumed to know, a sentence each. `informed`: the thieves that know the defense they face."""
     same = shares_architecture(target, student)
-    seeds = "no input of the victim's kind"
+    seeds = "none is like the victim's own"
     if target.seeds is not None:
-        seeds = f"{len(target.seeds):,} inputs like the victim's own are used only by attacks that ask about such"
+        seeds = (
+            f"{len(target.seeds):,} inputs like the victim's own are used only by attacks that start from such inputs"
+        )
     maps = "" if target.explain is None else f", each with its {target.explain} map"
-    network = f"The thief trains {student}" + (", the victim's own architecture: his best case." if same else ".")
+    network = f"The thief trains {student}" + (
+        ", the victim's own architecture: the best case for the thief." if same else "."
+    )
     held = (
         []
         if target.owner.ood is None
         else [
-            f"The owner's auxiliary inputs are {len(target.owner.ood):,} ({target.auxiliary}); none is in the thief's pool."
+            f"The owner's auxiliary inputs are {len(target.owner.ood):,} ({target.auxiliary}); none is in the thief's"
+            " pool."
         ]
     )
     return [
         f"The thief knows the input's {public(target.box)}, and that there are {target.victim.task.classes} classes.",
-        f"The thief holds {len(target.pool):,} inputs of his own to ask about; {seeds}.",
+        f"The thief holds {len(target.pool):,} inputs of their own to query; {seeds}.",
         network,
-        "The thief starts with fresh weights for every budget and keeps the network of his last training step.",
-        f"The thief is one client and sees the answers only{maps}: no timing, no errors, no other user's traffic.",
-        "No thief in this run was told which defense stands before the model."
-        if not told
-        else f"Which defense stands before the model, and how strong, was told to {', '.join(told)} and to no other thief;"
-        " its seed or secret to none.",
+        "The thief starts from fresh weights at every budget and keeps the network of the last training step.",
+        f"The thief is a single client and sees only the answers{maps}: no timing, no errors, no other user's traffic.",
+        "No thief in this run knew which defense protects the model."
+        if not informed
+        else f"Only {', '.join(informed)} knew which defense protects the model and how strong it is; no thief knew its"
+        " seed or secret.",
         *held,
     ]

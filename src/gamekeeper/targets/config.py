@@ -8,7 +8,7 @@ price = 0.001                    # money per query; 0 by default
 [model]                          # not for http
 file = "model.safetensors"       # a path relative to the TOML file, or a shipped network's name
 architecture = "lenet"           # torch only
-explain = "grad_cam"             # torch only: an attribution map comes with every answer; may be left out
+explain = "grad_cam"             # torch only: every answer comes with an attribution map; optional
 
 [input]
 shape = [1, 28, 28]
@@ -16,19 +16,19 @@ low = 0.0
 high = 1.0
 
 [data]
-test = "test.npz"                # labelled; judged on, never seen by a thief
-pool = "letters"                 # what the thief asks about: a shipped data set or a path
-train = "train.npz"              # the owner's own, for defenses that need it; may be left out
-auxiliary = "letters-other"      # the owner's inputs of another kind, for defenses that train on such; may be left out
+test = "test.npz"                # labelled; used to evaluate, never seen by a thief
+pool = "letters"                 # what the thief queries: a shipped data set or a path
+train = "train.npz"              # the owner's own, for defenses that need it; optional
+auxiliary = "letters-other"      # the owner's inputs of another kind, for defenses that train on such; optional
 label = "income"                 # CSV only: the column of the classes
 
 [thief]
-seeds = "few.npz"                # a few inputs like the victim's own, for attacks that start from such; may be left out
-student = "resnet:depth=14"      # by default like the victim, or an MLP or LeNet by the input's shape
+seeds = "few.npz"                # a few inputs like the victim's own, for attacks that start from such; optional
+student = "resnet:depth=14"      # by default like the victim, or an MLP or LeNet depending on the input's shape
 
-[audit]                          # may be left out: attack, defense, budget, seeds, uniform as on the command line
+[audit]                          # optional: attack, defense, budget, seeds, uniform as on the command line
 
-[http]                           # http only: see `targets/http.py`
+[http]                           # http only: see `targets/http_config.py`
 """
 
 import math
@@ -44,14 +44,14 @@ from pydantic_core import ErrorDetails
 from gamekeeper.errors import BadConfig
 from gamekeeper.explain import ExplainerName
 from gamekeeper.models.answers import Kind
-from gamekeeper.targets.http import HttpConfig
+from gamekeeper.targets.http_config import HttpConfig
 
 TOML_LIMIT = 2**20
 """Bytes of a target file."""
 
 
 class Table(BaseModel):
-    """A table of the target file: immutable, no unknown keys, numbers are not guessed from text."""
+    """A table of the target file: immutable, without unknown keys; text is not converted to numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -98,7 +98,7 @@ class ThiefTable(Table):
 
 
 class AuditTable(Table):
-    """[audit]: what the command line asks for where it does not say otherwise."""
+    """[audit]: what is run unless the command line says otherwise."""
 
     attack: list[str] | None = Field(default=None, min_length=1)
     defense: list[str] | None = Field(default=None, min_length=1)
@@ -136,7 +136,7 @@ class TargetConfig(Table):
                 else f'model.architecture is for kind = "torch"; a file of kind "{self.kind}" brings its own'
             )
         if self.kind != "torch" and self.model.explain is not None:
-            raise ValueError('model.explain needs gradients, so it is for kind = "torch" alone')
+            raise ValueError('model.explain needs gradients, so it is for kind = "torch" only')
         return self
 
 
@@ -152,7 +152,7 @@ TABLES: dict[str, type[BaseModel]] = {
 
 
 def read_config(path: Path) -> TargetConfig:
-    """The checked content of a target file. Raises BadConfig naming every wrong key and what is allowed."""
+    """The validated content of a target file. Raises BadConfig naming every wrong key and what is allowed."""
     try:
         if path.stat().st_size > TOML_LIMIT:
             raise BadConfig(
@@ -171,7 +171,7 @@ def read_config(path: Path) -> TargetConfig:
 
 
 def problem(detail: ErrorDetails) -> str:
-    """One sentence on one wrong key. Values of [http] are never shown: they may be secrets."""
+    """One sentence about one wrong key. Values of [http] are never shown: they may be secrets."""
     place = [part for part in detail["loc"] if isinstance(part, str)]
     name = spelled(detail["loc"]) or "the file"
     if detail["type"] == "extra_forbidden":

@@ -3,83 +3,59 @@
 Source      Open Inference Protocol (REST) with the binary tensor data extension; RFC 9110 (Retry-After); the
             Idempotency-Key header of draft-ietf-httpapi-idempotency-key-header
 Binary      v2 speaks binary where the server's metadata (`GET /v2`) list the extension `binary_tensor_data` (Triton's
-            do), else JSON; `binary = true` or `false` decides it without asking (KServe's own server speaks binary and
+            do), else JSON; `binary = true` or `false` settles it without asking (KServe's own server speaks binary and
             does not list it, MLServer speaks JSON only). It is never tried out: a refused trial might be charged.
-Retries     rate limits, the retry codes, connections that fail or break and time-outs are asked again after
-            min(30, 0.5 x 2^i) seconds times a random fraction ("full jitter"), or after Retry-After if that is longer.
-            A request keeps its Idempotency-Key over its retries and, asked through the ledger, over a restart; the same
-            inputs asked another time have another key. A target that ignores the key may charge for a repeated
-            request; gamekeeper counts an input once.
-Secrets     headers hold `${NAME}`; the value is read from the environment when the oracle is made, lives in the HTTP
-            client only, and is struck out of everything a server says before it is shown.
+Retries     after a rate limit, a retry code, a time-out, or a connection that fails or breaks, the request is sent
+            again after min(30, 0.5 x 2^i) seconds times a random fraction ("full jitter"), or after Retry-After if that
+            is longer. A request keeps its Idempotency-Key across its retries and, if sent through the ledger, across a
+            restart; the same inputs sent on another occasion have another key. A target that ignores the key may charge
+            for a repeated request; gamekeeper counts each input once.
+Secrets     headers hold `${NAME}`; the value is read from the environment when the oracle is built, is kept only in the
+            HTTP client, and is removed from everything a server says before it is shown.
 """
 
 import hashlib
 import itertools
 import logging
 import math
-import os
 import random
-import re
 import ssl
 import time
 import uuid
 import weakref
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import quote as percent
 
 import httpx
 import orjson
 import torch
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from gamekeeper.errors import BadConfig, Malformed, Unreachable
 from gamekeeper.models.opaque import Raw
-from gamekeeper.targets.codecs import (
-    ALL,
-    DATATYPES,
-    ONE,
-    Body,
+from gamekeeper.protocols.json import (
     Expected,
     Quote,
-    Slot,
     answers,
-    answers_v2,
-    decode_v2,
     encode_template,
-    encode_v1,
-    encode_v2,
+    error_text,
     is_list,
     is_object,
     kind,
     maps,
-    maps_v2,
-    markers,
     parse,
     pick,
-    said,
-    steps,
 )
+from gamekeeper.protocols.v1 import encode_v1
+from gamekeeper.protocols.v2 import DATATYPES, Body, Slot, answers_v2, decode_v2, encode_v2, maps_v2
+from gamekeeper.targets.http_config import HttpConfig, resolved
+from gamekeeper.targets.http_responses import inflated, retry_after
 from gamekeeper.types import Batch, Domain
 
 BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds
 ERROR_BODY = 64 * 1024  # bytes of an error's body that are read
 EXTENSION = "binary_tensor_data"
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-OURS = {
-    "accept-encoding",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "idempotency-key",
-    "inference-header-content-length",
-    "transfer-encoding",
-}
 ADVICE = {
     401: "Check the key in `headers`.",
     403: "Check the key in `headers`, and that it may use this model.",
@@ -89,170 +65,10 @@ ADVICE = {
 }
 log = logging.getLogger(__name__)
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Status = Annotated[int, Field(ge=100, le=599)]
-
-
-class HttpConfig(BaseModel):
-    """The `[http]` table of a target file.
-
-    url                  base of the API (v2, v1), or the full address that is posted to (json)
-    protocol             "v2": POST {url}/v2/models/{model}/infer; "v1": POST {url}/v1/models/{model}:predict; "json"
-    model                name used by v2 and v1; `name/versions/3` asks for one version
-    headers              sent with every request; `${NAME}` stands for an environment variable
-    request              json: the body, as a table or as JSON text, in which the string "$INPUTS" stands for the batch
-                         as nested lists, or "$INPUT" for the only input of a request
-    response             json, v1 (`predictions` by default): where the answers are. Names, numbers and * with dots
-                         between: `outputs.0.data`, `results.*.scores`; `$` is the whole document
-    maps                 where attribution maps are, if the API sells them: a path as in `response`, or v2: an output
-    labels               names of the classes in order, where the API answers with names
-    input_name, datatype v2: of the input tensor. Without both, the model's metadata are asked; a model that publishes
-                         none gets "input-0" and FP32
-    output_name          v2: of the output to read; the first one by default
-    binary               v2: true or false; by default what the server's metadata say
-    batch                most inputs a request
-    timeout              seconds, for connecting, for every wait, and for a whole answer
-    retries              how often a request is sent again before giving up
-    rate_limit_codes     statuses that mean "too fast"
-    retry_codes          statuses that mean "try again"
-    retry_after_max      longest wait, in seconds, that a server may ask for; beyond it the run stops
-    max_body             most bytes of an answer, after decompression
-    requests_per_second  paces the requests of every worker process
-    verify_tls           false accepts any certificate
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    url: str
-    protocol: Literal["v2", "v1", "json"] = "v2"
-    model: str | None = None
-    headers: dict[str, SecretStr] = {}
-    request: dict[str, Any] | list[Any] | str | None = None
-    response: str | None = None
-    maps: str | None = None
-    labels: tuple[str, ...] | None = None
-    input_name: str | None = None
-    output_name: str | None = None
-    datatype: str | None = None
-    binary: bool | None = None
-    batch: int = Field(64, ge=1)
-    timeout: Seconds = 30.0
-    retries: int = Field(6, ge=0)
-    rate_limit_codes: tuple[Status, ...] = (429,)
-    retry_codes: tuple[Status, ...] = (500, 502, 503, 504)
-    retry_after_max: Seconds = 300.0
-    max_body: int = Field(64 * 2**20, ge=1)
-    requests_per_second: Seconds | None = None
-    verify_tls: bool = True
-
-    @field_validator("url")
-    @classmethod
-    def _plain_url(cls, url: str) -> str:
-        try:
-            parsed = httpx.URL(url)
-        except httpx.InvalidURL:
-            raise ValueError("not a URL; an address such as https://host/path is needed") from None
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise ValueError("an address that begins with http:// or https:// and names a host is needed")
-        if parsed.userinfo:
-            raise ValueError('a URL with a user name or password would be shown; put them into `headers` as "${NAME}"')
-        return url
-
-    @field_validator("headers")
-    @classmethod
-    def _sendable(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, value in headers.items():
-            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
-                raise ValueError("a header's name has a character that HTTP does not allow")
-            if name.lower() in OURS:
-                raise ValueError(f"the header {name} is set by gamekeeper; leave it out")
-            resolved(name, value.get_secret_value())
-        return headers
-
-    @field_validator("datatype")
-    @classmethod
-    def _known_datatype(cls, datatype: str | None) -> str | None:
-        if datatype is not None and datatype not in DATATYPES:
-            raise ValueError(f"one of {', '.join(DATATYPES)} is needed")
-        return datatype
-
-    @field_validator("labels")
-    @classmethod
-    def _distinct(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if labels is not None and len(set(labels)) != len(labels):
-            raise ValueError("every class needs a name of its own")
-        return labels
-
-    @field_validator("response")
-    @classmethod
-    def _path(cls, response: str | None) -> str | None:
-        if response is not None:
-            steps(response)
-        return response
-
-    @field_validator("request")
-    @classmethod
-    def _template(cls, request: Any) -> Any:
-        if isinstance(request, str):
-            try:
-                request = orjson.loads(request)
-            except orjson.JSONDecodeError as error:
-                raise ValueError(f'not valid JSON ({error}); "$INPUTS" stands in quotes too') from None
-        if request is not None and len(markers(request)) != 1:
-            raise ValueError(f'"{ALL}" or "{ONE}" must stand in it exactly once, as a whole string')
-        return request
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "HttpConfig":
-        needs = {"v2": {"model"}, "v1": {"model"}, "json": {"request", "response"}}[self.protocol]
-        takes = {
-            "v2": {"model", "input_name", "output_name", "datatype", "binary"},
-            "v1": {"model", "response"},
-            "json": {"request", "response"},
-        }[self.protocol]
-        special = {"model", "request", "response", "input_name", "output_name", "datatype", "binary"}
-        given = {name for name in special if getattr(self, name) is not None}
-        if missing := needs - given:
-            raise ValueError(f'protocol "{self.protocol}" needs {" and ".join(sorted(missing))}')
-        if excess := given - takes:
-            raise ValueError(f'protocol "{self.protocol}" has no use for {" and ".join(sorted(excess))}')
-        if self.maps is not None and self.protocol != "v2":
-            steps(self.maps)
-        if self.protocol != "json" and httpx.URL(self.url).query:
-            raise ValueError(f'protocol "{self.protocol}" has no use for a query in `url`')
-        return self
-
-    @property
-    def one_by_one(self) -> bool:
-        """Whether the template takes one input a request."""
-        return markers(self.request) == [ONE]
-
-
-def resolved(name: str, text: str) -> tuple[str, list[str]]:
-    """A header's value with its variables replaced, and what is secret about it. Raises BadConfig."""
-    secrets: list[str] = []
-    for variable in VARIABLE.findall(text):
-        value = os.environ.get(variable, "")
-        if not value:
-            raise BadConfig(
-                f"the header {name} needs the environment variable {variable}, which is not set or empty."
-                f" Set it (export {variable}=…) and run again."
-            )
-        secrets.append(value)
-    if "${" in VARIABLE.sub("", text):
-        raise BadConfig(f"the header {name} has a ${{…}} that is not the name of an environment variable.")
-    whole = VARIABLE.sub(lambda found: os.environ[found[1]], text)
-    if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?", whole):
-        raise BadConfig(
-            f"the value of the header {name} is empty, begins or ends with a blank, or holds a line break or a"
-            " character beyond ASCII. Does the variable end with a newline?"
-        )
-    return whole, [*secrets, whole]
-
 
 @dataclass(frozen=True)
 class Answer:
-    """A response that was read to its end; names of headers are in any case."""
+    """A response that was read to its end; header names are case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
@@ -271,13 +87,13 @@ class Trouble:
 class HttpOracle:
     """The raw answers of a live API: (n, k) floating point, or (n,) integer labels.
 
-    batch is how many inputs go into one request. Whoever wants every paid answer safe before the next request calls
-    with at most that many; a longer batch is sent in order, and its answers are lost if a later request fails.
+    batch is how many inputs go into one request. To have every paid answer safe before the next request, call with at
+    most that many; a longer batch is sent in order, and its answers are lost if a later request fails.
 
-    names are those of the questions, one an input (`ledger.Recorded` gives them): a request's Idempotency-Key is made of
-    its names and its body. Without them the key is random, and no more than the retries of one request share it.
+    names are those of the queries, one per input (`ledger.Recorded` gives them): a request's Idempotency-Key is derived
+    from its names and its body. Without them the key is random, and only the retries of one request share it.
 
-    Raises BadQuery (input outside the domain), BadConfig (the model takes something else), Unreachable, Malformed.
+    Raises BadQuery (input outside the domain), BadConfig (the model takes other inputs), Unreachable, Malformed.
     """
 
     batch: int
@@ -315,7 +131,7 @@ class HttpOracle:
         self._slot: Slot | None = None
 
     def close(self) -> None:
-        """Closes the connections; happens by itself when the oracle is dropped."""
+        """Closes the connections; this also happens when the oracle is garbage-collected."""
         self._client.close()
 
     def __call__(self, x: Batch, names: Sequence[bytes] | None = None, /) -> Raw:
@@ -333,7 +149,7 @@ class HttpOracle:
         """One request."""
         expected = Expected(len(x), self.classes, self.config.labels, self._quote)
         url, body, headers = self._encoded(x)
-        # asking the same again is another question (a thief may average); asking it again after a failure is not
+        # sending the same inputs again is a new query (a thief may average); sending them again after a failure is not
         key = uuid.uuid4().hex if names is None else idempotency_key(url, body, names)
         if self.config.protocol == "v2":
             body = body.named(key)
@@ -354,7 +170,7 @@ class HttpOracle:
             slot = self._negotiated()
             if slot.binary:
                 headers["Content-Type"] = "application/octet-stream"
-            # where the first output is to be read its name is not known: ask for all
+            # if the first output is to be read, its name is not known: ask for all
             named = [] if config.output_name is None else [config.output_name, config.maps]
             wanted = [name for name in named if name is not None]
             return f"{base}/v2/models/{self._model()}/infer", encode_v2(x, slot, wanted), headers
@@ -373,7 +189,7 @@ class HttpOracle:
         return Raw(y, None if config.maps is None else maps(self._at(document, config.maps), expected))
 
     def _at(self, document: object, path: str) -> Any:
-        """What is found there for every input, as a list."""
+        """The values at that path, a list with one per input."""
         values = pick(document, path, self._quote)
         return [values] if self.config.one_by_one else values
 
@@ -383,7 +199,7 @@ class HttpOracle:
     # --- what a v2 model takes
 
     def _negotiated(self) -> Slot:
-        """Name and datatype of the input from the configuration or the model's metadata; asked once."""
+        """Name and datatype of the input, from the configuration or the model's metadata; requested once."""
         if self._slot is None:
             name, datatype = self.config.input_name, self.config.datatype
             if name is None or datatype is None:
@@ -397,7 +213,7 @@ class HttpOracle:
         return self._slot
 
     def _metadata(self, path: str) -> dict[str, Any]:
-        """A metadata document; {} from a server that has none. Asking for it is not a query."""
+        """A metadata document; {} from a server that has none. Requesting it is not a query."""
         url = self.config.url.rstrip("/") + path
         answer = self._exchange("GET", url, None, {})
         if 400 <= answer.status < 600:
@@ -408,30 +224,30 @@ class HttpOracle:
         except Malformed as error:
             raise Malformed(f"{shown(url)}: {error}") from None
         if not is_object(document):
-            raise Malformed(f"{shown(url)}: metadata are {kind(document)} where an object belongs.")
+            raise Malformed(f"{shown(url)}: the metadata are {kind(document)} where an object belongs.")
         return document
 
     def _input(self, inputs: object, name: str | None, datatype: str | None) -> tuple[str, str]:
-        """The input tensor to send, checked against what the metadata list. Raises BadConfig where they do not fit."""
-        listed = [found for found in inputs if is_object(found)] if is_list(inputs) else []
+        """Name and datatype of the input tensor, checked against the metadata. Raises BadConfig if they disagree."""
+        listed = [entry for entry in inputs if is_object(entry)] if is_list(inputs) else []
         if not listed:
             return name or "input-0", datatype or "FP32"
-        names = self._quote(", ".join(str(found.get("name")) for found in listed))
+        names = self._quote(", ".join(str(entry.get("name")) for entry in listed))
         if name is None and len(listed) > 1:
-            raise BadConfig(f"the model takes several inputs ({names}); a target with one is needed, or `input_name`.")
-        found = next((found for found in listed if name in (None, found.get("name"))), None)
-        if found is None:
-            raise BadConfig(f"the model has no input {name!r} but {names}. Correct `input_name`.")
-        self._fits(found.get("shape"))
-        datatype = datatype or str(found.get("datatype"))
+            raise BadConfig(f"the model takes several inputs ({names}); give `input_name`, or a model with one input.")
+        declared = next((entry for entry in listed if name in (None, entry.get("name"))), None)
+        if declared is None:
+            raise BadConfig(f"the model has no input {name!r}; it has {names}. Correct `input_name`.")
+        self._fits(declared.get("shape"))
+        datatype = datatype or str(declared.get("datatype"))
         if datatype not in DATATYPES:
             raise BadConfig(
-                f"the model takes {self._quote(datatype)}; a number type is needed. Set `datatype` if that is wrong."
+                f"the model takes {self._quote(datatype)}; a numeric type is needed. Set `datatype` if that is wrong."
             )
-        return str(found.get("name")), datatype
+        return str(declared.get("name")), datatype
 
     def _fits(self, shape: object) -> None:
-        """Refuses a shape that cannot be that of the box; -1 fits anything, and a batch dimension may be missing."""
+        """Refuses a shape that cannot be the domain's; -1 fits anything, and a batch dimension may be missing."""
         if not is_list(shape) or not all(type(size) is int for size in shape):
             return
         ours = list(self.box.shape)
@@ -440,13 +256,13 @@ class HttpOracle:
             raise BadConfig(
                 f"the model takes inputs of shape {shape}; the target's are {ours} without the batch dimension. Give"
                 " the shape the model takes. If its metadata are wrong, set `input_name` and `datatype`; then they are"
-                " not asked."
+                " not read."
             )
 
     # --- requests, retries, bodies
 
     def _exchange(self, method: str, url: str, content: bytes | None, headers: dict[str, str]) -> Answer:
-        """Sends until an answer comes that is worth reading. Raises Unreachable when patience ends."""
+        """Sends until a readable answer comes. Raises Unreachable when the retries are used up."""
         started = self._clock()
         attempts = self.config.retries + 1
         for attempt in itertools.count(1):
@@ -457,14 +273,14 @@ class HttpOracle:
             if result.wait > self.config.retry_after_max:
                 raise Unreachable(
                     f"{shown(url)}: {result.what}; the server asks to wait {result.wait:.0f} s, more than"
-                    f" retry_after_max ({self.config.retry_after_max:g} s). Run again later: what was answered is not"
-                    " asked twice."
+                    f" retry_after_max ({self.config.retry_after_max:g} s). Run again later: answered queries are not"
+                    " sent twice."
                 )
             if attempt == attempts:
                 raise result.error(
                     f"{shown(url)}: {result.what} ({attempts} attempt{'s' * (attempts > 1)} in"
-                    f" {self._clock() - started:.0f} s). Check that the API is up and not too slow or too busy for this"
-                    " (`timeout`, `batch`, `requests_per_second`), and run again: what was answered is not asked twice."
+                    f" {self._clock() - started:.0f} s). Check that the API is up and not too slow or too busy"
+                    " (`timeout`, `batch`, `requests_per_second`), and run again: answered queries are not sent twice."
                 )
             backoff = min(LONGEST_BACKOFF, BACKOFF * 2.0 ** min(attempt - 1, 16))
             wait = max(result.wait, self._random.uniform(0, backoff))
@@ -499,7 +315,7 @@ class HttpOracle:
             raise Malformed(f"{shown(url)}: {error}") from None
 
     def _broken(self, error: httpx.TransportError, status: int | None) -> Trouble:
-        """A failure below HTTP. A certificate that is not trusted will not be so the next time."""
+        """A failure below HTTP. A certificate that is not trusted will not be trusted the next time either."""
         detail = self._quote(error) or type(error).__name__
         if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
             raise BadConfig(f"the request cannot be sent: {detail}.") from None
@@ -513,7 +329,7 @@ class HttpOracle:
         return Trouble(f"no connection, or it broke ({detail})")
 
     def _body(self, response: httpx.Response, deadline: float, most: int, strict: bool) -> bytes:
-        """The body, decompressed, up to `most` bytes; a longer one is refused, or cut if not strict."""
+        """The body, decompressed, up to `most` bytes; a longer one is refused if strict, else cut."""
         if response.is_stream_consumed:  # an in-memory transport has read and decompressed it
             body = bytearray(response.content[: most + 1])
         else:
@@ -529,7 +345,7 @@ class HttpOracle:
         return bytes(body[:most])
 
     def _usable(self, answer: Answer, url: str) -> None:
-        """Raises for every status but success; retries are over."""
+        """Raises for every status but success, once the retries are over."""
         if answer.status < 300:
             return
         if answer.status < 400:
@@ -538,19 +354,19 @@ class HttpOracle:
                 f"{shown(url)} redirects to {place}, which is not followed. Set `url` to the API's own address."
             )
         advice = ADVICE.get(answer.status, "Check the target file against what the API expects.")
-        raise Unreachable(f"{shown(url)}: {self._complaint(answer.status, answer.body)}. Not asked again. {advice}")
+        raise Unreachable(f"{shown(url)}: {self._complaint(answer.status, answer.body)}. Not sent again. {advice}")
 
     def _complaint(self, status: int, body: bytes) -> str:
-        """A status and what the server says about it, shortened."""
+        """The status and what the server says about it, shortened."""
         try:
-            text = said(orjson.loads(body), self._quote)
+            text = error_text(orjson.loads(body), self._quote)
         except orjson.JSONDecodeError:
             text = self._quote(body.decode(errors="replace"))
         return f"status {status}" + (f": {text.rstrip('.')}" if text else "")
 
 
 def idempotency_key(url: str, body: Body, names: Sequence[bytes]) -> str:
-    """The same for the same questions to the same place, in every process."""
+    """The same key for the same queries to the same address, in every process."""
     parts = b"".join(names), url.encode() + b"\n" + body.head + body.tail
     return hashlib.blake2b(b"".join(hashlib.blake2b(part).digest() for part in parts), digest_size=16).hexdigest()
 
@@ -561,45 +377,7 @@ def shown(url: str) -> str:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__
-
-
-def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a Retry-After header asks for: a number, or a date (by the server's own clock if it tells it)."""
-    text = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text, re.ASCII):
-        return float(text)
-    then = http_date(text)
-    if then is None:
-        return 0.0
-    now = http_date(headers.get("date", "")) or datetime.now(UTC)
-    return max(0.0, (then - now).total_seconds())
-
-
-def http_date(text: str) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def inflated(response: httpx.Response, most: int) -> Iterator[bytes]:
-    """The body in pieces, decompressed; no more than `most` bytes come out of any piece, however well it was packed."""
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding in ("", "identity"):
-        yield from response.iter_raw()
-        return
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise Malformed("the answer is compressed in a way that was not asked for (gzip and deflate were).")
-    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # zlib or gzip, by its first bytes
-    try:
-        for piece in response.iter_raw():
-            yield unpack.decompress(piece, most)
-    except zlib.error as error:
-        raise Malformed(f"the answer's {encoding} compression is broken ({error}).") from None
-    if not unpack.eof:
-        raise Malformed(f"the answer's {encoding} compression breaks off before its end.")
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

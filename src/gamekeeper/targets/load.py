@@ -10,8 +10,10 @@ import torch
 
 from gamekeeper.architectures import LeNet, Mlp
 from gamekeeper.data import batteries
+from gamekeeper.data.csv_files import csv_lines
 from gamekeeper.data.dataset import Dataset
-from gamekeeper.data.readers import csv_lines, read, unpack
+from gamekeeper.data.limits import unpack
+from gamekeeper.data.readers import read
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import parse_architecture
 from gamekeeper.models.opaque import RemoteModel
@@ -36,7 +38,7 @@ ANSWERING = {
     "datatype",
     "maps",
 }
-"""Keys of [http] that change what is answered; the others change how, when or by whom it is asked."""
+"""Keys of [http] that change the answers; the others change how, when or by whom they are requested."""
 
 
 def load_target(name_or_path: str) -> Target:
@@ -54,7 +56,7 @@ def load_target(name_or_path: str) -> Target:
 
 
 def from_config(config: TargetConfig, path: Path) -> Target:
-    """The target that a checked TOML file describes; `path` is that file's, whose folder the others are sought in."""
+    """The target that a validated TOML file describes; other files are looked up in the folder of `path`, that file."""
     folder = path.parent
     box = Box(tuple(config.input.shape), config.input.low, config.input.high)
     task = Classify(config.classes)
@@ -96,14 +98,14 @@ def from_config(config: TargetConfig, path: Path) -> Target:
 
 
 def sold_maps(config: TargetConfig) -> str | None:
-    """What explains the answers it sells; of somebody else's API it is not known more closely."""
+    """What makes the maps it sells; for somebody else's API no more is known than that there are maps."""
     if config.model is not None:
         return config.model.explain
     return "attribution" if config.http is not None and config.http.maps is not None else None
 
 
 def load_victim(config: TargetConfig, folder: Path, box: Domain, architecture: Architecture) -> tuple[Model, int]:
-    """The victim, and how many inputs it is sent at a time."""
+    """The victim, and how many inputs are sent to it at a time."""
     task, answers = Classify(config.classes), config.answers
     if config.http is not None:
         oracle = HttpOracle(config.http, box, config.classes)
@@ -127,10 +129,10 @@ def model_file(name: str, folder: Path) -> Path:
 
 
 def named(key: str, text: str, box: Domain, classes: int) -> Architecture:
-    """The architecture of that name. Raises BadConfig, naming the key, if it does not exist or cannot take the input."""
+    """The architecture of that name. Raises BadConfig, naming the key, if there is none or it cannot take the input."""
     try:
         recipe = parse_architecture(text, box.shape, classes)
-        with torch.device("meta"):  # costs nothing; an input it cannot take is an error now, and not in every cell
+        with torch.device("meta"):  # allocates nothing; an input it cannot take is an error here, not in every cell
             recipe()
     except BadConfig as error:
         raise BadConfig(f"{key}: {error}") from error
@@ -138,7 +140,7 @@ def named(key: str, text: str, box: Domain, classes: int) -> Architecture:
 
 
 def default_architecture(box: Domain, classes: int) -> Architecture:
-    """LeNet for images of at least 16 pixels a side, an MLP for the rest."""
+    """LeNet for images at least 16 pixels high and wide, an MLP for the rest."""
     image = len(box.shape) == 3 and min(box.shape[1:]) >= 16
     return LeNet(box.shape, classes) if image else Mlp(box.shape, classes)
 
@@ -151,7 +153,9 @@ def data(config: TargetConfig, folder: Path, box: Domain) -> tuple[Dataset, Data
     given = config.data
     files = [name for name in (given.test, given.pool, given.train, given.auxiliary) if name is not None]
     if given.label is not None and not any(is_csv(name) for name in files):
-        raise BadConfig("data.label names the column of classes in a CSV file; none of the data is one. Leave it out.")
+        raise BadConfig(
+            "data.label names the column of classes in a CSV file; none of the data files is CSV. Leave it out."
+        )
     test = load_data("data.test", given.test, folder, given.label)
     pool = load_data("data.pool", given.pool, folder, pool_label(folder / given.pool, folder / given.test, given.label))
     train = None if given.train is None else load_data("data.train", given.train, folder, given.label)
@@ -179,7 +183,7 @@ def is_csv(name: str) -> bool:
 
 
 def pool_label(pool: Path, test: Path, label: str | None) -> str | None:
-    """The column of classes to leave out of a CSV pool: the test set's if the pool has it, else none ("")."""
+    """The class column to leave out of a CSV pool: the test set's if the pool has it, else none ("")."""
     if not is_csv(pool.name):
         return None
     columns = header(test)
@@ -188,7 +192,7 @@ def pool_label(pool: Path, test: Path, label: str | None) -> str | None:
 
 
 def header(path: Path) -> list[str]:
-    """The column names of a CSV file; none if it is not one (the reader says what is wrong with it)."""
+    """The column names of a CSV file; empty if it is not one (the reader then says what is wrong)."""
     if not (is_csv(path.name) and path.is_file()):
         return []
     try:
@@ -201,15 +205,15 @@ def header(path: Path) -> list[str]:
 
 
 def identity(config: TargetConfig, folder: Path) -> dict[str, Any]:
-    """Everything of a target file that changes an answer, with the model's bytes as a hash. No header, no secret."""
-    said: dict[str, Any] = config.model_dump(mode="json", include={"kind", "answers", "classes", "input"})
+    """Everything in a target file that changes an answer, with the model's bytes as a hash. No header, no secret."""
+    settings: dict[str, Any] = config.model_dump(mode="json", include={"kind", "answers", "classes", "input"})
     if config.http is not None:
-        said["http"] = config.http.model_dump(mode="json", include=ANSWERING)
+        settings["http"] = config.http.model_dump(mode="json", include=ANSWERING)
     if config.model is not None:
-        said["architecture"] = config.model.architecture
+        settings["architecture"] = config.model.architecture
         if config.model.explain is not None:
-            said["explain"] = config.model.explain
+            settings["explain"] = config.model.explain
         file = model_file(config.model.file, folder)
-        # the weights of an ONNX model may lie in other files
-        said["model"] = hashlib.sha256(read_onnx(file)).hexdigest() if config.kind == "onnx" else file_hash(file)
-    return said
+        # the weights of an ONNX model may be in other files
+        settings["model"] = hashlib.sha256(read_onnx(file)).hexdigest() if config.kind == "onnx" else file_hash(file)
+    return settings

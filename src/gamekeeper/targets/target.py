@@ -15,26 +15,26 @@ from gamekeeper.models.answers import Kind
 from gamekeeper.types import Architecture, Batch, Domain, Model, Owner
 
 ORDER = 20_260
-"""Seed of the order in which an owner holds his inputs."""
+"""Seed of the order in which an owner holds their inputs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A victim and its surroundings. Live: workers make their own from the name.
+    """A victim and its surroundings. It cannot be sent to another process: each worker loads its own.
 
     kind     torch, export, onnx, sklearn or http
-    test     labelled examples; judged on, never seen by a thief
-    pool     inputs that a thief may ask about, with his own classes of them where he has such (not the victim's)
-    seeds    a few inputs like the victim's own that a thief may have; None: he has none
+    test     labelled examples; used to evaluate, never seen by a thief
+    pool     inputs that a thief may query, with the thief's own labels if any (not the victim's)
+    seeds    a few inputs like the victim's own that a thief may have; None: the thief has none
     student  the network a thief trains
     owner    what a defender holds
     answers  what the victim itself publishes: probabilities, logits, labels or top-k
     price    money per query
-    remote   somebody else's API: every answer costs, whoever asks
+    remote   somebody else's API: every answer costs money, whoever asks for it
     digest   SHA-256 of everything that changes an answer or a measurement
     batch    most inputs sent, and recorded, at a time
-    explain  what makes the attribution maps it sells with every answer; None: it sells none
-    auxiliary  what `owner.ood` holds, as the user said it; None: nothing
+    explain  what makes the attribution maps sold with every answer; None: none are sold
+    auxiliary  what `owner.ood` holds, as the user named it; None: nothing
     """
 
     name: str
@@ -55,16 +55,16 @@ class Target:
     auxiliary: str | None = None
 
 
-def supplied(target: Target, key: str, said: str, auxiliary: Dataset) -> Target:
-    """The target whose owner holds these inputs of another kind too. They change the digest. Raises BadConfig."""
+def supplied(target: Target, key: str, name: str, auxiliary: Dataset) -> Target:
+    """The target whose owner also holds these inputs of another kind. They change the digest. Raises BadConfig."""
     check_data(key, Dataset(auxiliary.x), target.box, None)
     inputs = Dataset(auxiliary.x)
     digest = hashlib.sha256(f"{target.digest} auxiliary {inputs.digest()}".encode()).hexdigest()
-    return replace(target, owner=replace(target.owner, ood=inputs.x), digest=digest, auxiliary=said)
+    return replace(target, owner=replace(target.owner, ood=inputs.x), digest=digest, auxiliary=name)
 
 
 def check_data(key: str, held: Dataset, box: Domain, classes: int | None) -> None:
-    """Raises BadConfig unless the inputs lie in the domain and, for labelled data, the labels in 0 to classes-1."""
+    """Raises BadConfig unless the inputs are in the domain and, for labelled data, the labels are in 0 to classes-1."""
     if tuple(held.x.shape[1:]) != box.shape:
         raise BadConfig(
             f"{key}: its inputs have shape {list(held.x.shape[1:])}, [input] declares {list(box.shape)}."
@@ -77,16 +77,18 @@ def check_data(key: str, held: Dataset, box: Domain, classes: int | None) -> Non
     if classes is None:
         return
     if held.y is None:
-        raise BadConfig(f"{key}: it has no labels, and needs them. Add them (see the readers in docs/).")
+        raise BadConfig(
+            f"{key}: it needs labels and has none. Add them (gamekeeper/data/readers.py says where they belong)."
+        )
     low, high = int(held.y.min()), int(held.y.max())
     if low < 0 or high >= classes:
         raise BadConfig(f"{key}: its labels run from {low} to {high}; `classes` allows 0 to {classes - 1}.")
 
 
 def owner(train: Dataset | None, box: Domain, architecture: Architecture) -> Owner:
-    """What the defender holds; of somebody else's API, or without data.train, no examples.
+    """What the defender holds: no examples for somebody else's API, or without data.train.
 
-    In random order: files are often sorted by class, and a defense may look at the first rows only.
+    In random order: files are often sorted by class, and a defense may use only the first rows.
     """
     if train is None or train.y is None:
         return Owner(torch.empty((0, *box.shape)), torch.empty(0, dtype=torch.long), box, architecture)
@@ -100,7 +102,7 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest(said: Mapping[str, Any], task: str, data: Sequence[Dataset | None]) -> str:
-    """SHA-256 over what was said and the data. The training set counts: defenses are armed with it."""
-    whole = {**said, "task": task, "data": [None if part is None else part.digest() for part in data]}
+def digest(identity: Mapping[str, Any], task: str, data: Sequence[Dataset | None]) -> str:
+    """SHA-256 over the identity and the data. The training set counts: defenses are armed with it."""
+    whole = {**identity, "task": task, "data": [None if part is None else part.digest() for part in data]}
     return hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,1 +1,1 @@
-"""Model files that were handed over: read without running any code in them."""
+"""Model files from others, read without running any code in them."""

@@ -1,7 +1,7 @@
 """Model files as victims: read safely (`safety.py`), compared with what the target file declares, and rehearsed.
 
-Every loader asks the model a few uniform inputs before it hands it on. So a wrong declaration, a network left in
-training mode or an exported batch of fixed size is met at the start, and not in the middle of an audit.
+Every loader runs the model on a few uniform inputs before returning it, so that a wrong declaration, a network left in
+training mode or an export with a fixed batch size shows at the start and not in the middle of an audit.
 """
 
 import math
@@ -25,14 +25,14 @@ from gamekeeper.targets.files.trees import parts
 from gamekeeper.types import Architecture, Box, Domain, Model, Task
 
 REHEARSED = 8
-"""Inputs that a model is asked when it is loaded."""
+"""Inputs that a model is run on when it is loaded."""
 ALIKE = 1e-4
-"""How far an answer may change with the rest of its batch: the rounding of another summation order."""
+"""How far an answer may change with the rest of its batch: rounding in a different summation order."""
 MAX_LISTED = 5
 
 
 def load_torch(path: Path, architecture: Architecture, task: Task, box: Domain, answers: Kind = "logits") -> TorchModel:
-    """A safetensors state dict in a fresh network of the named architecture.
+    """A safetensors state dict, loaded into a fresh network of the named architecture.
 
     Raises UnsafeFile for a file that is not safetensors, BadConfig for weights that do not fit or are not finite.
     """
@@ -40,14 +40,14 @@ def load_torch(path: Path, architecture: Architecture, task: Task, box: Domain, 
     net = fresh(architecture, seed=0)
     fill(net, read_safetensors(path), path, architecture)
     if len(box.shape) == 3:
-        net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - as training leaves it
+        net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - the layout training uses
     model = TorchModel(net.eval(), task, answers)
     rehearse(model, box, path, (RuntimeError, ValueError, IndexError))
     return model
 
 
 def explained(model: TorchModel, explain: ExplainerName, box: Domain) -> TorchModel:
-    """The model with an attribution map to every answer, rehearsed. Raises BadConfig if it has no such maps."""
+    """The model with an attribution map for every answer, rehearsed. Raises BadConfig if it has no such maps."""
     sold = replace(model, explain=EXPLAINERS[explain])
     try:
         sold(box.uniform(1, seed=0))
@@ -57,9 +57,9 @@ def explained(model: TorchModel, explain: ExplainerName, box: Domain) -> TorchMo
 
 
 def load_export(path: Path, task: Task, box: Domain, answers: Kind) -> ExportedModel:
-    """A torch.export archive (.pt2); its weights' gradients are not on offer.
+    """A torch.export archive (.pt2), without gradients.
 
-    Raises UnsafeFile for an archive that could run code, BadConfig for a fixed batch size or another input.
+    Raises UnsafeFile for an archive that could run code, BadConfig for a fixed batch size or another input shape.
     """
     refuse_code(path, "export")
     program = pt2.read(path)
@@ -70,10 +70,10 @@ def load_export(path: Path, task: Task, box: Domain, answers: Kind) -> ExportedM
 
 
 def load_onnx(path: Path, task: Task, box: Domain, answers: Kind) -> OnnxModel:
-    """An ONNX model of one float32 input, run by onnxruntime on the CPU in one thread.
+    """An ONNX model with one float32 input, run by onnxruntime on the CPU in one thread.
 
-    Raises UnsafeFile for weights outside its folder and foreign operators, BadConfig for a fixed batch size, another
-    input, or if onnxruntime is not installed.
+    Raises UnsafeFile for weights outside its folder and operators of other libraries, BadConfig for a fixed batch size,
+    another input, or if onnxruntime is not installed.
     """
     refuse_code(path, "onnx")
     data = read_onnx(path)
@@ -86,7 +86,7 @@ def load_onnx(path: Path, task: Task, box: Domain, answers: Kind) -> OnnxModel:
     errors += (state.RuntimeException, RuntimeError, ValueError)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what is wrong comes as an exception
+    options.log_severity_level = 4  # problems are raised as exceptions
     try:
         session: Any = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         given, outputs = session.get_inputs(), session.get_outputs()
@@ -97,7 +97,7 @@ def load_onnx(path: Path, task: Task, box: Domain, answers: Kind) -> OnnxModel:
         raise BadConfig(f"onnxruntime cannot run {path}: {str(error)[:300]}. Convert the model again.") from error
     if list(types.values()) != ["tensor(float)"]:
         met = ", ".join(f"{name}: {kind}" for name, kind in types.items()) or "none"
-        raise BadConfig(f"{path} must take one float32 tensor; it takes {met}. Convert a model of one float32 input.")
+        raise BadConfig(f"{path} must take one float32 tensor; it takes {met}. Convert a model with one float32 input.")
     check_shape(path, sizes, box, "dynamic_shapes=({0: 'batch'},) in torch.onnx.export")
     model = OnnxModel(session, task, answers, next(iter(types)), output)
     rehearse(model, box, path, errors)
@@ -107,7 +107,7 @@ def load_onnx(path: Path, task: Task, box: Domain, answers: Kind) -> OnnxModel:
 def load_sklearn(path: Path, task: Task, box: Domain, answers: Kind | None = None) -> SklearnModel:
     """A scikit-learn classifier from a skops file; it works on flattened inputs, in float64 and in one thread.
 
-    Raises UnsafeFile for types that are not trusted, BadConfig for other classes or another number of features.
+    Raises UnsafeFile for untrusted types, BadConfig for other classes or another number of features.
     """
     refuse_code(path, "sklearn")
     estimator = read_skops(path)
@@ -115,7 +115,7 @@ def load_sklearn(path: Path, task: Task, box: Domain, answers: Kind | None = Non
     expected, given = getattr(estimator, "n_features_in_", None), math.prod(box.shape)
     if expected is not None and expected != given:
         raise BadConfig(f"{path} was fitted on {expected} features; [input] shape {list(box.shape)} has {given}.")
-    # threads would add their parts in any order: the same question would get answers that differ in the last digit
+    # threads would sum their parts in any order, so answers to the same query would differ in the last digit
     for part in parts(estimator):
         if "n_jobs" in getattr(part, "__dict__", {}):
             part.n_jobs = None
@@ -124,28 +124,28 @@ def load_sklearn(path: Path, task: Task, box: Domain, answers: Kind | None = Non
 
 
 def fill(net: nn.Module, weights: Mapping[str, Tensor], path: Path, architecture: Architecture) -> None:
-    """Copies weights into the network. Raises BadConfig, listing what differs, unless every one fits and is finite."""
-    wanted = net.state_dict()
+    """Copies weights into the network. Raises BadConfig, listing the differences, unless all fit and are finite."""
+    expected = net.state_dict()
     differ = [
-        f"{name} is {spell(weights[name])} where {spell(wanted[name])} is needed"
-        for name in sorted(wanted.keys() & weights.keys())
-        if weights[name].shape != wanted[name].shape
-        or weights[name].is_floating_point() != wanted[name].is_floating_point()
+        f"{name} is {spell(weights[name])} where {spell(expected[name])} is needed"
+        for name in sorted(expected.keys() & weights.keys())
+        if weights[name].shape != expected[name].shape
+        or weights[name].is_floating_point() != expected[name].is_floating_point()
     ]
     trouble = {
-        "missing": sorted(wanted.keys() - weights.keys()),
-        "not in the architecture": sorted(weights.keys() - wanted.keys()),
+        "missing": sorted(expected.keys() - weights.keys()),
+        "not in the architecture": sorted(weights.keys() - expected.keys()),
         "of another shape": differ,
     }
     if any(trouble.values()):
-        said = "; ".join(f"{what}: {listed(names)}" for what, names in trouble.items() if names)
-        raise BadConfig(f"the weights in {path} do not fit {architecture}: {said}. Name the architecture they are of.")
+        differences = "; ".join(f"{what}: {listed(names)}" for what, names in trouble.items() if names)
+        raise BadConfig(
+            f"the weights in {path} do not fit {architecture}: {differences}. Name the architecture they belong to."
+        )
     for name, value in weights.items():
         if not value.isfinite().all():
-            raise BadConfig(
-                f"{name} in {path} holds NaN or infinite weights. Give a model that was trained to the end."
-            )
-    net.load_state_dict({name: value.to(wanted[name].dtype) for name, value in weights.items()})
+            raise BadConfig(f"{name} in {path} holds NaN or infinite weights. Give a model whose training succeeded.")
+    net.load_state_dict({name: value.to(expected[name].dtype) for name, value in weights.items()})
 
 
 def spell(value: Tensor) -> str:
@@ -158,7 +158,7 @@ def listed(names: list[str]) -> str:
 
 
 def check_shape(path: Path, sizes: tuple[int | None, ...], box: Domain, how: str) -> None:
-    """Raises BadConfig unless an input of these sizes (None: any) takes batches of the domain of any length."""
+    """Raises BadConfig unless an input of these sizes (None: any) accepts batches of any length from the domain."""
     if sizes and sizes[0] is not None:
         raise BadConfig(
             f"{path} takes exactly {sizes[0]} inputs at a time; the batch must be dynamic. Export it again with {how}."
@@ -172,17 +172,17 @@ def check_shape(path: Path, sizes: tuple[int | None, ...], box: Domain, how: str
 
 
 def chosen_output(path: Path, outputs: Any, task: Task, answers: Kind) -> str:
-    """The output that can hold the declared answers. Converters of classifiers give labels and scores side by side."""
+    """The output that can hold the declared answers. Converted classifiers often give both labels and scores."""
     fitting = [one.name for one in outputs if fits(one, task, answers)]
     if len(fitting) == 1:
         return fitting[0]
     if len(outputs) == 1 and outputs[0].type.startswith("tensor("):
-        return outputs[0].name  # what comes is checked against the declaration
+        return outputs[0].name  # its values are checked against the declaration
     met = ", ".join(f"{one.name}: {one.type} {one.shape}" for one in outputs)
     hint = " (for scikit-learn convert with options={'zipmap': False})" if "map" in met else ""
     raise BadConfig(
         f"{path} must have one output for {answers} over {task.classes} classes; it gives {met}{hint}."
-        " Convert a model with that one output."
+        " Convert a model with one such output."
     )
 
 
@@ -194,10 +194,10 @@ def fits(output: Any, task: Task, answers: Kind) -> bool:
 
 
 def rehearse(model: Model, box: Domain, path: Path, errors: tuple[type[Exception], ...]) -> None:
-    """Asks a few uniform inputs, twice together and once alone.
+    """Runs the model on a few uniform inputs, twice as a batch and once one by one.
 
-    Raises BadConfig if the model fails, answers NaN, or answers differently; Malformed if it answers something else
-    than declared.
+    Raises BadConfig if the model fails, answers NaN, or answers differently; Malformed if it answers other than
+    declared.
     """
     x = box.uniform(REHEARSED, seed=0)
     try:
@@ -214,10 +214,10 @@ def rehearse(model: Model, box: Domain, path: Path, errors: tuple[type[Exception
         raise BadConfig(f"{path} answers NaN to inputs {where}")
     if not torch.equal(first, again):
         raise BadConfig(
-            f"{path} answers the same inputs differently. Was it saved in training mode? Call .eval() first."
+            f"{path} answers the same inputs differently each time. Was it saved in training mode? Call .eval() first."
         )
     if not torch.allclose(first, alone, rtol=0, atol=ALIKE):
         raise BadConfig(
-            f"{path} answers an input differently when it is asked alone: its answers depend on the rest of the batch."
+            f"{path} answers an input differently when it is sent alone: its answers depend on the rest of the batch."
             " Was it saved in training mode? Call .eval() first."
         )

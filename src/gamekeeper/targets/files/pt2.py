@@ -1,7 +1,7 @@
 """torch.export archives (.pt2), read and run without torch.export.load.
 
-Loading an archive with torch (read in torch 2.13: torch/export, torch/_export/serde, torch/fx/graph.py) runs code that
-the file may choose, in at least these places:
+Loading an archive with torch (as of torch 2.13: torch/export, torch/_export/serde, torch/fx/graph.py) runs code chosen
+by the file in at least these places:
 
     weights, constants      `use_pickle: true`, and the older weights/model.pt: torch.load(weights_only=False)
     constants               custom_obj_*: unpickled TorchBind objects; opaque_obj_*: pickle.loads
@@ -15,14 +15,14 @@ the file may choose, in at least these places:
     in_spec, out_spec       pytree contexts import a module by name (enums, default factories)
     data/aotinductor        shared libraries
 
-These doors differ from version to version, so none of them is guarded: the file never reaches torch's loader. Its
-graph is a list of calls of ATen operators; `read` parses it as plain JSON and raw tensor bytes, and `Program` makes the
-calls one by one. Only operators of the list below are called, with tensors and numbers for arguments; pickles in the
-archive (the sample inputs are always one) are never opened, expressions never evaluated, names never compiled.
-Archives that show such tampering are refused all the same.
+These openings differ between versions, so none of them is guarded: the file never reaches torch's loader. Its graph is
+a list of calls to ATen operators; `read` parses it as plain JSON and raw tensor bytes, and `Program` makes the calls
+one by one. Only the operators listed below are called, with tensors and numbers as arguments; pickles in the archive
+(the sample inputs are always one) are never opened, expressions are never evaluated, names are never compiled. Archives
+that show such tampering are refused all the same.
 
-What is not closed: the operators themselves are native code. A file can ask for more memory or time than there is,
-and would reach a bug in a kernel of torch's own if one is known for the listed operators.
+What remains open: the operators themselves are native code. A file can ask for more memory or time than there is, and
+can reach a bug in torch's own kernels if one is known for the listed operators.
 """
 
 import json
@@ -89,7 +89,7 @@ OPERATORS = frozenset(
     upsample_nearest2d upsample_trilinear3d var var_mean view view_as where zeros zeros_like
     """.split()  # noqa: SIM905 - 244 names read better as text
 )
-"""ATen operators that compute tensors from tensors: no files, no pointers, no uninitialised memory, no chance."""
+"""ATen operators that compute tensors from tensors: no files, pointers, uninitialised memory or randomness."""
 
 SIZES: Mapping[str, Callable[..., Any]] = {
     "_operator.add": operator.add,
@@ -134,14 +134,14 @@ AGAIN = "Export the model again, in evaluation mode and with a recent torch (tor
 
 @dataclass(frozen=True)
 class Value:
-    """A value that an earlier step, a weight or the input gives, by its name."""
+    """The value of an earlier step, a weight or the input, by name."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Step:
-    """One call. `gives` are names for its results, None where a result is dropped; `done` are values used no more."""
+    """One call. `gives` names its results, None where one is dropped; `done` names the values not used afterwards."""
 
     call: Callable[..., Any]
     args: list[Any]
@@ -152,7 +152,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A graph of ATen calls with one tensor in, (n, …) float32, and one tensor out.
+    """A graph of ATen calls that takes one tensor, (n, …) float32, and returns one tensor.
 
     shape  of the input; None where a size is dynamic. shape[0] is the batch.
     """
@@ -164,7 +164,7 @@ class Program:
     shape: tuple[int | None, ...]
 
     def __call__(self, x: Tensor) -> Tensor:
-        # in-place operators are usual in exported graphs: the caller's tensor is not ours to change
+        # in-place operators are common in exported graphs: the caller's tensor must not change
         values: dict[str, Any] = {**self.weights, self.input: x.clone()}
         for step in self.steps:
             result = step.call(*filled(step.args, values), **filled(step.named, values))
@@ -175,7 +175,7 @@ class Program:
 
 
 def filled(argument: Any, values: Mapping[str, Any]) -> Any:
-    """The argument with values in the place of their names."""
+    """The argument with values in place of their names."""
     if isinstance(argument, Value):
         return values[argument.name]
     if isinstance(argument, list):
@@ -186,7 +186,7 @@ def filled(argument: Any, values: Mapping[str, Any]) -> Any:
 
 
 def keep(gives: list[Any], result: Any, values: dict[str, Any]) -> None:
-    """Stores a call's results under their names; a list of names takes a list of tensors."""
+    """Stores the results of a call under their names; a list of names takes a list of tensors."""
     for name, part in zip(gives, [result] if len(gives) < 2 else result, strict=False):
         if isinstance(name, list):
             values.update(zip(name, part, strict=True))
@@ -199,12 +199,12 @@ def keep(gives: list[Any], result: Any, values: dict[str, Any]) -> None:
 def read(path: Path) -> Program:
     """The program in a .pt2 file.
 
-    Raises UnsafeFile for anything but a plain archive of listed operators, BadConfig for one that cannot be a target.
+    Raises UnsafeFile for anything but a plain archive of listed operators, BadConfig if it cannot be a target.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             return compiled(Archive(path, archive))
-    # what zipfile, json and our own reading raise for files that are not what they claim to be
+    # what zipfile, json and this module raise for files that are not what they claim to be
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -223,17 +223,17 @@ def read(path: Path) -> Program:
 
 
 class Archive:
-    """The members of a .pt2 file, all of known names, sizes and packing."""
+    """The members of a .pt2 file, all with known names, sizes and packing."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         infos = [info for info in archive.infolist() if not info.is_dir()]
         names = [info.filename for info in infos]
         if any(name.startswith("serialized_") for name in names):
-            raise UnsafeFile(f"{path} is in the format of torch before 2.8, which is made of pickles. {AGAIN}")
+            raise UnsafeFile(f"{path} is in the format of torch before 2.8, which consists of pickles. {AGAIN}")
         self.path, self.archive = path, archive
         self.root = names[0].split("/")[0] + "/" if names else ""
         if len(set(names)) < len(names) or not all(name.startswith(self.root) for name in names):
-            raise UnsafeFile(f"{path} holds members of one name, or more than one folder. {AGAIN}")
+            raise UnsafeFile(f"{path} holds members of the same name, or more than one folder. {AGAIN}")
         for info in infos:
             self.check(info)
         if sum(info.file_size for info in infos) > LIMIT:
@@ -267,10 +267,10 @@ class Archive:
 
 
 def tensors(archive: Archive, kind: str) -> dict[str, Tensor]:
-    """The tensors of data/weights or data/constants by their path in the module."""
+    """The tensors of data/weights or data/constants, by their path in the module."""
     config = archive.json(f"data/{kind}/model_{kind}_config.json")["config"]
     stored: dict[str, bytearray] = {}
-    found: dict[str, Tensor] = {}
+    by_path: dict[str, Tensor] = {}
     for name, payload in config.items():
         file = payload["path_name"]
         if payload["use_pickle"] is not False or not re.fullmatch(r"(weight|tensor)_\d+", file):
@@ -280,12 +280,12 @@ def tensors(archive: Archive, kind: str) -> dict[str, Tensor]:
             )
         if file not in stored:
             stored[file] = bytearray(archive.read(f"data/{kind}/{file}"))
-        found[checked(PATH, name)] = tensor(name, payload["tensor_meta"], stored[file])
-    return found
+        by_path[checked(PATH, name)] = tensor(name, payload["tensor_meta"], stored[file])
+    return by_path
 
 
 def tensor(name: str, meta: Json, data: bytearray) -> Tensor:
-    """One tensor over its bytes, after its shape has been checked against their number."""
+    """One tensor over its bytes, after checking its shape against their number."""
     if meta["layout"] != STRIDED or meta["dtype"] not in DTYPES:
         raise BadConfig(
             f"{name} must be a dense tensor of plain numbers; got dtype {meta['dtype']}, layout {meta['layout']}."
@@ -302,12 +302,12 @@ def tensor(name: str, meta: Json, data: bytearray) -> Tensor:
         raise ValueError(f"{name} reaches beyond its {len(data)} bytes")
     values = torch.frombuffer(data, dtype=dtype).as_strided(sizes, strides, offset)
     if values.is_floating_point() and not values.isfinite().all():
-        raise BadConfig(f"{name} holds NaN or infinite weights. Give the file of a model that was trained to the end.")
+        raise BadConfig(f"{name} holds NaN or infinite weights. Give a model whose training succeeded.")
     return values
 
 
 def whole(entry: Json) -> int:
-    """A number that is not negative and not an expression."""
+    """A size: a number that is neither negative nor an expression."""
     value = entry["as_int"]
     if not isinstance(value, int) or not 0 <= value < 2**48:
         raise ValueError(f"{value!r} is not a size")
@@ -326,7 +326,7 @@ def compiled(archive: Archive) -> Program:
         raise BadConfig(f"{archive.path} has schema version {document['schema_version']['major']}; 8 is read. {AGAIN}")
     if document.get("guards_code"):
         raise UnsafeFile(
-            f"{archive.path} holds only for inputs that meet its guards, which are Python code:"
+            f"{archive.path} is valid only for inputs that meet its guards, which are Python code:"
             f" {'; '.join(map(str, document['guards_code']))[:200]}. Export a model that does not branch on sizes."
         )
     plain(document)
@@ -341,7 +341,7 @@ def compiled(archive: Archive) -> Program:
     outputs = module["signature"]["output_specs"]
     if len(outputs) != 1 or "as_tensor" not in outputs[0].get("user_output", {}).get("arg", {}):
         raise BadConfig(
-            f"{archive.path} must give one tensor and change nothing of itself; it gives {spelled(outputs)}."
+            f"{archive.path} must return one tensor and leave its own state unchanged; it returns {spelled(outputs)}."
         )
     output = checked(NAME, outputs[0]["user_output"]["arg"]["as_tensor"]["name"])
     steps = released([step(archive.path, node) for node in graph["nodes"]], {*weights, x, output})
@@ -349,7 +349,7 @@ def compiled(archive: Archive) -> Program:
 
 
 def inputs(archive: Archive, specs: Json) -> tuple[dict[str, Tensor], str]:
-    """Weights by the name of their value, and the name of the one input."""
+    """Weights by the name of their value, and the name of the single input."""
     stored = tensors(archive, "weights") | tensors(archive, "constants")
     fields = {"parameter": "parameter_name", "buffer": "buffer_name", "tensor_constant": "tensor_constant_name"}
     weights: dict[str, Tensor] = {}
@@ -362,10 +362,10 @@ def inputs(archive: Archive, specs: Json) -> tuple[dict[str, Tensor], str]:
             given.append(checked(NAME, value["arg"]["as_tensor"]["name"]))
         else:
             raise UnsafeFile(
-                f"{archive.path} takes {kind} beside tensors; only weights and one input tensor are read. {AGAIN}"
+                f"{archive.path} takes {kind} besides tensors; only weights and one input tensor are read. {AGAIN}"
             )
     if len(given) != 1:
-        raise BadConfig(f"{archive.path} must take one tensor; it takes {len(given)}. Export a model of one input.")
+        raise BadConfig(f"{archive.path} must take one tensor; it takes {len(given)}. Export a model with one input.")
     return weights, given[0]
 
 
@@ -391,7 +391,7 @@ def step(path: Path, node: Json) -> Step:
 
 
 def resolved(path: Path, target: str) -> Callable[..., Any]:
-    """The operator of this name. Raises UnsafeFile unless it is one of ours."""
+    """The operator of this name. Raises UnsafeFile unless it is listed."""
     if target in SIZES:
         return SIZES[target]
     match = OPERATOR.fullmatch(target)
@@ -401,10 +401,10 @@ def resolved(path: Path, target: str) -> Callable[..., Any]:
             f"{path} calls {target[:100]!r}, which is not among the operators that gamekeeper runs.{hint}"
             " Give the model as safetensors with its architecture, or as ONNX."
         )
-    found = getattr(getattr(torch.ops.aten, match[1], None), match[2], None)
-    if found is None:
+    overload = getattr(getattr(torch.ops.aten, match[1], None), match[2], None)
+    if overload is None:
         raise BadConfig(f"{path} calls {target}, which torch {torch.__version__} does not have. Update torch.")
-    return found
+    return overload
 
 
 def argument(arg: Json) -> Any:
@@ -429,7 +429,7 @@ def argument(arg: Json) -> Any:
     if kind == "as_device":
         if value["type"] != "cpu":
             raise BadConfig(
-                f"the program names the device {value['type']}. Move the model to the CPU before you export it."
+                f"the program names the device {value['type']}. Move the model to the CPU before exporting it."
             )
         return torch.device("cpu")
     raise UnsafeFile(
@@ -457,7 +457,7 @@ def scalar(value: Json, kind: str) -> int | float | bool | str:
 
 
 def result(out: Json) -> Any:
-    """The name a result is kept under: None for none, a list for a list of tensors."""
+    """The name a result is stored under: None for none, a list for a list of tensors."""
     ((kind, value),) = out.items()
     if kind == "as_none":
         return None
@@ -466,9 +466,9 @@ def result(out: Json) -> Any:
     return single(value).name
 
 
-def released(steps: list[Step], kept: set[str]) -> tuple[Step, ...]:
-    """The steps, each with the values nobody needs after it, so that memory does not grow with the depth of a net."""
-    later = set(kept)
+def released(steps: list[Step], permanent: set[str]) -> tuple[Step, ...]:
+    """The steps, each with the values not needed after it, so that memory does not grow with the depth of a network."""
+    later = set(permanent)
     ordered: list[Step] = []
     for one in reversed(steps):
         here = names([one.args, one.named]) | set(flat(one.gives))
@@ -490,7 +490,7 @@ def flat(gives: list[Any]) -> list[str]:
     return [name for give in gives for name in (flat(give) if isinstance(give, list) else [give]) if name is not None]
 
 
-# tampering that would matter to torch's own loader
+# tampering that would affect torch's own loader
 
 
 def plain(document: Json) -> None:
@@ -526,7 +526,7 @@ def known_tree(spec: Json) -> None:
 
 
 def checked(pattern: re.Pattern[str], name: Json) -> str:
-    """The name if it matches. torch would paste it into Python source."""
+    """The name, if it matches the pattern. torch would paste it into Python source."""
     if not isinstance(name, str) or not pattern.fullmatch(name):
         raise UnsafeFile(f"the archive holds a name that is not one: {str(name)[:80]!r}. {AGAIN}")
     return name

@@ -1,12 +1,12 @@
-"""Model files from strangers: what can run code is refused, the rest is read so that it cannot.
+"""Model files from strangers: formats that can run code are refused, the others are read so that they cannot.
 
     safetensors   numbers after a JSON header; the header's size is checked first
     .pt2          see `pt2.py`: parsed here, never given to torch.export.load
     skops         scikit-learn objects of trusted types, whose trees are checked (`trees.py`)
     ONNX          a protobuf; weights in other files only from the model's own folder; no operator library is loaded
 
-Everything else that holds models (pickle, joblib, torch.save, TorchScript, arrays of objects) is refused by suffix
-and by content, whatever kind the target file declares.
+All other formats of models (pickle, joblib, torch.save, TorchScript, arrays of objects) are refused by suffix and by
+content, whatever kind the target file declares.
 """
 
 import logging
@@ -35,7 +35,7 @@ Format = Literal["torch", "export", "onnx", "sklearn"]
 LIMIT = 4 * 2**30
 """Bytes of a model file, and of an archive once unpacked."""
 HEADER_LIMIT = 16 * 2**20
-"""Bytes of a safetensors header; 16 MiB describe some 100,000 tensors."""
+"""Bytes of a safetensors header; 16 MiB describe about 100,000 tensors."""
 PROTOBUF_LIMIT = 2**31 - 1
 
 BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError)
@@ -74,27 +74,27 @@ CALLS = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE
 
 
 def refuse_code(path: Path, kind: Format) -> None:
-    """Raises UnsafeFile for a file that could run code when loaded, judged by its suffix and by its first bytes.
+    """Raises UnsafeFile for a file that could run code when loaded, judging by its suffix and its first bytes.
 
     kind  what the target file declares; the message says how to save such a model instead.
 
-    Raises BadConfig if there is no such file. What passes is still only read by this package's own readers.
+    Raises BadConfig if there is no such file. A file that passes is still read only by this package's own readers.
     """
     if not path.is_file():
         raise BadConfig(f"the model file {path} does not exist. Give its path relative to the TOML file.")
     if path.stat().st_size > LIMIT:
         raise UnsafeFile(f"{path} has {path.stat().st_size:,} bytes; at most {LIMIT:,} are read.")
-    found = SUFFIXES.get(path.suffix.lower()) or by_content(path)
-    if found is not None:
-        raise UnsafeFile(f"{path} is {found}; loading such a file can run code. Instead, {INSTEAD[kind]}. {EVERY}.")
+    danger = SUFFIXES.get(path.suffix.lower()) or by_content(path)
+    if danger is not None:
+        raise UnsafeFile(f"{path} is {danger}; loading such a file can run code. Instead, {INSTEAD[kind]}. {EVERY}.")
 
 
 def by_content(path: Path) -> str | None:
-    """What dangerous kind of file this is, whatever its name; None if it is none that is known."""
+    """Which dangerous kind of file this is, whatever its name; None if it is no known one."""
     with path.open("rb") as file:
         head = file.read(2**16)
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8:
-        return None  # a safetensors header, whose length may well begin with the bytes of another format's mark
+        return None  # a safetensors header, whose length may happen to start with another format's magic bytes
     if head.startswith(b"PK"):
         return zip_content(path)
     if head.startswith(b"\x93NUMPY"):
@@ -125,7 +125,7 @@ def zip_content(path: Path) -> str | None:
 
 
 def is_pickle(head: bytes) -> bool:
-    """Whether the bytes read as pickle opcodes, up to one that can call something or, after a protocol mark, at all."""
+    """Whether the bytes are pickle opcodes: up to one that can call something or, after a protocol mark, any at all."""
     marked = len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5
     try:
         for place, (opcode, _, _) in enumerate(pickletools.genops(head)):
@@ -140,7 +140,7 @@ def is_pickle(head: bytes) -> bool:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises UnsafeFile for a header that is too large, broken or untrue."""
+    """The tensors of a safetensors file. Raises UnsafeFile for a header that is too large, broken or false."""
     size = path.stat().st_size
     data = path.read_bytes()
     header = int.from_bytes(data[:8], "little") if size >= 8 else 0
@@ -161,7 +161,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 # skops
 
 TRUSTED = {
-    # node arrays of trees, which scikit-learn follows without checks: `trees.py` checks them before anything is asked
+    # node arrays of trees, which scikit-learn follows without checks: `trees.py` checks them before any prediction
     "sklearn.tree._tree.Tree",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     # plain Python classes that hold numbers and other trusted estimators, and have no code of their own on loading
@@ -171,15 +171,15 @@ TRUSTED = {
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     # a dict that can be read by attribute (voting and stacking keep their parts in it)
     "sklearn.utils._bunch.Bunch",
-    # scores of SelectKBest: functions of two arrays, called in fit only
+    # scores of SelectKBest: functions of two arrays, called only in fit
     "sklearn.feature_selection._univariate_selection.f_classif",
     "sklearn.feature_selection._univariate_selection.chi2",
 }
-"""Types that skops does not trust by default, and that classifiers are made of."""
+"""Types that classifiers consist of and that skops does not trust by default."""
 
 
 def read_skops(path: Path) -> Any:
-    """The estimator in a skops file. Raises UnsafeFile, listing them, for types that are not trusted."""
+    """The estimator in a skops file. Raises UnsafeFile for untrusted types, listing them."""
     # scikit-learn takes seconds to import, and only these targets need it
     import skops.io
     from sklearn.exceptions import InconsistentVersionWarning
@@ -190,19 +190,19 @@ def read_skops(path: Path) -> Any:
         untrusted = sorted(set(skops.io.get_untrusted_types(data=data)) - TRUSTED)
         if untrusted:
             raise UnsafeFile(
-                f"{path} holds types that are not trusted: {', '.join(untrusted)}. Only scikit-learn's own classifiers and"
-                " transformers are loaded. For nearest neighbours refit with algorithm='brute'; give other models as ONNX"
-                " or behind HTTP."
+                f"{path} holds types that are not trusted: {', '.join(untrusted)}. Only scikit-learn's own classifiers"
+                " and transformers are loaded. For nearest neighbours refit with algorithm='brute'; give other models"
+                " as ONNX or behind HTTP."
             )
         check_stored(path, data, document)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             estimator = skops.io.loads(data, trusted=sorted(TRUSTED))
-    # what skops and scikit-learn's __setstate__ raise, besides, for files that are not what they claim to be
+    # what skops and scikit-learn's __setstate__ also raise for files that are not what they claim to be
     except (*BROKEN, LookupError, TypeError, AttributeError, OSError, tokenize.TokenError) as error:
         raise UnsafeFile(
-            f"{path} is not a whole skops file ({type(error).__name__}: {str(error)[:200]}). Instead, {INSTEAD['sklearn']}"
-            " with the same version of scikit-learn."
+            f"{path} is not a whole skops file ({type(error).__name__}: {str(error)[:200]}). Instead,"
+            f" {INSTEAD['sklearn']} with the same version of scikit-learn."
         ) from error
     for warning in caught:
         level = logging.WARNING if issubclass(warning.category, InconsistentVersionWarning) else logging.INFO
@@ -212,14 +212,14 @@ def read_skops(path: Path) -> Any:
 
 
 def skops_schema(path: Path, data: bytes) -> Any:
-    """schema.json, after the sizes of all members have been checked."""
+    """schema.json, read after the sizes of all members have been checked."""
     with zipfile.ZipFile(BytesIO(data)) as archive:
         infos = archive.infolist()
         names = [info.filename for info in infos]
         packing = {info.compress_type for info in infos}
         if len(set(names)) < len(names) or not packing <= {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
             raise UnsafeFile(
-                f"{path} holds members of one name, or packed in an unusual way. Save it again with skops."
+                f"{path} holds members of the same name, or packed in an unusual way. Save it again with skops."
             )
         if sum(info.file_size for info in infos) > LIMIT:
             raise UnsafeFile(f"{path} unpacks to more than {LIMIT:,} bytes.")
@@ -229,13 +229,13 @@ def skops_schema(path: Path, data: bytes) -> Any:
 # ONNX
 
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
-"""Operator sets that onnxruntime has built in."""
+"""Operator sets built into onnxruntime."""
 
 
 def read_onnx(path: Path) -> bytes:
-    """An ONNX model as one protobuf, weights of other files taken in.
+    """An ONNX model as one protobuf, with the weights in other files merged into it.
 
-    Raises UnsafeFile for weights outside the model's folder and for operators that would need a library of their own;
+    Raises UnsafeFile for weights outside the model's folder and for operators that need a library of their own,
     BadConfig if onnx is not installed.
     """
     try:
@@ -280,17 +280,17 @@ def check_operator(path: Path, node: Any, local: set[tuple[str, str]]) -> None:
     builtin = node.domain in DOMAINS and node.op_type != "EPContext"  # EPContext names a compiled blob to load
     if not builtin and (node.domain, node.op_type) not in local:
         raise UnsafeFile(
-            f"{path} uses the operator {node.op_type!r} of {node.domain!r}, which needs a library of its own; such are"
-            f" never loaded. Use the operators of {', '.join(sorted(DOMAINS - {''}))}."
+            f"{path} uses the operator {node.op_type!r} of {node.domain!r}, which needs a library of its own; none is"
+            f" ever loaded. Use the operators of {', '.join(sorted(DOMAINS - {''}))}."
         )
 
 
 def take_in(path: Path, tensor: Any) -> int:
-    """Replaces a reference to another file by the bytes it stands for; returns their number."""
+    """Replaces a reference to another file with the bytes it points to; returns their number."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     folder = path.parent.resolve()
-    target = (folder / location).resolve()  # follows symbolic links, too
+    target = (folder / location).resolve()  # follows symbolic links as well
     if (
         not location
         or "\\" in location
@@ -300,7 +300,7 @@ def take_in(path: Path, tensor: Any) -> int:
     ):
         raise UnsafeFile(
             f"{path} keeps the weights {tensor.name!r} in {location!r}, which is not a file in the model's own folder."
-            " Put them beside the model, with a plain file name."
+            " Put them next to the model, under a plain file name."
         )
     if not target.is_file():
         raise BadConfig(f"{path} keeps the weights {tensor.name!r} in {location!r}, which is missing. Put it there.")

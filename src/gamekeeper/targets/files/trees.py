@@ -1,8 +1,8 @@
-"""Decision trees from skops files, checked before they are asked.
+"""Decision trees from skops files, checked before they predict.
 
 skops checks that a tree is a tree, not that its numbers make sense, and scikit-learn follows a tree's child and
-feature numbers without looking: out-of-range ones read foreign memory or crash the process. So the arguments a tree
-is built with are checked in the file (`check_stored`), its nodes after it is built (`check_built`), both before the
+feature numbers without checks: out-of-range ones read other memory or crash the process. So the arguments that a tree
+is built with are checked in the file (`check_stored`), and its nodes once it is built (`check_built`), both before the
 first prediction.
 """
 
@@ -21,14 +21,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 TREE = ("sklearn.tree._tree", "Tree")
 PREDICTOR = "TreePredictor"
 WIDEST = 2**24
-"""No tree looks at more features than this."""
+"""Most features that a tree may use."""
 
 
 def check_stored(path: Path, data: bytes, document: Any) -> None:
-    """Raises UnsafeFile unless every tree in the file is built as scikit-learn builds one, of one output.
+    """Raises UnsafeFile unless every tree in the file is built as scikit-learn builds one, with one output.
 
-    skops takes an object that it met before by its id. So an id that a tree is built from must mean the same thing
-    wherever it stands in the file.
+    skops reuses an object that it has read before by its id. So an id that a tree is built from must mean the same
+    thing wherever it occurs in the file.
     """
     every = list(nodes(document))
     trees = [node for node in every if node.get("__loader__") == "TreeNode" or type_of(node) == TREE]
@@ -54,13 +54,13 @@ def type_of(node: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def meaning(node: dict[str, Any]) -> tuple[Any, ...]:
-    """What two occurrences of one object have in common: its loader, and its value where that is a number or an array."""
+    """What two occurrences of one object share: its loader, and its value if that is a number or an array."""
     loader = node["__loader__"]
     return (loader, node.get("content") if loader == "JsonNode" else None, node.get("file"))
 
 
 def nodes(part: Any) -> Iterator[dict[str, Any]]:
-    """Every object of a skops schema, in the order in which skops meets them."""
+    """Every object in a skops schema, in the order in which skops reads them."""
     if isinstance(part, dict):
         if "__class__" in part:
             yield part
@@ -96,7 +96,7 @@ def check_arguments(path: Path, archive: zipfile.ZipFile, node: dict[str, Any]) 
 
 
 def check_built(path: Path, estimator: Any) -> None:
-    """Raises UnsafeFile unless every tree in the estimator leads from its root to its leaves within its own arrays."""
+    """Raises UnsafeFile unless every path in every tree of the estimator stays within the tree's own arrays."""
     for part, width in widths(estimator, WIDEST, set()):
         if (type(part).__module__, type(part).__name__) == TREE:
             check_tree(path, part, width)
@@ -105,12 +105,12 @@ def check_built(path: Path, estimator: Any) -> None:
 
 
 def parts(estimator: Any) -> list[Any]:
-    """Every object inside an estimator, itself included."""
+    """Every object inside an estimator, including itself."""
     return [part for part, _ in widths(estimator, WIDEST, set())]
 
 
 def widths(thing: Any, width: int, seen: set[int]) -> Iterator[tuple[Any, int]]:
-    """Every object inside, with the fewest input features that any object around it claims to take."""
+    """Every object inside, with the smallest number of input features that any object around it claims to take."""
     if id(thing) in seen or isinstance(thing, (str, bytes, int, float, type(None))):
         return
     seen.add(id(thing))
@@ -149,11 +149,11 @@ def check_predictor(path: Path, predictor: Any, width: int) -> None:
 
 
 def check_nodes(path: Path, left: Array, right: Array, feature: Array, leaf: Array, width: int) -> None:
-    """Children come after their parent and inside the array, so every walk ends; features are those of the input."""
+    """Children must come after their parent, inside the array, so every walk ends; features must be the input's."""
     places = np.arange(len(left))[~leaf]
     for child in (left[~leaf], right[~leaf]):
         if (child <= places).any() or (child >= len(left)).any():
-            raise refusal(path, "has a node whose child lies outside the tree or before it")
+            raise refusal(path, "has a node whose child is outside the tree or before it")
     if (feature[~leaf] < 0).any() or (feature[~leaf] >= width).any():
         raise refusal(path, f"asks for a feature beyond the {width} of its input")
 

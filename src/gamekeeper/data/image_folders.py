@@ -1,0 +1,91 @@
+"""Folders of images: one sub-folder per class, or images without classes."""
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from gamekeeper.data.limits import within_limit
+from gamekeeper.errors import BadConfig, UnsafeFile
+
+Array = np.ndarray[Any, np.dtype[Any]]
+IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".pgm": "PPM", ".ppm": "PPM", ".webp": "WEBP"}
+
+
+def read_folder(folder: Path) -> tuple[Array, Array | None]:
+    entries = visible(folder)
+    classes = [entry for entry in entries if entry.is_dir()]
+    if classes and len(classes) < len(entries):
+        stray = next(entry for entry in entries if not entry.is_dir())
+        raise BadConfig(
+            f"{folder} needs either one sub-folder per class or only images; got both, for example {stray.name}."
+            " Move it."
+        )
+    if not classes:
+        return load_images(folder, entries), None
+    groups = [visible(entry) for entry in classes]
+    empty = [entry.name for entry, group in zip(classes, groups, strict=True) if not group]
+    if empty:
+        raise BadConfig(
+            f"every class of {folder} needs an image; {', '.join(empty)} has none. Remove the empty folder."
+        )
+    y = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    return load_images(folder, [file for group in groups for file in group]), y
+
+
+def visible(folder: Path) -> list[Path]:
+    """Entries in sorted order, without the hidden ones that file managers leave."""
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def load_images(folder: Path, files: list[Path]) -> UInt8[np.ndarray, "n c h w"]:
+    """All images, grey if every one is grey, else RGB. No image is decoded before its size has been checked."""
+    if not files:
+        raise BadConfig(
+            f"{folder} holds no images. Give a folder of {', '.join(IMAGES)} files, or one sub-folder per class."
+        )
+    images: list[Array] = []
+    for file in files:
+        images.append(load_image(file, images[0].shape[:2] if images else None, files[0], len(files)))
+    if all(image.ndim == 2 for image in images):
+        return np.stack(images)[:, None]
+    colour = [np.repeat(image[:, :, None], 3, 2) if image.ndim == 2 else image for image in images]
+    return np.stack(colour).transpose(0, 3, 1, 2)
+
+
+def load_image(file: Path, size: tuple[int, ...] | None, first: Path, count: int) -> UInt8[np.ndarray, "h w ..."]:
+    """One image, (h, w) if it is grey and (h, w, 3) if not; `size`, if given, is the size it must have."""
+    if file.suffix.lower() not in IMAGES or not file.is_file():
+        raise BadConfig(f"{file} is not an image. Images are {', '.join(IMAGES)} files; move other files away.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file, formats=[IMAGES[file.suffix.lower()]]) as image:
+                width, height = image.size
+                if size not in (None, (height, width)):
+                    raise BadConfig(
+                        f"all images must have the same size; {first} has {size[1]} x {size[0]} pixels and"
+                        f" {file} has {width} x {height}. Resize them first."
+                    )
+                within_limit(file, 4 * 3 * width * height * count)
+                return pixels(file, image)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise UnsafeFile(f"{file} unpacks to too many pixels ({error}). Make it smaller.") from error
+    # what Pillow's decoders raise for damaged files
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+        raise BadConfig(f"{file} is not a whole image ({error}). Replace or remove it.") from error
+
+
+def pixels(file: Path, image: Image.Image) -> UInt8[np.ndarray, "h w ..."]:
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    if image.mode not in ("P", "RGB", "RGBA", "LA"):
+        raise BadConfig(f"{file} has pixels of mode {image.mode}; 8-bit grey or RGB is needed. Convert it.")
+    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[:, :, 3].min() < 255:
+        raise BadConfig(f"{file} has transparent pixels, whose colour is undefined. Put it on a background first.")
+    return np.asarray(image.convert("L" if image.mode == "LA" else "RGB"))

@@ -1,0 +1,1 @@
+"""Wire formats of prediction APIs, one per file: tensors to bytes and bytes to tensors. No sockets here."""
