@@ -9,6 +9,8 @@
     └── Halt              going on would be pointless or would lose something paid
         ├── OracleError       the target's answer cannot be used
         │   ├── Unreachable       no answer, after retries                                     exit 5
+        │   │   ├── Lost              it was sent, and perhaps charged                         exit 5
+        │   │   └── Refused           the server does not answer this request as it is         exit 5
         │   └── Malformed         an answer that is not what was declared                      exit 5
         └── LedgerError       the ledger is damaged, locked or cannot be written               exit 4
 
@@ -54,6 +56,14 @@ class OracleError(Halt):
 
 class Unreachable(OracleError):
     """No answer from the target, after retries."""
+
+
+class Lost(Unreachable):
+    """The request went out and the answer did not come back: the target may have charged for it."""
+
+
+class Refused(Unreachable):
+    """The target refuses this request for what is in it, or fails over it every time. Not charged."""
 
 
 class Malformed(OracleError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from gamekeeper.errors import BadConfig, BadQuery, Unsuited
@@ -29,8 +29,9 @@ SECRET = 32
 class Reply:
     """All that an API says about a batch. Tensors are detached.
 
-    y    posterior, (n, k); a label is a one-hot posterior, so thieves need no branch for it
-    why  attribution maps, (n, h, w), where the API sells them
+    y    posterior, (n, k); a label is a one-hot posterior, so thieves need no branch for it. A row of NaN is an input
+         that somebody's API gave no answer to, though it may have charged for it: see `answered`
+    maps  attribution maps, (n, h, w), where the API sells them
     """
 
     y: Posterior
@@ -42,6 +43,11 @@ class Reply:
     def take(self, rows: Tensor | slice) -> "Reply":
         """The given rows, in the given order."""
         return Reply(self.y[rows], None if self.maps is None else self.maps[rows])
+
+
+def answered(reply: Reply) -> Bool[Tensor, " n"]:
+    """Which inputs have an answer, as booleans."""
+    return torch.isfinite(reply.y).all(1) if reply.y.shape[1] else torch.zeros(len(reply), dtype=torch.bool)
 
 
 @runtime_checkable
@@ -225,12 +231,17 @@ class Knowledge:
 class Transfer:
     """What was asked and answered, in order: the rows of the ledger a thief paid for.
 
-    cost is in queries; it exceeds len(x) where an input was asked more than once.
+    cost is in queries; it exceeds len(x) where an input was asked more than once, or brought no answer.
     """
 
     x: Batch
     reply: Reply
     cost: int
+
+    def usable(self) -> "Transfer":
+        """Without the inputs that brought no answer, at the same cost."""
+        rows = answered(self.reply)
+        return self if bool(rows.all()) else Transfer(self.x[rows], self.reply.take(rows), self.cost)
 
 
 @runtime_checkable

@@ -168,11 +168,45 @@ def test_a_run_on_a_live_server_says_what_it_bought_for_whom_and_what_may_be_los
                 ledger.send(ledger.scope(scope), 50)
         assert guarded(command) == 0
         said = capsys.readouterr().out
-        assert "at most 464 queries (364 of them the judge's own), 4.64 in money" in said
-        assert "50 inputs were under way when an earlier run ended" in said
+        assert "at most 464 queries (364 of them the judge's own, 64 of these a second time to see" in said
+        assert "50 inputs that earlier runs sent brought no answer and were perhaps charged" in said
         assert (
             "in this run: 464 inputs, 4.64 in money; 100 of them the thieves', 364 the judge's; 50 more got no" in said
         )
         assert guarded([*command, "--json"]) == 0
     bill = orjson.loads(capsys.readouterr().out)["bill"]
     assert bill == {"inputs": 0, "thieves": 0, "unanswered": 50, "price": 0.01}
+
+
+@pytest.mark.parametrize("protocol", ["v2", "v1"])
+def test_inputs_that_a_live_server_never_answers_cost_themselves(folder, capsys, protocol: str):
+    asked = []
+
+    def answer(x: np.ndarray) -> np.ndarray:
+        asked.append(len(x))
+        y = torch.softmax(10 * torch.from_numpy(x.astype(np.float32)) @ WEIGHTS, 1).numpy()
+        y[x[:, 0] > 0.97] = np.nan
+        return y
+
+    with serving(answer, SHAPE) as api:
+        more = f'[http]\nurl = "{api.url}"\nmodel = "m"\nbatch = 50\nprotocol = "{protocol}"'
+        choice = written(folder, "http", "probabilities", "", more)
+        command = ["audit", choice.name, "--attack", "knockoff", "--attack", "knockoff+labels", "--attack", "active_thief"]
+        command += ["--attack", "knockoff+averaged:n=2", "--defense", "none", "--defense", "mad:eps=0.5"]
+        command += ["--jobs", "1", "--yes", "--json", "--out", str(folder / "run")]
+        assert guarded(command) == 0
+        first = orjson.loads(capsys.readouterr().out)
+        sent = len(asked)
+        assert guarded(command) == 0
+    again = orjson.loads(capsys.readouterr().out)
+    assert len(asked) == sent, "an input without an answer is not sent again"
+    assert again["bill"]["inputs"] == 0
+    bad = int((X[:300, 0] > 0.97).sum())
+    assert bad > 0
+    for row in first["rows"]:
+        assert row["error"] is None
+        assert row["queries"] == 100
+        assert row["victim"]["accuracy"]["n"] == 300 - bad
+        assert row["victim"]["accuracy"]["value"] == 1.0
+        assert row["clone"]["accuracy"]["n"] == 300 - bad
+    assert first["bill"]["unanswered"] > 0

@@ -173,3 +173,42 @@ def test_a_sum_just_beyond_the_tolerance_is_refused():
 def test_fewer_than_two_classes_are_refused(classes: int):
     with pytest.raises(BadConfig, match="at least 2"):
         Answers("logits", classes)
+
+
+FLOORED = (POSTERIORS * 100).floor() / 100
+BYTES = (POSTERIORS * 255).round() / 256
+TOP2 = POSTERIORS.where(POSTERIORS.amin(1, keepdim=True) != POSTERIORS, 0)
+
+
+@pytest.mark.parametrize(
+    ("raw", "advice"),
+    [(FLOORED, "probabilities"), (BYTES, "probabilities"), (ROUNDED, "probabilities"), (TOP2, "top-k")],
+)
+def test_an_inexact_posterior_is_not_taken_for_logits_by_its_first_row(raw: Tensor, advice: str):
+    with pytest.raises(Malformed, match=f'declare answers = "{advice}"'):
+        Answers("logits", 3).posterior(raw[:1], 1, first=True)
+
+
+def test_many_rows_that_are_inexact_posteriors_are_not_taken_for_logits():
+    raw = (torch.softmax(3 * torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), 1) * 255).round() / 256
+    with pytest.raises(Malformed, match='declare answers = "probabilities"'):
+        Answers("logits", 3).posterior(raw, 200)
+
+
+def test_logits_of_inputs_close_to_each_other_may_look_like_a_posterior():
+    raw = torch.stack([torch.full((100,), 0.95), torch.linspace(0.0, 0.03, 100)], 1)
+    assert torch.equal(Answers("logits", 2).posterior(raw, 100), torch.softmax(raw, 1))
+
+
+def test_the_first_scores_after_a_sigmoid_are_not_taken_for_logits():
+    sigmoids = torch.rand(20, 3, generator=torch.Generator().manual_seed(0)).sqrt()
+    with pytest.raises(Malformed, match="after a sigmoid"):
+        Answers("logits", 3).posterior(sigmoids, 20, first=True)
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "logits", "top-k"])
+@pytest.mark.parametrize("unit", [100, 255, 1000])
+def test_scores_in_another_unit_are_refused_with_the_unit(kind: Kind, unit: int):
+    for raw in (unit * POSTERIORS, (unit * POSTERIORS).round()):
+        with pytest.raises(Malformed, match=f'declare answers = "probabilities", and unit = {unit} in'):
+            Answers(kind, 3).posterior(raw[:1], 1, first=True)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gamekeeper.errors import Malformed
-from gamekeeper.protocols.json import Quote, answers, encode_template, parse, pick
+from gamekeeper.protocols.answers import answers
+from gamekeeper.protocols.json import Quote, encode_template, parse, pick
 from tests.protocols.examples import EXPECTED, JSONISH
 
 pytestmark = pytest.mark.thorough

@@ -225,7 +225,11 @@ def test_consent_is_asked_on_stderr_with_what_it_is_about(output, tmp_path, monk
     assert guarded(["audit", str(target), *QUICK, "--out", str(tmp_path / "run"), output]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert "at most 2,124 queries (2,064 of them the judge's own), 2,124.00 in money at 1 a query" in said.err
+    assert (
+        "at most 2,124 queries (2,064 of them the judge's own, 64 of these a second time to see whether answers repeat),"
+        in said.err
+    )
+    assert "2,124.00 in money at 1 a query" in said.err
     assert "Spend them? [y/N]" in said.err
 
 

@@ -243,7 +243,7 @@ def test_labels_by_name():
 
 def test_unknown_label_name_is_shown():
     with pytest.raises(Malformed, match="'dog' that is not among `labels`"):
-        v1_answer('{"predictions": ["cat", "dog"]}', labels=("ant", "bee", "cat"))
+        v1_answer('{"predictions": ["dog", "dog"]}', labels=("ant", "bee", "cat"))
 
 
 def test_scores_by_name_leave_out_zeros():
@@ -264,25 +264,47 @@ def test_null_is_nan_and_the_other_rows_stand():
 
 
 @pytest.mark.parametrize(
+    "bad",
+    [
+        "[NaN, 0.5, 0.5]",
+        "[Infinity, 0, 0]",
+        "[null, null, null]",
+        "null",
+        "[]",
+        "[0.5, 0.5]",
+        '[1, "x", 0]',
+        "[1, true, 0]",
+        "[[1], [2], [3]]",
+        '{"error": "too large"}',
+        '{"status": 500}',
+        '"error: too large"',
+        "{}",
+    ],
+)
+def test_an_answer_that_cannot_be_read_costs_its_own_input(bad: str):
+    answer = v1_answer(f'{{"predictions": [[0.5, 0.25, 0.25], {bad}, [0, 1, 0]]}}', n=3)
+    assert answer[[0, 2]].tolist() == [[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]]
+    assert not answer[1].isfinite().all()
+
+
+@pytest.mark.parametrize(
     ("body", "message"),
     [
         ("", "empty body"),
         (" \n", "empty body"),
         ("<html><title>Sign in</title></html>", "page of HTML or XML, not JSON: <html><title>Sign in"),
         ('{"predictions": [[0.1, 0.2', "not valid JSON"),
-        ('{"predictions": [[NaN, 0.5, 0.5], [0.5, 0.5, 0]]}', "NaN and Infinity are not JSON"),
         ('{"error": "model \\u001b[31mmelted\\n"}', r"error despite its status: model \[31mmelted"),
         ('{"error": {"message": "quota"}}', "error despite its status: quota"),
         ('{"answers": []}', "no `predictions` .*; it has an object with answers"),
         ('{"predictions": 7}', "a list of 2 answers was expected where the answer has a number"),
         ('{"predictions": [[0.2, 0.3, 0.5]]}', "2 inputs were sent and 1 answers came back"),
-        ('{"predictions": [[0.2, 0.3, 0.5], [0.5, 0.5]]}', "different lengths: 2, 3"),
         ('{"predictions": [[0.5, 0.5], [0.5, 0.5]]}', r"shape \(2, 3\) or \(2,\) were expected; got \(2, 2\)"),
-        ('{"predictions": [[0.5, "0.5", 0], [1, 0, 0]]}', r"answer 1 of 2 holds a string \('0.5'\) where a number"),
-        ('{"predictions": [[0.5, 0.5, 0], [1, true, 0]]}', "answer 2 of 2 holds true or false"),
-        ('{"predictions": [[[1], [2], [3]], [1, 0, 0]]}', "answer 1 of 2 holds a list of 1"),
         ('{"predictions": [[0.5, 0.5, 0], 1]}', "of different kinds: a list of 3, a number"),
         ('{"predictions": [[], []]}', "got"),
+        ('{"predictions": [[0.5, "x", 0], [1, "y", 0]]}', r"holds a string \('x'\) where a number"),
+        ('{"predictions": [[1, true, 0], [1, true, 0]]}', "holds true or false where a number"),
+        ('{"predictions": [[[1], [2], [3]], [[1], [2], [3]]]}', "holds a list of 1 where a number"),
         ('{"predictions": ["ant", "bee"]}', "strings \\('ant'\\). If they name classes, give `labels`"),
         ('{"predictions": [0.5, 0.25]}', "one number per input, and not a whole one"),
         ('{"predictions": [0, 3]}', "labels must be 0 to 2; got 0 to 3"),

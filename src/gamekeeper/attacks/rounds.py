@@ -39,7 +39,7 @@ def grow(
 
 
 def ask(oracle: Meter, transfer: Transfer, x: Batch) -> Transfer:
-    """`transfer` followed by as many rows of x as the meter lets through, with their answers."""
+    """`transfer` followed by as many rows of x as the meter lets through and the API answers, with their answers."""
     x = x[: oracle.left]
     if len(x) == 0:
         return transfer
@@ -47,9 +47,8 @@ def ask(oracle: Meter, transfer: Transfer, x: Batch) -> Transfer:
     maps = reply.maps
     if maps is not None and transfer.reply.maps is not None:
         maps = torch.cat([transfer.reply.maps, maps])
-    return Transfer(
-        torch.cat([transfer.x, x]), Reply(torch.cat([transfer.reply.y, reply.y]), maps), transfer.cost + len(x)
-    )
+    reply = Reply(torch.cat([transfer.reply.y, reply.y]), maps)
+    return Transfer(torch.cat([transfer.x, x]), reply, transfer.cost + len(x)).usable()
 
 
 def relearn(knows: Knowledge, fit: Fit, seed: int, transfer: Transfer) -> TorchModel:

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gamekeeper.errors import BudgetExceeded
-from gamekeeper.types import Batch, Box, Meter, Reply
+from gamekeeper.errors import BudgetExceeded, Unsuited
+from gamekeeper.types import Batch, Box, Meter, Reply, answered
 
 
 def flat(x: Batch) -> Float[Tensor, "n d"]:
@@ -28,7 +28,10 @@ class Rows:
         if len(x) > self.left:
             raise BudgetExceeded(f"the next step needs {len(x):,} queries; {self.left:,} are left. Nothing was sent.")
         # sums of coordinates can overshoot an end of the box by a unit in the last place
-        return self.oracle(x.clamp(self.box.low, self.box.high).reshape(len(x), *self.box.shape))
+        reply = self.oracle(x.clamp(self.box.low, self.box.high).reshape(len(x), *self.box.shape))
+        if not bool(answered(reply).all()):
+            raise Unsuited("the target gave no answer to an input, and an exact attack needs all of them.")
+        return reply
 
     @property
     def left(self) -> int:

@@ -27,7 +27,7 @@ class Theft:
         meter, before = oracle, oracle.left
         for wrapper in self.wrappers:
             oracle = wrapper.wrap(oracle)
-        transfer = self.querying(oracle, knows, seed)
+        transfer = self.querying(oracle, knows, seed).usable()
         # a wrapper may have queried more often than the querying knows: the meter has the last word
         return replace(transfer, cost=before - meter.left)
 

@@ -46,4 +46,5 @@ class Twice:
         first, second = reply.y[::2], reply.y[1::2]
         stable = torch.ones(images, dtype=torch.bool)
         stable[: len(second)] = first[: len(second)].argmax(1) == second.argmax(1)
+        stable[: len(second)] &= second.isfinite().all(1)  # without a second answer, nobody knows
         return Transfer(x[stable], Reply(first[stable]), queries)

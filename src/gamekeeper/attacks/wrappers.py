@@ -9,6 +9,8 @@ A wrapper goes around the meter, so every repeated query counts.
 
 from dataclasses import dataclass
 
+import torch
+
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Reads
 from gamekeeper.simplex import label
@@ -50,7 +52,8 @@ class _Labels:
     oracle: Meter
 
     def __call__(self, x: Batch, /) -> Reply:
-        return Reply(label(self.oracle(x).y))
+        y = self.oracle(x).y
+        return Reply(torch.where(y.isnan(), y, label(y)))  # where there is no answer there is no label
 
     @property
     def budget(self) -> int:

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from gamekeeper.analysis.bootstrap import packed
+from gamekeeper.data.dataset import Dataset
 from gamekeeper.defenses.guarantees import Guarantees
 from gamekeeper.engine.grid import REPEATED
+from gamekeeper.errors import Malformed
 from gamekeeper.explain import metrics as map_metrics
 from gamekeeper.metrics import Estimate, average, ece, ratio, wilson
 from gamekeeper.results import Band, Clone, MapsKept, Utility, Victim
@@ -28,7 +30,7 @@ from gamekeeper.service.oracles import Transcript
 from gamekeeper.service.service import Service
 from gamekeeper.simplex import distance
 from gamekeeper.targets.target import Target
-from gamekeeper.types import Batch, Model, Posterior, Reply, Task
+from gamekeeper.types import Batch, Model, Posterior, Reply, Task, answered
 
 BINS = 20
 TIMED, MAPPED = 64, 500
@@ -51,9 +53,15 @@ class CloneMetrics:
     uniform: int
 
     @cached_property
+    def test(self) -> Dataset:
+        """The test set, without the inputs that somebody's API gave no answer to."""
+        rows = answered(self.whole)
+        return self.target.test if bool(rows.all()) else self.target.test.take(rows.nonzero()[:, 0])
+
+    @property
     def truth(self) -> Tensor:
-        assert self.target.test.y is not None, "load_target refuses a test set without labels"
-        return self.target.test.y
+        assert self.test.y is not None, "load_target refuses a test set without labels"
+        return self.test.y
 
     @cached_property
     def chance(self) -> float:
@@ -61,8 +69,20 @@ class CloneMetrics:
         return float(torch.bincount(self.truth).max()) / len(self.truth)
 
     @cached_property
+    def whole(self) -> Reply:
+        """The answers to the whole test set; only an API may leave some out."""
+        reply = self.open_victim()(self.target.test.x)
+        if not self.target.remote and not bool(answered(reply).all()):
+            silent = len(reply) - int(answered(reply).sum())
+            raise Malformed(
+                f"the target answers NaN or infinity to {silent:,} of {len(reply):,} test inputs. Find out why: are they"
+                " in the units it was trained on?"
+            )
+        return reply
+
+    @cached_property
     def clean_reply(self) -> Reply:
-        return self.open_victim()(self.target.test.x)
+        return self.whole.take(answered(self.whole))
 
     @property
     def clean(self) -> Posterior:
@@ -84,7 +104,7 @@ class CloneMetrics:
     def clone(self, clone: Model) -> Clone:
         """Accuracy against the truth, agreement and distance in total variation against the clean victim."""
         task = self.target.victim.task
-        answers = clone(self.target.test.x).y
+        answers = clone(self.test.x).y
         right = task.right(answers, self.truth)
         whole = self.target.answers in ("probabilities", "logits")
         measured = Clone(
@@ -115,7 +135,7 @@ class UtilityMetrics:
 
     @cached_property
     def reply(self) -> Reply:
-        return self.service.reply("alice", self.clone_metrics.target.test.x)
+        return self.service.reply("alice", self.clone_metrics.test.x)
 
     @property
     def defended(self) -> Posterior:
@@ -132,13 +152,14 @@ class UtilityMetrics:
     @cached_property
     def repeats(self) -> bool:
         """Whether the same inputs, asked again, get the same answers (up to the rounding of another batch size)."""
-        again = self.service.reply("alice", self.clone_metrics.target.test.x[:REPEATED]).y
-        return torch.allclose(self.defended[:REPEATED], again, rtol=0, atol=1e-5)
+        again = self.service.reply("alice", self.clone_metrics.test.x[:REPEATED])
+        rows = answered(again)
+        return torch.allclose(self.defended[:REPEATED][rows], again.y[rows], rtol=0, atol=1e-5)
 
     @cached_property
     def seconds_per_query(self) -> float:
         """Median of five batches of 64, defenses only."""
-        x = self.clone_metrics.target.test.x[:TIMED]
+        x = self.clone_metrics.test.x[:TIMED]
         clean = self.clone_metrics.clean_reply.take(slice(TIMED))
         times: list[float] = []
         for _ in range(5):
@@ -168,7 +189,7 @@ class UtilityMetrics:
             promised=self.promised,
             broken=broken(self.promised, clean, self.defended),
             maps=maps_kept(
-                self.clone_metrics.target.test.x[:MAPPED],
+                self.clone_metrics.test.x[:MAPPED],
                 self.clone_metrics.clean_reply.take(slice(MAPPED)),
                 self.reply.take(slice(MAPPED)),
                 None if self.clone_metrics.target.remote else self.clone_metrics.open_victim(),
@@ -179,13 +200,15 @@ class UtilityMetrics:
         """Honest users' loss, and beside it what became of the thief's queries."""
         if not transcript.asked:  # the budget was too small for the thief's first step
             return self.own
-        x, answered = transcript.seen(WITNESSED)
-        clean = self.clone_metrics.open_victim()(x).y
+        x, given = transcript.seen(WITNESSED)
+        clean = self.clone_metrics.open_victim()(x)
+        rows = answered(clean)
+        clean, given = clean.y[rows], given[rows]
         return replace(
             self.own,
-            l1_thief=float(distance(clean.double(), answered.double(), "l1").mean()),
-            top1_kept_thief=float(agreement(answered, clean).double().mean()),
-            broken=list(dict.fromkeys([*self.own.broken, *broken(self.promised, clean, answered)])),
+            l1_thief=float(distance(clean.double(), given.double(), "l1").mean()),
+            top1_kept_thief=float(agreement(given, clean).double().mean()),
+            broken=list(dict.fromkeys([*self.own.broken, *broken(self.promised, clean, given)])),
         )
 
 

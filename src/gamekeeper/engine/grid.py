@@ -186,9 +186,13 @@ def queries(cells: Sequence[Cell], target: Target) -> int:
 
 def evaluation_queries(cells: Sequence[Cell], target: Target) -> int:
     """Of these, what the evaluation asks: the test set (some of it twice for an API), uniform inputs, --follow-on's."""
-    repeated = min(REPEATED, len(target.test)) if target.remote else 0  # to see whether answers are deterministic
     own = len(target.test) + max((cell.uniform for cell in cells), default=0)
-    return own + repeated + follow_on_queries(cells, target)
+    return own + repeated_queries(target) + follow_on_queries(cells, target)
+
+
+def repeated_queries(target: Target) -> int:
+    """How many test inputs an API is asked a second time, to see whether its answers repeat."""
+    return min(REPEATED, len(target.test)) if target.remote else 0
 
 
 def follow_on_queries(cells: Sequence[Cell], target: Target) -> int:

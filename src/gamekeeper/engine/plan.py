@@ -15,7 +15,7 @@ from gamekeeper.architectures import fresh
 from gamekeeper.attacks.theft import thief_facts
 from gamekeeper.engine.backends import default_jobs
 from gamekeeper.engine.ensemble import thieves
-from gamekeeper.engine.grid import Audit, Cell, evaluation_queries, expand, queries, weight
+from gamekeeper.engine.grid import Audit, Cell, evaluation_queries, expand, queries, repeated_queries, weight
 from gamekeeper.engine.run import LEDGER, armed, prepared, upstream
 from gamekeeper.engine.strengths import ResolvedDefenses, as_before, question, resolve_defenses
 from gamekeeper.errors import BadConfig, Unsuited
@@ -144,6 +144,7 @@ class Plan:
     """What a run is about to do, at most. seconds: of the whole run over `jobs` processes.
 
     judged      of the queries, how many are the evaluation's own
+    repeated    of these, how many inputs of the test set are bought a second time, to see whether answers repeat
     unanswered  inputs that earlier runs sent to a live API without getting an answer
     """
 
@@ -151,6 +152,7 @@ class Plan:
     done: int
     queries: int
     judged: int
+    repeated: int
     price: float
     unanswered: int
     jobs: int
@@ -167,6 +169,7 @@ def plan(asks: Question, missing: Sequence[Cell], folder: Path, jobs: int | None
         done=len(asks.cells) - len(missing),
         queries=queries(missing, target) if missing else 0,
         judged=evaluation_queries(missing, target) if missing and target.remote else 0,
+        repeated=repeated_queries(target) if missing else 0,
         price=target.price,
         unanswered=spending(target, folder).unanswered,
         jobs=jobs,

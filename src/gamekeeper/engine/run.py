@@ -57,7 +57,8 @@ class Stage:
         """The target for one client; somebody else's API through the ledger, since every answer costs, whoever asks."""
         if not self.target.remote:
             return self.target.victim
-        recorded = Recorded(self.target.victim, self.ledger, upstream(self.target), self.target.batch, costly=True)
+        scope, batch = upstream(self.target), self.target.batch
+        recorded = Recorded(self.target.victim, self.ledger, scope, batch, costly=True, unanswered="asked again")
         return RecordedModel(recorded, self.target.victim.task)
 
     @functools.cached_property
@@ -130,7 +131,8 @@ def connect(cell: Cell, here: Stage) -> Connection:
     target, victim = here.target, here.open_victim()
     service = Service(victim, armed(target, cell.defenses, cell.seed))
     scope = f"{target.digest} | {cell.defenses} seed {cell.seed} | {cell.client}"
-    recorded = Recorded(service.open(cell.client), here.ledger, scope, target.batch)
+    silence = "passed on" if target.remote else "refused"
+    recorded = Recorded(service.open(cell.client), here.ledger, scope, target.batch, unanswered=silence)
     transcript = Transcript(recorded)
     sent = victim.recorded if isinstance(victim, RecordedModel) else recorded
     return Connection(sent, transcript, Metered(transcript, cell.budget, target.box), target.price)

@@ -26,8 +26,12 @@ Kind = Literal["probabilities", "logits", "labels", "top-k"]
 KINDS = get_args(Kind)
 OUTSIDE = 1e-4
 """How far an entry may lie outside [0, 1], and a row's sum from 1 in what is exact to float32."""
-ROUNDED = 0.02
-"""How far a row's sum may lie from 1: APIs round."""
+ROUNDED, ROUNDED_MOST = 0.01, 0.1
+"""How far a row's sum may lie from 1: APIs cut every entry to two decimals; and at most, however many classes."""
+
+MANY = 64
+"""So many rows are evidence."""
+UNITS = (100, 1_000, 255, 10_000, 65_535)
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,10 @@ class Answers:
         if self.classes < 2:
             raise BadConfig(f"the number of classes must be at least 2. Got {self.classes}.")
 
-    def posterior(self, raw: Tensor, n: int) -> Posterior:
+    def posterior(self, raw: Tensor, n: int, first: bool = False) -> Posterior:
         """The posteriors that `raw`, the answers to n inputs, stand for. float64 stays float64.
 
+        first: these are the first answers of all, where it is cheap to refuse what merely looks like another declaration.
         Rows with NaN or infinite values become rows of NaN, for the caller to refuse; the others are checked
         without them. (A logit of -inf is a class ruled out, not an error.) Raises Malformed, with the declaration
         that would fit, for answers that are not what was declared.
@@ -58,7 +63,10 @@ class Answers:
             return self._read(raw)  # no posterior; softmax makes NaN of broken rows by itself
         # a finite sum is the cheapest proof that every entry is; NaN and infinities never cancel to one
         broken = None if math.isfinite(raw.sum().item()) else self._broken(raw)
-        wrong = complaint(self.kind, raw if broken is None else raw[~broken], self.classes)
+        whole = raw if broken is None else raw[~broken]
+        wrong = complaint(self.kind, whole, self.classes)
+        if wrong is None and self.kind == "logits" and len(whole):
+            wrong = doubtful(floating(whole), first)
         if wrong is not None:
             raise self._malformed(wrong, raw, n)
         if broken is None or self.kind == "logits":
@@ -93,13 +101,25 @@ class Answers:
     def _advice(self, raw: Tensor, n: int) -> str:
         if raw.ndim == 0 or len(raw) != n or raw.is_complex():
             return "Each input needs one answer of real numbers."
-        other = likely(raw[~self._broken(raw)], self.classes)
+        whole = raw[~self._broken(raw)]
+        unit = unit_of(floating(whole)) if whole.ndim == 2 and len(whole) else None
+        if unit is not None:
+            return (
+                f"They look like probabilities in units of 1/{unit}: declare answers = "
+                f'"probabilities", and unit = {unit} in [http] (or divide by {unit} in the model).'
+            )
+        other = likely(whole, self.classes)
         if other is not None and other != self.kind:
             return f'It looks like {other}: declare answers = "{other}".'
         if raw.ndim == 2 and raw.shape[1] > 2 and raw.shape[1] != self.classes:
             return f"Declare classes = {raw.shape[1]} if that is their number."
         if raw.ndim == 2 and raw.shape[1] == 1:
             return "A single score a row is not a posterior: let the target answer one column a class."
+        if raw.ndim == 2 and whole.numel() and whole.amin() >= 0 and whole.amax() <= 1:
+            return (
+                "No declaration fits scores that are independent of each other, or an incomplete posterior without"
+                " zeros: let the target answer probabilities that sum to 1."
+            )
         return "No declaration fits: gamekeeper needs one posterior, one row of logits or one label for each input."
 
     def _read(self, raw: Tensor) -> Posterior:
@@ -133,8 +153,8 @@ def complaint(kind: Kind, raw: Tensor, classes: int) -> str | None:
         return None if one_hot else "rows are neither class numbers nor one-hot"
     least, most = (end.item() for end in torch.aminmax(y.sum(1)))
     if kind == "top-k":
-        return not_truncated(y, least, most)
-    if least < 1 - ROUNDED or most > 1 + ROUNDED:
+        return not_truncated(y, least, most, rounding(classes))
+    if least < 1 - rounding(classes) or most > 1 + rounding(classes):
         return f"rows sum to {least:.4g} to {most:.4g} instead of 1"
     return None
 
@@ -145,8 +165,45 @@ def not_logits(y: Tensor) -> str | None:
     return None
 
 
-def not_truncated(y: Tensor, least: float, most: float) -> str | None:
-    if most > 1 + ROUNDED:
+def doubtful(y: Tensor, first: bool) -> str | None:
+    """Why answers declared to be logits are most likely something else; None if they may be logits.
+
+    Logits of one input, or of inputs close together, may look like a posterior by chance; those of many different inputs
+    do not, and the very first answer of an API is refused on less, since nothing is lost yet.
+    """
+    if y.amin() < 0:
+        return None
+    sums = y.sum(1)
+    unit = unit_of(y)
+    varied = len(y) >= MANY and bool((y.amax(0) - y.amin(0)).amax() > 0.5)
+    if unit is not None and (first or varied):
+        return f"no entry is negative and rows sum to about {unit} ({sums.amin():.4g} to {sums.amax():.4g})"
+    if y.amax() > 1 + OUTSIDE or not (first or varied):
+        return None
+    within = f"all entries lie between 0 and 1, and rows sum to {sums.amin():.4g} to {sums.amax():.4g}"
+    if sums.amax() <= 1 + rounding(y.shape[1]) and (sums.amin() >= 1 - ROUNDED_MOST or bool((y == 0).any(1).all())):
+        return f"{within}, as those of posteriors that were rounded or cut off do"
+    if first and y.numel() >= 24:
+        return f"{within}, as scores after a sigmoid do"
+    return None
+
+
+def unit_of(y: Tensor) -> int | None:
+    """What the scores of each row sum to, if that is a usual unit other than 1: percent, per mille, bytes, 16 bits."""
+    if y.amin() < 0:
+        return None
+    sums = y.sum(1)
+    near = [unit for unit in UNITS if ((sums / unit - 1).abs() <= rounding(y.shape[1])).all()]
+    return near[0] if near else None
+
+
+def rounding(classes: int) -> float:
+    """How far the sum of a row may lie from 1."""
+    return min(ROUNDED * classes, ROUNDED_MOST) + OUTSIDE
+
+
+def not_truncated(y: Tensor, least: float, most: float, slack: float) -> str | None:
+    if most > 1 + slack:
         return f"rows sum to up to {most:.4g}, more than 1"
     if not (y == 0).any():
         return f"no row has a zero entry (rows sum to {least:.4g} to {most:.4g}), so nothing was cut off"

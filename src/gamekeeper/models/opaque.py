@@ -104,10 +104,14 @@ class SklearnModel:
 
 @dataclass(frozen=True, eq=False)
 class Raw:
-    """What an API sent: answers (n, k) or labels (n,), as they came; and maps (n, h, w) where it sells them."""
+    """What an API sent: answers (n, k) or labels (n,), as they came; and maps (n, h, w) where it sells them.
+
+    hint  what to say of these answers if they turn out not to be what was declared
+    """
 
     y: Tensor
     maps: Tensor | None = None
+    hint: str = ""
 
 
 @runtime_checkable
@@ -128,12 +132,18 @@ class RemoteModel:
     def __call__(self, x: Batch, /) -> Reply:
         return self.read(self.oracle(x), len(x))
 
-    def named(self, x: Batch, names: Sequence[bytes], /) -> Reply:
-        """The same, of questions that bear names: a request sent again is then not another question."""
-        return self.read(self.oracle(x, names), len(x))
+    def named(self, x: Batch, names: Sequence[bytes], first: bool, /) -> Reply:
+        """The same, of questions that bear names: a request sent again is then not another question.
 
-    def read(self, raw: Raw, n: int) -> Reply:
-        return Reply(Answers(self.answers, self.task.classes).posterior(raw.y, n), raw.maps)
+        first: nothing is known yet of what it answers, so that what merely looks wrong is refused as well.
+        """
+        return self.read(self.oracle(x, names), len(x), first)
+
+    def read(self, raw: Raw, n: int, first: bool = False) -> Reply:
+        try:
+            return Reply(Answers(self.answers, self.task.classes).posterior(raw.y, n, first), raw.maps)
+        except Malformed as error:
+            raise Malformed(f"{error} {raw.hint}".strip()) from None
 
 
 def numbers(raw: Any) -> Tensor:

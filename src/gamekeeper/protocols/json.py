@@ -1,28 +1,27 @@
-"""JSON as any prediction API may use it: request templates, paths into answers, and the numbers they lead to.
+"""JSON as any prediction API may use it: request templates, documents, and paths into them.
 
 Numbers     inputs are written as the exact value of the float32 as a double: a server that computes in double sees the
             same input.
-Answers     (n, k) floating point (float64 from JSON, otherwise the wire's own type) or (n,) integer labels; attribution
-            maps, where the API sells them, (n, h, w) floating point.
-            A JSON `null` is read as NaN, since many servers write NaN that way; NaN itself is not JSON and is refused.
+NaN         is not JSON, but Python's own writer writes it, and so do servers: it is read as it is meant, beside a batch
+            of good answers. A `null` among numbers is NaN as well
 
-Everything here raises Malformed for an answer that cannot be used; nothing is repaired silently.
+What the values say is read in `answers.py`. Everything here raises Malformed for a document that cannot be used.
 """
 
-import math
+import json
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeGuard
 
 import orjson
-import torch
-from torch import Tensor
 
 from gamekeeper.errors import Malformed
 from gamekeeper.types import Batch
 
 ONE, ALL = "$INPUT", "$INPUTS"
 QUOTED = 200
+NOT_NUMBERS = re.compile(rb"\b(NaN|Infinity)\b")
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,24 @@ class Expected:
     labels: tuple[str, ...] | None = None
     quote: Quote = field(default_factory=Quote)
 
+    def place(self, name: str) -> int | None:
+        """The number of the class of that name; of one that differs in case or outer spaces, if there is only one."""
+        return self._exact.get(name, self._folded.get(name.strip().casefold()))
+
+    @cached_property
+    def _exact(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.labels or ())}
+
+    @cached_property
+    def _folded(self) -> dict[str, int]:
+        names = [name.strip().casefold() for name in self.labels or ()]
+        return {name: place for place, name in enumerate(names) if names.count(name) == 1}
+
+    @cached_property
+    def digits(self) -> bool:
+        """Whether all names are numbers, so that a number is a name."""
+        return self.labels is not None and all(name.strip().lstrip("-").isdecimal() for name in self.labels)
+
 
 # --- JSON
 
@@ -65,20 +82,32 @@ def parse(body: bytes, quote: Quote) -> Any:
     if not body.strip():
         raise Malformed("the answer has an empty body.")
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        document = loads(body)
+    except ValueError as error:
         raise Malformed(not_json(body, str(error), quote)) from None
     if is_object(document) and document.get("error"):
         raise Malformed(f"the answer is an error despite its status: {error_text(document, quote)}")
     return document
 
 
+def loads(body: bytes) -> Any:
+    """A document of JSON, in which NaN and Infinity may stand for numbers. Raises ValueError."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        if not NOT_NUMBERS.search(body):
+            raise
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
+
+
 def not_json(body: bytes, error: str, quote: Quote) -> str:
     start = quote(body[: 8 * QUOTED].decode(errors="replace"))
     if body.lstrip()[:1] == b"<":
         return f"the answer is a page of HTML or XML, not JSON: {start} Is `url` the address of the API?"
-    hint = " NaN and Infinity are not JSON." if re.search(rb"\b(NaN|Infinity)\b", body) else ""
-    return f"the answer is not valid JSON ({quote(error)}): {start}{hint}"
+    return f"the answer is not valid JSON ({quote(error)}): {start}"
 
 
 def error_text(document: object, quote: Quote) -> str:
@@ -134,19 +163,20 @@ def steps(path: str) -> list[str]:
 
 def pick(document: object, path: str, quote: Quote) -> Any:
     """The value at a path: a name picks from an object, a number from a list, `*` goes into every element of a list."""
-    return _picked(document, steps(path), path, quote)
+    return picked(document, steps(path), path, quote)
 
 
-def _picked(value: Any, rest: list[str], path: str, quote: Quote) -> Any:
+def picked(value: Any, rest: list[str], path: str, quote: Quote) -> Any:
+    """The same by steps; `path` is for the message."""
     if not rest:
         return value
     step, rest = rest[0], rest[1:]
     if step == "*" and is_list(value):
-        return [_picked(element, rest, path, quote) for element in value]
+        return [picked(element, rest, path, quote) for element in value]
     if is_object(value) and step in value:
-        return _picked(value[step], rest, path, quote)
+        return picked(value[step], rest, path, quote)
     if is_list(value) and step.isdecimal() and int(step) < len(value):
-        return _picked(value[int(step)], rest, path, quote)
+        return picked(value[int(step)], rest, path, quote)
     there = f"an object with {quote(', '.join(value)) or 'nothing'}" if is_object(value) else kind(value)
     raise Malformed(
         f"the answer has no `{step}` (in the path `{path}`); it has {there}. Correct `response` to match the answer."
@@ -167,110 +197,3 @@ def kind(value: object) -> str:
         dict: "an object",
     }
     return names.get(type(value), type(value).__name__)
-
-
-# --- answers
-
-
-def answers(values: object, expected: Expected) -> Tensor:
-    """Lists of numbers or objects {name: score} to (n, k) float64; numbers or names to (n,) labels."""
-    if not is_list(values):
-        raise Malformed(f"a list of {expected.n} answers was expected where the answer has {kind(values)}.")
-    if len(values) != expected.n:
-        raise Malformed(f"{expected.n} inputs were sent and {len(values)} answers came back.")
-    kinds = {list if type(value) is list else _scalar(value) for value in values}
-    if len(kinds) > 1:
-        raise Malformed(
-            "the answers of one batch are of different kinds: " + ", ".join(sorted(map(kind, values[:5]))) + ", …."
-        )
-    if kinds == {list}:
-        return _matrix(values, expected)
-    if kinds == {str}:
-        return settle(torch.tensor([_named(value, expected) for value in values]), expected)
-    if kinds == {dict}:
-        return _matrix([_by_name(value, expected) for value in values], expected)
-    if kinds == {bool}:
-        return settle(torch.tensor(values), expected)
-    if kinds == {float}:
-        return settle(torch.tensor([math.nan if v is None else v for v in values], dtype=torch.float64), expected)
-    raise Malformed(f"each answer is {kind(values[0])}; a list of {expected.classes} numbers or a label was expected.")
-
-
-def _scalar(value: object) -> type:
-    return float if type(value) in (int, float, type(None)) else type(value)
-
-
-def _matrix(rows: list[list[Any]], expected: Expected) -> Tensor:
-    widths = {len(row) for row in rows}
-    if len(widths) > 1:
-        raise Malformed(f"the answers of one batch have different lengths: {', '.join(map(str, sorted(widths)))}.")
-    if widths == {1}:
-        return answers([row[0] for row in rows], expected)
-    for place, row in enumerate(rows):
-        for value in row:
-            if type(value) not in (float, int, type(None)):
-                shown = f" ({expected.quote(value)!r})" if isinstance(value, str) else ""
-                raise Malformed(f"answer {place + 1} of {len(rows)} holds {kind(value)}{shown} where a number belongs.")
-    whole = [[math.nan if value is None else value for value in row] for row in rows]
-    return settle(torch.tensor(whole, dtype=torch.float64), expected)
-
-
-def _named(name: str, expected: Expected) -> int:
-    if expected.labels is None:
-        raise Malformed(
-            f"the answers are strings ({expected.quote(name)!r}). If they name classes, give `labels`, in order."
-        )
-    if name not in expected.labels:
-        known = ", ".join(expected.labels[:8]) + (", …" if len(expected.labels) > 8 else "")
-        raise Malformed(f"the answer names a class {expected.quote(name)!r} that is not among `labels` ({known}).")
-    return expected.labels.index(name)
-
-
-def _by_name(scores: dict[str, Any], expected: Expected) -> list[Any]:
-    """An object {name: score} as a row; a name that is left out scores 0, as in a top-k answer."""
-    if not scores:
-        raise Malformed("an answer is an empty object where scores by name were expected.")
-    places = {_named(name, expected): score for name, score in scores.items()}
-    return [places.get(place, 0.0) for place in range(expected.classes)]
-
-
-def settle(values: Tensor, expected: Expected) -> Tensor:
-    """Checks what n rows hold: (n, classes) floating point passes; (n,) or (n, 1) must be labels, 0 to classes - 1."""
-    n, k = expected.n, expected.classes
-    if values.ndim == 2 and values.shape[1] == k:
-        return values if values.is_floating_point() else values.double()
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1:
-        raise Malformed(f"answers of shape ({n}, {k}) or ({n},) were expected; got {tuple(values.shape)}.")
-    exact = values.double()
-    if not bool((exact == exact.floor()).all()):
-        raise Malformed(
-            "the target gives one number per input, and not a whole one: it is neither a label nor a probability for"
-            f" each of {k} classes. If it is the probability of one class, the target must publish those of all."
-        )
-    if not bool(((exact >= 0) & (exact < k)).all()):
-        raise Malformed(
-            f"labels must be 0 to {k - 1}; got {exact.min().item():g} to {exact.max().item():g}. Is `classes` right?"
-        )
-    return exact.long()
-
-
-def maps(values: object, expected: Expected) -> Tensor:
-    """Lists of lists of numbers, one map per input, to (n, h, w) float64."""
-    try:
-        converted = torch.tensor(values, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise Malformed("the maps are not lists of equally long lists of numbers. Correct `maps`.") from None
-    return settled_maps(converted, expected)
-
-
-def settled_maps(values: Tensor, expected: Expected) -> Tensor:
-    """Checks that there is a finite map of numbers for each input."""
-    if values.ndim != 3 or 0 in values.shape or len(values) != expected.n:
-        wanted = f"({expected.n}, height, width)"
-        raise Malformed(f"maps of shape {wanted} were expected; got {tuple(values.shape)}.")
-    values = values if values.is_floating_point() else values.double()
-    if not bool(values.isfinite().all()):
-        raise Malformed("a map holds NaN or infinity.")
-    return values

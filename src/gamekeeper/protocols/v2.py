@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from gamekeeper.errors import BadQuery, Malformed
-from gamekeeper.protocols.json import Expected, Quote, answers, is_list, is_object, kind, parse, settle, settled_maps
+from gamekeeper.protocols.answers import answers, settle, settled_maps
+from gamekeeper.protocols.json import Expected, Quote, is_list, is_object, kind, parse
 from gamekeeper.types import Batch
 
 DATATYPES = {
@@ -113,6 +114,13 @@ class Outputs:
     stated: list[dict[str, Any]]
     tail: bytes
 
+    def others(self, name: str | None, quote: Quote) -> str:
+        """What else could be read where no output was named, for a message."""
+        if name is not None or len(self.stated) < 2:
+            return ""
+        shown = [f"{stated.get('name')} ({stated.get('datatype')} {stated.get('shape')})" for stated in self.stated]
+        return f"It was read from the first of its outputs, {quote(', '.join(shown))}: `output_name` chooses another."
+
     def chosen(self, key: str, name: str | None, quote: Quote) -> Output:
         """The output with that name, or the first one; `key` is the target file's key that gives the name."""
         place = next((i for i, stated in enumerate(self.stated) if name is None or stated.get("name") == name), None)
@@ -139,7 +147,10 @@ def answers_v2(outputs: Outputs, name: str | None, expected: Expected) -> Tensor
         return _from_data(chosen.stated.get("data"), shape, expected)
     if datatype == "BYTES":
         return _from_data(_strings(chosen.part), shape, expected)
-    return settle(_from_bytes(chosen.part, shape, DATATYPES[datatype], datatype), expected)
+    values = _from_bytes(chosen.part, shape, DATATYPES[datatype], datatype)
+    if expected.digits and not values.is_floating_point() and values.numel() == expected.n:
+        return answers(values.flatten().tolist(), expected)
+    return settle(values, expected)
 
 
 def maps_v2(outputs: Outputs, name: str, expected: Expected) -> Tensor:

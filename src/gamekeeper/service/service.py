@@ -4,8 +4,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
+from torch import Tensor
+
 from gamekeeper.service.memory import Clients, InProcess
-from gamekeeper.types import Armed, Batch, Model, Oracle, Reply
+from gamekeeper.types import Armed, Batch, Model, Oracle, Reply, answered
 
 
 @dataclass
@@ -28,8 +31,11 @@ class Service:
         """What the client is told where the victim says `clean`: for callers who have asked it, in batches or long ago.
 
         `at` is when the request came in, in seconds since 1970; a log that is replayed gives its own times. Defenses
-        know no time: it is for what watches a client.
+        know no time: it is for what watches a client. Inputs that the victim gave no answer to pass the defenses by.
         """
+        rows = answered(clean)
+        if not bool(rows.all()):
+            return spread(self.answer(client, x[rows], clean.take(rows), at), rows, clean) if rows.any() else clean
         reply = clean
         with self.clients.hold(client) as memories:
             for place, defense in enumerate(self.defenses):
@@ -42,6 +48,17 @@ class Service:
     def open(self, client: str) -> Oracle:
         """What a thief, or Alice, is given."""
         return _Client(self, client)
+
+
+def spread(given: Reply, rows: Tensor, clean: Reply) -> Reply:
+    """What was given for some rows, between the rows that have no answer."""
+    y = torch.full((len(clean), given.y.shape[1]), torch.nan, dtype=given.y.dtype)
+    y[rows] = given.y
+    if given.maps is None:
+        return Reply(y)
+    maps = torch.full((len(clean), *given.maps.shape[1:]), torch.nan, dtype=given.maps.dtype)
+    maps[rows] = given.maps
+    return Reply(y, maps)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from gamekeeper.engine.backends import backend
 from gamekeeper.engine.grid import Audit, Cell, weight
 from gamekeeper.engine.plan import Plan, Question, Spending, check_defenses, plan, settle, spending
 from gamekeeper.engine.run import thefts, work
-from gamekeeper.errors import BadConfig
+from gamekeeper.errors import BadConfig, Halt
 from gamekeeper.methods import is_import_path
 from gamekeeper.results import Results, Row, Run
 from gamekeeper.surfaces.report.page import write_pngs, write_report
@@ -64,7 +64,11 @@ def run_audit(
         consent(question.target, ahead, output)
         before = spending(question.target, folder)
         Results(folder).write_header(question.header(arguments))
-        rows = watch(question.cells, missing, session.run(missing, backend(ahead.jobs)), console)
+        try:
+            rows = watch(question.cells, missing, session.run(missing, backend(ahead.jobs)), console)
+        except (Halt, KeyboardInterrupt):
+            admit(spending(question.target, folder).since(before, 0))
+            raise
         spent = spending(question.target, folder).since(before, sum(row.paid for row in rows))
     return conclude(folder, thresholds, output, console, spent if question.target.remote else None)
 
@@ -102,7 +106,8 @@ def announce(question: Question, ahead: Plan, output: OutputOptions, console: Co
 def essential(ahead: Plan) -> str:
     """Queries, money and time."""
     money = f", {ahead.queries * ahead.price:,.2f} in money at {ahead.price:g} a query" if ahead.price else ""
-    own = f" ({ahead.judged:,} of them the judge's own)" if ahead.judged else ""
+    twice = f", {ahead.repeated:,} of these a second time to see whether answers repeat" if ahead.repeated else ""
+    own = f" ({ahead.judged:,} of them the judge's own{twice})" if ahead.judged else ""
     return (
         f"at most {ahead.queries:,} queries{own}{money}; about {max(ahead.seconds / 60, 0.1):.1f} minutes on"
         f" {ahead.jobs} process(es)"
@@ -114,8 +119,9 @@ def loss(ahead: Plan) -> list[str]:
     if not ahead.unanswered:
         return []
     return [
-        f"{ahead.unanswered:,} inputs were under way when an earlier run ended: sent without an answer, and perhaps"
-        " charged. They are sent again, with the same Idempotency-Key where the batch is the same."
+        f"{ahead.unanswered:,} inputs that earlier runs sent brought no answer and were perhaps charged. Those that were under"
+        " way are sent again, with the same Idempotency-Key where the batch is the same; those that the target fails on are"
+        " not."
     ]
 
 
@@ -177,6 +183,14 @@ def conclude(
     if any(verdict.breached for verdict in verdicts):
         return 1
     return FAILED if failed or not all(verdict.judged for verdict in verdicts) else 0
+
+
+def admit(spent: Spending) -> None:
+    """What a run that was stopped had sent to somebody else's API, on stderr."""
+    if spent.inputs or spent.unanswered:
+        money = f", {spent.inputs * spent.price:,.2f} in money" if spent.price else ""
+        lost = f"; {spent.unanswered:,} more got no answer and may have been charged" if spent.unanswered else ""
+        sys.stderr.write(f"answered by the API in this run, and kept: {spent.inputs:,} inputs{money}{lost}\n")
 
 
 def spent_in_words(spent: Spending) -> str:

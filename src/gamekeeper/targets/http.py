@@ -31,22 +31,12 @@ from urllib.parse import quote as percent
 import httpx
 import orjson
 import torch
+from torch import Tensor
 
-from gamekeeper.errors import BadConfig, Malformed, Unreachable
+from gamekeeper.errors import BadConfig, Lost, Malformed, Refused, Unreachable
 from gamekeeper.models.opaque import Raw
-from gamekeeper.protocols.json import (
-    Expected,
-    Quote,
-    answers,
-    encode_template,
-    error_text,
-    is_list,
-    is_object,
-    kind,
-    maps,
-    parse,
-    pick,
-)
+from gamekeeper.protocols.answers import Entries, answers_at, entries, maps_at
+from gamekeeper.protocols.json import Expected, Quote, encode_template, error_text, is_list, is_object, kind, parse
 from gamekeeper.protocols.v1 import encode_v1
 from gamekeeper.protocols.v2 import DATATYPES, Body, Slot, answers_v2, decode_v2, encode_v2, maps_v2
 from gamekeeper.targets.http_config import HttpConfig, resolved
@@ -63,6 +53,8 @@ ADVICE = {
     405: "Check `url` and `protocol`.",
     413: "Lower `batch`.",
 }
+IN_IT = (400, 413, 422)
+"""Statuses that are about what is in a request: another batch, or a part of this one, may be answered."""
 log = logging.getLogger(__name__)
 
 
@@ -81,7 +73,7 @@ class Trouble:
 
     what: str
     wait: float = 0.0
-    error: type[Unreachable] | type[Malformed] = Unreachable
+    error: type[Unreachable | Malformed] = Unreachable
 
 
 class HttpOracle:
@@ -143,7 +135,7 @@ class HttpOracle:
         maps = [part.maps for part in parts if part.maps is not None]
         if len({maps.shape[1:] for maps in maps}) > 1:
             raise Malformed("the target's maps differ in size from request to request.")
-        return Raw(torch.cat([part.y for part in parts]), torch.cat(maps) if maps else None)
+        return Raw(torch.cat([part.y for part in parts]), torch.cat(maps) if maps else None, parts[0].hint)
 
     def _ask(self, x: Batch, names: Sequence[bytes] | None) -> Raw:
         """One request."""
@@ -182,16 +174,28 @@ class HttpOracle:
         config = self.config
         if config.protocol == "v2":
             outputs = decode_v2(answer.body, answer.headers.get("Inference-Header-Content-Length"), self._quote)
-            y = answers_v2(outputs, config.output_name, expected)
-            return Raw(y, None if config.maps is None else maps_v2(outputs, config.maps, expected))
+            hint = outputs.others(config.output_name, self._quote)
+            try:
+                y = answers_v2(outputs, config.output_name, expected)
+            except Malformed as error:
+                raise Malformed(f"{error} {hint}".strip()) from None
+            return Raw(
+                in_units(y, config.unit), None if config.maps is None else maps_v2(outputs, config.maps, expected), hint
+            )
         document = parse(answer.body, self._quote)
-        y = answers(self._at(document, config.response or "predictions"), expected)
-        return Raw(y, None if config.maps is None else maps(self._at(document, config.maps), expected))
+        y = answers_at(self._at(document, config.response or "predictions", expected), expected)
+        return Raw(
+            in_units(y, config.unit), None if config.maps is None else self._maps(document, config.maps, y, expected)
+        )
 
-    def _at(self, document: object, path: str) -> Any:
-        """The values at that path, a list with one per input."""
-        values = pick(document, path, self._quote)
-        return [values] if self.config.one_by_one else values
+    def _maps(self, document: object, path: str, y: Tensor, expected: Expected) -> Tensor:
+        try:
+            return maps_at(self._at(document, path, expected), y, expected)
+        except Malformed as error:
+            raise Malformed(f"of the maps, at the path `{path}`: {error}") from None
+
+    def _at(self, document: object, path: str, expected: Expected) -> Entries:
+        return entries(document, path, expected, self.config.one_by_one)
 
     def _model(self) -> str:
         return percent((self.config.model or "").strip("/"), safe="/")
@@ -305,10 +309,13 @@ class HttpOracle:
                 good = status < 300
                 body = self._body(response, deadline, self.config.max_body if good else ERROR_BODY, strict=good)
                 if status in (*self.config.rate_limit_codes, *self.config.retry_codes):
-                    return Trouble(self._complaint(status, body), retry_after(response.headers))
+                    failed = Refused if status == 500 else Unreachable
+                    return Trouble(self._complaint(status, body), retry_after(response.headers), failed)
                 return Answer(status, response.headers, body)
-        except httpx.TimeoutException:
-            return Trouble(f"no {'complete ' * (status is not None)}answer within {self.config.timeout:g} s")
+        except httpx.TimeoutException as error:
+            went_out = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
+            what = f"no {'complete ' * (status is not None)}answer within {self.config.timeout:g} s"
+            return Trouble(what, error=Lost if went_out else Unreachable)
         except httpx.TransportError as error:
             return self._broken(error, status)
         except Malformed as error:
@@ -326,7 +333,8 @@ class HttpOracle:
             ) from None
         if status is not None and status < 300:
             return Trouble(f"the answer broke off before its end ({detail})", error=Malformed)
-        return Trouble(f"no connection, or it broke ({detail})")
+        refused = isinstance(error, httpx.ConnectError | httpx.ProxyError)
+        return Trouble(f"no connection, or it broke ({detail})", error=Unreachable if refused else Lost)
 
     def _body(self, response: httpx.Response, deadline: float, most: int, strict: bool) -> bytes:
         """The body, decompressed, up to `most` bytes; a longer one is refused if strict, else cut."""
@@ -354,7 +362,8 @@ class HttpOracle:
                 f"{shown(url)} redirects to {place}, which is not followed. Set `url` to the API's own address."
             )
         advice = ADVICE.get(answer.status, "Check the target file against what the API expects.")
-        raise Unreachable(f"{shown(url)}: {self._complaint(answer.status, answer.body)}. Not sent again. {advice}")
+        kind_ = Refused if answer.status in IN_IT else Unreachable
+        raise kind_(f"{shown(url)}: {self._complaint(answer.status, answer.body)}. Not sent again. {advice}")
 
     def _complaint(self, status: int, body: bytes) -> str:
         """The status and what the server says about it, shortened."""
@@ -363,6 +372,11 @@ class HttpOracle:
         except orjson.JSONDecodeError:
             text = self._quote(body.decode(errors="replace"))
         return f"status {status}" + (f": {text.rstrip('.')}" if text else "")
+
+
+def in_units(y: Tensor, unit: float) -> Tensor:
+    """Scores where a certain answer is 1; labels as they are."""
+    return y if unit == 1 or y.ndim == 1 else y.double() / unit
 
 
 def idempotency_key(url: str, body: Body, names: Sequence[bytes]) -> str:

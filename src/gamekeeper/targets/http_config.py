@@ -39,7 +39,8 @@ class HttpConfig(BaseModel):
     response             json, v1 (`predictions` by default): where the answers are. Names, numbers and * separated
                          by dots: `outputs.0.data`, `results.*.scores`; `$` is the whole document
     maps                 where attribution maps are, if the API sells them: a path as in `response`, or for v2 an output
-    labels               names of the classes in order, where the API answers with names
+    labels               names of the classes in order, where the API answers with names or with ids of its own
+    unit                 what a certain class scores: 100 where the API answers percentages, 1000 per mille, 255 bytes
     input_name, datatype v2: of the input tensor. Unless both are given, the model's metadata are requested; a model
                          that publishes none gets "input-0" and FP32
     output_name          v2: the output to read; the first one by default
@@ -65,6 +66,7 @@ class HttpConfig(BaseModel):
     response: str | None = None
     maps: str | None = None
     labels: tuple[str, ...] | None = None
+    unit: float = Field(1.0, gt=0, allow_inf_nan=False)
     input_name: str | None = None
     output_name: str | None = None
     datatype: str | None = None

@@ -209,6 +209,8 @@ def identity(config: TargetConfig, folder: Path) -> dict[str, Any]:
     settings: dict[str, Any] = config.model_dump(mode="json", include={"kind", "answers", "classes", "input"})
     if config.http is not None:
         settings["http"] = config.http.model_dump(mode="json", include=ANSWERING)
+        if config.http.unit != 1:  # without it, the digest is that of every earlier run
+            settings["http"]["unit"] = config.http.unit
     if config.model is not None:
         settings["architecture"] = config.model.architecture
         if config.model.explain is not None:
