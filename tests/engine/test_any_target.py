@@ -191,7 +191,16 @@ def test_inputs_that_a_live_server_never_answers_cost_themselves(folder, capsys,
     with serving(answer, SHAPE) as api:
         more = f'[http]\nurl = "{api.url}"\nmodel = "m"\nbatch = 50\nprotocol = "{protocol}"'
         choice = written(folder, "http", "probabilities", "", more)
-        command = ["audit", choice.name, "--attack", "knockoff", "--attack", "knockoff+labels", "--attack", "active_thief"]
+        command = [
+            "audit",
+            choice.name,
+            "--attack",
+            "knockoff",
+            "--attack",
+            "knockoff+labels",
+            "--attack",
+            "active_thief",
+        ]
         command += ["--attack", "knockoff+averaged:n=2", "--defense", "none", "--defense", "mad:eps=0.5"]
         command += ["--jobs", "1", "--yes", "--json", "--out", str(folder / "run")]
         assert guarded(command) == 0

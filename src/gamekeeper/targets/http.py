@@ -40,6 +40,7 @@ from gamekeeper.protocols.json import Expected, Quote, encode_template, error_te
 from gamekeeper.protocols.v1 import encode_v1
 from gamekeeper.protocols.v2 import DATATYPES, Body, Slot, answers_v2, decode_v2, encode_v2, maps_v2
 from gamekeeper.targets.http_config import HttpConfig, resolved
+from gamekeeper.targets.http_environment import Route, certificates, route
 from gamekeeper.targets.http_responses import inflated, retry_after
 from gamekeeper.types import Batch, Domain
 
@@ -109,11 +110,13 @@ class HttpOracle:
         self._quote = Quote(tuple(secret for _, secrets in headers.values() for secret in secrets))
         sent = httpx.Headers({"User-Agent": "gamekeeper", "Accept-Encoding": "gzip, deflate"})
         sent.update({name: value for name, (value, _) in headers.items()})
+        self._route = Route() if transport else route(config.url)
         self._client = httpx.Client(
             headers=sent,
             timeout=config.timeout,
-            verify=config.verify_tls,
-            follow_redirects=False,
+            verify=certificates(config.url, config.verify_tls, self._route),
+            proxy=self._route.proxy,
+            trust_env=False,
             transport=transport,
         )
         weakref.finalize(self, self._client.close)
@@ -334,7 +337,9 @@ class HttpOracle:
         if status is not None and status < 300:
             return Trouble(f"the answer broke off before its end ({detail})", error=Malformed)
         refused = isinstance(error, httpx.ConnectError | httpx.ProxyError)
-        return Trouble(f"no connection, or it broke ({detail})", error=Unreachable if refused else Lost)
+        return Trouble(
+            f"no connection{self._route.via}, or it broke ({detail})", error=Unreachable if refused else Lost
+        )
 
     def _body(self, response: httpx.Response, deadline: float, most: int, strict: bool) -> bytes:
         """The body, decompressed, up to `most` bytes; a longer one is refused if strict, else cut."""
