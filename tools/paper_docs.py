@@ -11,8 +11,8 @@ from committed import RESULTS, ROOT, stamp, summary, table, thefts
 from gamekeeper.data.batteries import facts
 from gamekeeper.method_text import ALIASES
 from gamekeeper.methods import KINDS, describe
+from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.reproductions.description import lines, verdicts
-from gamekeeper.reproductions.published import REPRODUCTIONS
 from gamekeeper.results import Results, Row
 from gamekeeper.surfaces.report.words import count
 from gamekeeper.surfaces.reproduce import beside_ours, beside_paper, difference

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gamekeeper.methods import InputSpec, parse_defense, parse_thief
+from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.reproductions.description import (
     Experiment,
     Figure,
@@ -19,7 +20,6 @@ from gamekeeper.reproductions.description import (
     verdicts,
     with_paper,
 )
-from gamekeeper.reproductions.published import REPRODUCTIONS
 from gamekeeper.reproductions.victims import VICTIMS
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.choice import Choice

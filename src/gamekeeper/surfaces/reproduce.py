@@ -18,6 +18,7 @@ from gamekeeper.engine.run import thefts
 from gamekeeper.engine.session import Session
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import Estimate
+from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.reproductions.description import (
     FigureResult,
     Measure,
@@ -28,7 +29,6 @@ from gamekeeper.reproductions.description import (
     verdicts,
     work,
 )
-from gamekeeper.reproductions.published import REPRODUCTIONS
 from gamekeeper.reproductions.victims import Published
 from gamekeeper.results import SCHEMA, Results, Row, Run
 from gamekeeper.surfaces.audit import FAILED
