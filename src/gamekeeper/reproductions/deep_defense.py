@@ -14,23 +14,23 @@ DEEP = (
 
 
 def matched(defense: str, budget: int = BUDGET, target: str = "mnist-maps") -> Experiment:
-    """The paper's thief: he learns from answers and maps at once."""
+    """The paper's thief, who learns from answers and maps together."""
     return Experiment(target, MATCHING, budget, defense)
 
 
-def table_5(what: str, defense: str, said: float, gap: str = "") -> Figure:
-    return Figure(what, "Table 5", matched(defense), (("accuracy", said),), gap)
+def table_5(what: str, defense: str, published: float, gap: str = "") -> Figure:
+    return Figure(what, "Table 5", matched(defense), (("accuracy", published),), gap)
 
 
 def less(than: str, other: str, target: str = "mnist-maps", budgets: Sequence[int] = (BUDGET // 2, BUDGET)) -> Ordering:
-    """Figure 2, read as: the thief gets more from the other defense."""
+    """Figure 2 as an ordering: the thief gets more past the other defense."""
     pairs = tuple((matched(other, budget, target), matched("deep_defense", budget, target)) for budget in budgets)
     return Ordering(f"DeepDefense leaves the thief less than {than}", "Figure 2", pairs)
 
 
 def labels_do_better(target: str = "mnist-maps") -> Ordering:
     return Ordering(
-        "not in the paper: who learns from top classes alone gets more from DeepDefense than who learns from all of it",
+        "not in the paper: a thief who learns only from top classes gets more past DeepDefense than one who learns from everything",
         "–",
         ((Experiment(target, "knockoff+labels", BUDGET, "deep_defense"), matched("deep_defense", target=target)),),
     )
@@ -39,7 +39,7 @@ def labels_do_better(target: str = "mnist-maps") -> Ordering:
 EXPLAINED = Reproduction(
     name="deep-defense",
     paper=DEEP,
-    what="DeepDefense's ablation on MNIST, Figure 2 at two budgets, fewer layers, and a thief who looks at labels alone",
+    what="DeepDefense's ablation on MNIST, Figure 2 at two budgets, fewer layers, and a thief who looks only at labels",
     minutes=35,
     needs=(),
     seeds=(0,),
@@ -61,15 +61,15 @@ EXPLAINED = Reproduction(
         ),
         labels_do_better(),
     ),
-    gap="The shipped LeNet for digits, judged on 500; Grad-CAM; clothes as the pool, as in the paper; a twentieth of its"
-    " 10,000 queries, and for Figure 2 a fortieth too. AM and EDM are trained on letters. The paper gives none of"
+    gap="The shipped LeNet for digits, tested on 500 inputs; Grad-CAM; clothes as the pool, as in the paper; a twentieth of"
+    " its 10,000 queries, and for Figure 2 also a fortieth. AM and EDM are trained on letters. The paper gives none of"
     " DeepDefense's constants.",
 )
 
 EXPLAINED_CLOTHES = Reproduction(
     name="deep-defense-fashion",
     paper=DEEP,
-    what="DeepDefense's Figure 2 at two budgets on clothes with digits as the pool, for its KMNIST with MNIST",
+    what="DeepDefense's Figure 2 at two budgets on clothes with digits as the pool, in place of its KMNIST with MNIST",
     minutes=15,
     needs=(),
     seeds=(0,),
@@ -81,7 +81,7 @@ EXPLAINED_CLOTHES = Reproduction(
         less("EDM", "edm", "fashion-maps"),
         labels_do_better("fashion-maps"),
     ),
-    gap="The shipped LeNet for clothes, judged on 500; Grad-CAM; 500 and 250 queries for 10,000. AM and EDM are trained on"
+    gap="The shipped LeNet for clothes, tested on 500 inputs; Grad-CAM; 500 and 250 queries instead of 10,000. AM and EDM are trained on"
     " letters.",
 )
 
@@ -98,6 +98,6 @@ EXPLAINED_CIFAR10 = Reproduction(
         less("PP", PP, "cifar10-maps", (BUDGET,)),
         labels_do_better("cifar10-maps"),
     ),
-    gap="ResNet-8 trained 10 epochs on the images in the folder, judged on 250; Grad-CAM; Tiny ImageNet for CIFAR100; 500"
-    " queries for 10,000: the bent answers take a second each here. AM and EDM take no part.",
+    gap="ResNet-8 trained for 10 epochs on the images in the folder, tested on 250 inputs; Grad-CAM; Tiny ImageNet instead of"
+    " CIFAR100; 500 queries instead of 10,000, since a defended answer takes a second here. AM and EDM take no part.",
 )

@@ -1,4 +1,4 @@
-"""Claims that one thief beats another, from several papers, tested pair by pair."""
+"""Claims from several papers that one thief beats another, tested pair by pair."""
 
 from gamekeeper.reproductions.description import Experiment, Ordering, Reproduction
 
@@ -22,18 +22,18 @@ def chosen(strategy: str) -> str:
     return f"active_thief:strategy={strategy},rounds=5"
 
 
-SMALLER = "Built-in LeNets and 12,000 printed letters at 500 queries, for larger victims, pools and budgets."
+SMALLER = "Built-in LeNets and 12,000 printed letters at 500 queries, instead of larger victims, pools and budgets."
 COMPARED = Reproduction(
     name="orderings",
     paper=ORDERINGS,
-    what="adaptive against random Knockoff, ActiveThief's strategies against noise and each other, SwiftThief against both",
+    what="adaptive Knockoff against random, ActiveThief's strategies against noise and each other, SwiftThief against Knockoff",
     minutes=25,
     needs=(),
     seeds=(0, 1, 2),
     figures=(),
     orderings=(
         Ordering(
-            "Knockoff: adaptive is a little better than random where the pool is of another world",
+            "Knockoff: adaptive is a little better than random if the pool is of another kind",
             "Knockoff Nets, 5.2; Prediction Poisoning, appendix C",
             both(("knockoff_adaptive", BUDGET), ("knockoff", BUDGET)),
         ),
@@ -43,7 +43,7 @@ COMPARED = Reproduction(
                 "ActiveThief, abstract",
                 both((chosen(strategy), BUDGET), ("uniform", BUDGET), "label"),
                 "fidelity",
-                "answers are labels, as in the paper; 5 rounds for 10",
+                "answers are labels, as in the paper; 5 rounds instead of 10",
             )
             for strategy in STRATEGIES
         ),
@@ -53,7 +53,7 @@ COMPARED = Reproduction(
                 "ActiveThief, section 5",
                 both((chosen(strategy), BUDGET), (chosen("random"), BUDGET), "label"),
                 "fidelity",
-                "answers are labels, as in the paper; 5 rounds for 10",
+                "answers are labels, as in the paper; 5 rounds instead of 10",
             )
             for strategy in STRATEGIES[1:]
         ),
@@ -61,13 +61,13 @@ COMPARED = Reproduction(
             "SwiftThief beats Knockoff at equal queries",
             "SwiftThief, section 5",
             both(("swift_thief", BUDGET), ("knockoff", BUDGET)),
-            gap="5 to 10 contrastive epochs a phase for 40 to 100",
+            gap="5 to 10 contrastive epochs per phase instead of 40 to 100",
         ),
         Ordering(
             "SwiftThief with half the queries is no worse than Knockoff",
             "SwiftThief, abstract",
             both(("swift_thief", BUDGET // 2), ("knockoff", BUDGET)),
-            gap="5 to 10 contrastive epochs a phase for 40 to 100",
+            gap="5 to 10 contrastive epochs per phase instead of 40 to 100",
         ),
     ),
     gap=SMALLER,
@@ -107,7 +107,7 @@ OTHERS = Reproduction(
             "fidelity_uniform",
         ),
         Ordering(
-            "Prediction Poisoning: averaging augmented queries is no better than asking plainly (here undefended)",
+            "Prediction Poisoning: averaging augmented queries is no better than plain queries (here undefended)",
             "5.2.3",
             on_digits("knockoff", "smoothing"),
         ),
@@ -118,5 +118,5 @@ OTHERS = Reproduction(
         ),
     ),
     uniform=2_000,
-    gap="The built-in LeNet for digits, 500 queries; accuracy stands for PRADA's F-score.",
+    gap="The built-in LeNet for digits, 500 queries; accuracy in place of PRADA's F-score.",
 )

@@ -17,58 +17,63 @@ SOFTMAX: tuple[tuple[Measure, float | str], ...] = (
     ("fidelity_uniform", 1.0),
     ("tv_uniform", "< 1e-7"),
 )
-CLOSED = "closed form at d + 1 queries, where the paper's optimiser asks k (d + 1)"
+CLOSED = "closed form with d + 1 queries, while the paper's optimiser needs k (d + 1)"
 
 
-SHORT = "; `cut-short` where the budget is below the recipe's five queries an unknown"
+SHORT = "; `cut-short` if the budget is below the recipe's five queries per unknown"
 
 
 def table_4(
-    target: str, attack: str, budgets: tuple[int, ...], said: tuple[tuple[float, float], ...], what: str, gap: str = ""
+    target: str,
+    attack: str,
+    budgets: tuple[int, ...],
+    published: tuple[tuple[float, float], ...],
+    what: str,
+    gap: str = "",
 ):
-    """One model of Table 4: a share of the unknowns and the paper's two agreements at each budget."""
+    """One model of Table 4: the paper's agreement on test and on uniform inputs at each budget."""
     return tuple(
         Figure(
             f"{what}, {budget:,} queries",
             "Table 4",
             Experiment(target, attack, budget),
             (("fidelity", test), ("fidelity_uniform", uniform)),
-            f"101 features for 105{gap}{SHORT}",
+            f"101 features instead of 105{gap}{SHORT}",
         )
-        for budget, (test, uniform) in zip(budgets, said, strict=True)
+        for budget, (test, uniform) in zip(budgets, published, strict=True)
     )
 
 
-def rounded(decimals: int, said: str, budget: int = 510) -> Figure:
+def rounded(decimals: int, published: str, budget: int = 510) -> Figure:
     return Figure(
         f"softmax, answers rounded to {decimals} decimals",
         "Figure 7",
         Experiment("adult-race", "equation_fitting", budget, f"round:decimals={decimals}"),
-        (("fidelity", said), ("fidelity_uniform", said)),
-        f"101 features for 105; rounded probabilities are renormalised{SHORT}",
+        (("fidelity", published), ("fidelity_uniform", published)),
+        f"101 features instead of 105; rounded probabilities are renormalised{SHORT}",
     )
 
 
 CATEGORICAL = "categorical=1x3x5x6x7x8x9x13,sizes=8x17x8x15x7x6x3x42,eps=1e-4"
 PATHS, TOP_DOWN = f"tree_paths:{CATEGORICAL}", f"tree_top_down:{CATEGORICAL}"
-ENCODED = "UCI Adult, 14 features, for a private set; scikit-learn splits categories by order, BigML one by one"
+ENCODED = "UCI Adult, 14 features, instead of a private set; scikit-learn splits categories by order, BigML one by one"
 ROUNDED = "round:decimals=2"
 STEAK = "the paper's tree (Steak Survey) has 28 ids for its 193 leaves"
 
 
 def tree(what: str, theft: Experiment, test: float, queries: int, gap: str = "") -> Figure:
-    said: tuple[tuple[Measure, float | str], ...] = (
+    published: tuple[tuple[Measure, float | str], ...] = (
         ("fidelity", test),
         ("fidelity_uniform", "–"),
         ("queries", float(queries)),
     )
-    return Figure(what, "Table 6", theft, said, "; ".join(filter(None, (gap, ENCODED))))
+    return Figure(what, "Table 6", theft, published, "; ".join(filter(None, (gap, ENCODED))))
 
 
 LABELS_ONLY: tuple[tuple[Measure, float | str], ...] = (("fidelity", "> 99 %"), ("queries", "827 on average"))
 LOWD: tuple[tuple[Measure, float | str], ...] = (("fidelity", "> 99 %"), ("queries", "2,050 on average, at most 5,650"))
 TRAINED = "labels:decay=0,least_steps=3000"
-"""The clone of a label-only thief: a regression without weight decay, trained nearly to its optimum."""
+"""The clone of a label-only thief: a regression without weight decay, trained nearly to the optimum."""
 ADAPTIVE, UNIFORM = f"adaptive+{TRAINED}", f"uniform+{TRAINED}"
 LINEAR = (
     ("moons", "two moons", ""),
@@ -112,22 +117,22 @@ TRAMER_TABLES = Reproduction(
             "equation_fitting",
             (255, 510),
             ((0.9996, 0.9975), (1.0, 1.0)),
-            "softmax, 510 unknowns for 530",
+            "softmax, 510 unknowns instead of 530",
         ),
         *table_4(
             "adult-race-ovr",
             "equation_fitting:link=ovr",
             (255, 510),
             ((0.9998, 0.9998), (1.0, 1.0)),
-            "one-vs-rest, 510 unknowns for 530",
+            "one-vs-rest, 510 unknowns instead of 530",
         ),
         *table_4(
             "adult-race-mlp",
             "equation_fitting:hidden=20",
             (1_073, 2_145, 4_290, 10_725),
             ((0.9817, 0.9432), (0.9868, 0.9723), (0.9989, 0.9982), (0.9996, 0.9999)),
-            "one hidden layer, 2,145 unknowns for 2,225",
-            "; L-BFGS from 3 starts without weight decay for SGD: worse than the paper's at half a query an unknown, exact"
+            "one hidden layer, 2,145 unknowns instead of 2,225",
+            "; L-BFGS from 3 starts without weight decay instead of SGD: worse than the paper at half a query per unknown, exact"
             " from two on",
         ),
         rounded(5, "no effect"),
@@ -139,7 +144,7 @@ TRAMER_TABLES = Reproduction(
             "Figure 7",
             Experiment("adult-race", "equation_fitting", 510, "label"),
             (("fidelity", "far below"), ("fidelity_uniform", "far below")),
-            "101 features for 105",
+            "101 features instead of 105",
         ),
         *(
             Figure(
@@ -177,12 +182,12 @@ TRAMER_TABLES = Reproduction(
             Experiment("adult-tree-large-incomplete", TOP_DOWN, 200_000, ROUNDED),
             1.0,
             4_013,
-            f"{STEAK}; rounded, inner nodes answer as their children do, and all below such a node stays hidden",
+            f"{STEAK}; rounded, inner nodes have the same answers as their children, and everything below such a node stays hidden",
         ),
     ),
     orderings=(
         Ordering(
-            "answers of 2 or 3 decimals still give far more away than labels",
+            "answers with 2 or 3 decimals still give away far more than labels",
             "section 7, Figure 7",
             AGAINST_LABELS,
             "fidelity_uniform",
@@ -206,9 +211,9 @@ TRAMER_TABLES = Reproduction(
                 ),
             ),
             "fidelity",
-            "151 of 193 leaves have an id of their own here (paper: at most 28), so path finding misses little; top-down"
-            " misses what lies below an inner node that answers as its child does",
+            "151 of 193 leaves have their own id here (paper: at most 28), so path finding misses little; top-down misses"
+            " what lies below an inner node with the same answer as its child",
         ),
     ),
-    gap="Victims are scikit-learn's; features scaled to [-1, 1] (trees: (0, 1]); 10,000 uniform inputs, as the paper.",
+    gap="Victims are scikit-learn's; features scaled to [-1, 1] (trees: (0, 1]); 10,000 uniform inputs, as in the paper.",
 )
