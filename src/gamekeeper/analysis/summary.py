@@ -71,7 +71,7 @@ class DefenseSummary:
 
     thieves    measured thieves, strongest first; `missing` names those without a measurement at this budget. A thief in
                neither takes no part against this defense: a finished run has no cell for them
-    soft       the plain thief: asks about pool inputs and learns from the whole answer
+    soft       the plain thief: queries pool inputs and learns from the whole answer
     blind      the thief who, not knowing the true classes, chooses the learner whose rehearsal best predicted held-out
                answers; None if nothing was rehearsed
     worst      the strongest thief
@@ -256,7 +256,7 @@ def over_its_seeds(name: str, rows: Sequence[Row], draws: Replicates, accuracy: 
 
 
 def blind_choice(rows: Sequence[Row], draws: Replicates) -> Stolen | None:
-    """For each seed, the clone whose rehearsal best predicted held-out answers, among thieves who asked the same queries.
+    """For each seed, the clone whose rehearsal best predicted held-out answers, among thieves with the same queries.
 
     The result bears the name of the thief chosen most often.
     """

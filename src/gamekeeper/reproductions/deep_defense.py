@@ -1,4 +1,4 @@
-"""DeepDefense: a service that sells attribution maps with its answers."""
+"""DeepDefense: thefts from a service that publishes attribution maps with its answers."""
 
 from collections.abc import Sequence
 

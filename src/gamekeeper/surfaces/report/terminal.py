@@ -118,20 +118,20 @@ def legend(summary: Summary) -> list[str]:
     sentences = [
         f"Clone accuracy at {count(summary.budget)} queries, with 95 % intervals; ↓ lower than without a defense, beyond the"
         " noise.",
-        "Honest acc.: accuracy of the answers users get; top-1 kept: answers whose top class the defense leaves; L1: mean"
+        "Honest acc.: accuracy of the answers users get; top-1 kept: answers whose top class the defense does not change; L1: mean"
         " change of the probabilities, 0 to 2, above the time it takes per query; soft thief: learns from whole answers,"
         " without tricks.",
     ]
     if summary.floor:
         sentences.append(
-            f"Label floor {rated(summary.floor.accuracy)}: what a thief gets who sees only labels, without a defense. eta"
+            f"Label floor {rated(summary.floor.accuracy)}: what a thief who sees only labels gets, without a defense. eta"
             " says how far a defense pushes the strongest thief, from undefended (0) to the floor (1); only a defense that"
             " changes labels exceeds 1."
         )
     if any(line.blind for line in summary.lines):
         sentences.append(
             "Blind: the thief who, without knowing the true classes, picks the learner that best predicts held-out"
-            " answers: what a real thief can expect to get. The strongest is the worst case."
+            " answers. This is what a real thief can expect to get; the strongest thief is the worst case."
         )
     if summary.control:
         sentences.append(f"Control: a clone trained on shuffled answers reaches {rated(summary.control.accuracy)}.")

@@ -246,8 +246,8 @@ def left(summary: Summary, line: DefenseSummary) -> str:
     assert summary.victim is not None
     assert line.worst is not None
     worst, thieves = line.worst.accuracy.value, len(line.thieves)
-    whom = f"the strongest of {thieves} thieves" if thieves > 1 else "the one thief measured"
-    return f"{share(summary, line.worst)} ({worst:.2f}) against {whom}".strip()
+    opponent = f"the strongest of {thieves} thieves" if thieves > 1 else "the one thief measured"
+    return f"{share(summary, line.worst)} ({worst:.2f}) against {opponent}".strip()
 
 
 def price_of(summary: Summary, best: BestDefense) -> str:
