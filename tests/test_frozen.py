@@ -15,8 +15,8 @@ import pytest
 
 from gamekeeper.engine.grid import Audit, Cell, expand
 from gamekeeper.engine.run import run_cell
+from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.reproductions.description import cells as cells_of
-from gamekeeper.reproductions.published import REPRODUCTIONS
 from gamekeeper.results import HEADER, RESULTS, from_json, to_line
 from gamekeeper.surfaces.cli import ATTACKS, DEFENSES
 from gamekeeper.targets.choice import Choice

@@ -22,7 +22,7 @@ from poisoning_docs import poisoning
 
 from gamekeeper.analysis.checks import FLAGS
 from gamekeeper.data.batteries import facts
-from gamekeeper.reproductions.published import REPRODUCTIONS
+from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.surfaces.report.curves import trade_curves
 from gamekeeper.surfaces.report.figures import price_curve, svg, utility_plot
 from gamekeeper.surfaces.report.ranking import ranking
