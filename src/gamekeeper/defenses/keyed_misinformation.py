@@ -68,8 +68,8 @@ class Union:
         taps = [each.tap for each in seen]
 
         def score(x: Batch, reply: Reply) -> Scores:
-            found = [each.score(f) for each, f in zip(seen, tapped(taps, x), strict=True)]
-            return least(torch.stack([part.p_values(s) for part, s in zip(parts, found, strict=True)], 1))
+            scores = [each.score(f) for each, f in zip(seen, tapped(taps, x), strict=True)]
+            return least(torch.stack([part.p_values(s) for part, s in zip(parts, scores, strict=True)], 1))
 
         return score
 
@@ -159,6 +159,6 @@ class KeyedMisinformation:
         """Raises Unsuited for a victim without features or logits, or an owner without inputs."""
         classes_of(victim, "KeyedMisinformation")
         key = secret("KeyedMisinformation", seed, owner.secret)
-        found = calibrated(Union(), victim, owner, seed)
+        score = calibrated(Union(), victim, owner, seed)
         buckets = Buckets.of(tap(victim, "KeyedMisinformation", "flat"), owner.x[: self.sample], self.bits, key)
-        return gate(found, self.share, lambda x, y: deranged(y, buckets(x), key))
+        return gate(score, self.share, lambda x, y: deranged(y, buckets(x), key))

@@ -131,18 +131,18 @@ class Program:
 
         Capped at t - MARGIN each; mass goes to the least likely first, and comes from the most likely.
         """
-        kept = torch.minimum(self.others, t - MARGIN)
-        room = t - MARGIN - kept
-        rooms, masses = room.cumsum(1), kept.cumsum(1)
+        capped = torch.minimum(self.others, t - MARGIN)
+        room = t - MARGIN - capped
+        rooms, masses = room.cumsum(1), capped.cumsum(1)
         after = masses[:, -1:] - masses  # what lies above each class
-        taken = (self.others - kept).sum(1, keepdim=True) + (self.top - t).clamp(min=0)
+        taken = (self.others - capped).sum(1, keepdim=True) + (self.top - t).clamp(min=0)
         given = (t - self.top).clamp(min=0)
         # the first s classes receive and the others give: the best s lies where both reach furthest
         most = torch.minimum(rooms + given, after + taken).amax(1, keepdim=True).clamp(max=self.eps / 2)
         moved = torch.maximum(torch.maximum(taken, given), most)
         gain = torch.minimum((moved - given - (rooms - room)).clamp(min=0), room)
-        loss = torch.minimum((moved - taken - after).clamp(min=0), kept)
-        return kept + gain - loss
+        loss = torch.minimum((moved - taken - after).clamp(min=0), capped)
+        return capped + gain - loss
 
 
 class Cut(NamedTuple):

@@ -50,8 +50,8 @@ def onto_l1_ball(v: Float[Tensor, "n k"], radius: float) -> Float[Tensor, "n k"]
     largest = size.sort(1, descending=True).values
     over = largest.cumsum(1) - radius
     rank = torch.arange(1, v.shape[1] + 1, dtype=v.dtype)
-    kept = (largest * rank > over).sum(1, keepdim=True)  # how many entries stay away from zero
-    threshold = (over.gather(1, kept - 1) / kept).clamp(min=0)
+    nonzero = (largest * rank > over).sum(1, keepdim=True)  # how many entries stay away from zero
+    threshold = (over.gather(1, nonzero - 1) / nonzero).clamp(min=0)
     return (size - threshold).clamp(min=0) * v.sign()
 
 

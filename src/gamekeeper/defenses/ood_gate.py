@@ -104,9 +104,9 @@ class OodGate:
     def arm(self, victim: Model, owner: Owner, seed: int) -> When:
         """Raises Unsuited if the victim or the owner lacks what the score needs."""
         classes_of(victim, "OodGate")
-        found = calibrated(SCORERS[self.score], victim, owner, seed)
+        score = calibrated(SCORERS[self.score], victim, owner, seed)
         mislead = partial(shuffled, secret("OodGate", seed, owner.secret)) if self.answer == "shuffled" else uniform
-        return gate(found, self.fpr, mislead)
+        return gate(score, self.fpr, mislead)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +122,6 @@ class Misleading:
         return Reply(self.mislead(x, reply.y), reply.maps)
 
 
-def gate(found: Calibrated, share: float, mislead: Mislead) -> When:
+def gate(score: Calibrated, share: float, mislead: Mislead) -> When:
     """Misleads about the inputs that look least like the owner's: of benign ones a share of at most `share`."""
-    return When(found.watch(), -found.threshold(share), Misleading(mislead))
+    return When(score.watch(), -score.threshold(share), Misleading(mislead))

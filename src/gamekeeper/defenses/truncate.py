@@ -44,8 +44,8 @@ def top_k(y: Posterior, k: int) -> Posterior:
     """The k largest entries as they are, zero elsewhere; rows are not renormalised."""
     if k >= y.shape[1]:
         return y
-    kept = y.sort(stable=True, dim=1, descending=True).indices[:, :k]
-    return torch.zeros_like(y).scatter_(1, kept, y.gather(1, kept))
+    largest = y.sort(stable=True, dim=1, descending=True).indices[:, :k]
+    return torch.zeros_like(y).scatter_(1, largest, y.gather(1, largest))
 
 
 @dataclass(frozen=True)

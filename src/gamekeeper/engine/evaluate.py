@@ -177,7 +177,7 @@ class UtilityMetrics:
 
     def utility(self, transcript: Transcript) -> Utility:
         """Honest users' loss, and beside it what the thief's queries met."""
-        if not transcript.asked:  # a thief whose budget does not pay for his first step
+        if not transcript.queries:  # a thief whose budget does not pay for his first step
             return self.own
         asked, answered = transcript.seen(WITNESSED)
         clean_asked = self.clone_metrics.session()(asked).y

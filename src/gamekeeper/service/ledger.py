@@ -172,13 +172,13 @@ class Ledger:
             "SELECT y, why, dtype FROM answer JOIN batch ON batch.id = answer.batch"
             " WHERE answer.scope = ? AND input = ? AND nth = ?"
         )
-        found: dict[Key, Reply] = {}
+        recorded: dict[Key, Reply] = {}
         with self.guarded():
             for key in keys:
                 row = self.db.execute(query, (scope, *key)).fetchone()
                 if row is not None:
-                    found[key] = self._unpacked(*row)
-        return found
+                    recorded[key] = self._unpacked(*row)
+        return recorded
 
     def _unpacked(self, y: bytes, maps: bytes | None, kind: str) -> Reply:
         parts = kind.split(" ")
@@ -302,12 +302,12 @@ class Recorded:
             self.ledger.fail(batch, f"{type(error).__name__}: {error}")
             raise
         good = torch.isfinite(reply.y).all(1)
-        kept = [key for key, fine in zip(keys, good.tolist(), strict=True) if fine]
-        self.ledger.store(scope, batch, kept, reply.take(good))
-        self.charged += len(kept)
-        if len(kept) < len(keys):
+        recorded = [key for key, fine in zip(keys, good.tolist(), strict=True) if fine]
+        self.ledger.store(scope, batch, recorded, reply.take(good))
+        self.charged += len(recorded)
+        if len(recorded) < len(keys):
             raise Malformed(
-                f"{len(keys) - len(kept)} of {len(keys)} answers hold NaN or infinite values. The {len(kept)} good ones are"
+                f"{len(keys) - len(recorded)} of {len(keys)} answers hold NaN or infinite values. The {len(recorded)} good ones are"
                 " recorded and will not be paid again. Find out why the target answers so."
             )
         return reply

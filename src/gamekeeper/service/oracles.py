@@ -46,15 +46,15 @@ class Transcript:
     """Keeps what passed through, for the judge who later compares it with the clean answers. Answers go by unchanged."""
 
     oracle: Oracle
-    asked: list[Tensor] = field(default_factory=list[Tensor], init=False)
+    queries: list[Tensor] = field(default_factory=list[Tensor], init=False)
     answered: list[Tensor] = field(default_factory=list[Tensor], init=False)
 
     def __call__(self, x: Batch, /) -> Reply:
         reply = self.oracle(x)
-        self.asked.append(x)
+        self.queries.append(x)
         self.answered.append(reply.y)
         return reply
 
     def seen(self, most: int) -> tuple[Tensor, Tensor]:
         """The first `most` inputs and their answers."""
-        return torch.cat(self.asked)[:most], torch.cat(self.answered)[:most]
+        return torch.cat(self.queries)[:most], torch.cat(self.answered)[:most]

@@ -65,9 +65,9 @@ class Scene:
 
 @dataclass(eq=False)
 class Best:
-    """Of each query the best that was met: objective, answer, map, and the cosines; `found`: whether there is any."""
+    """Of each query the best that was met: objective, answer, map, and the cosines; `feasible`: whether there is any."""
 
-    found: Bool[Tensor, " n"]
+    feasible: Bool[Tensor, " n"]
     objective: Each
     p: Posterior
     maps: Maps | None
@@ -91,12 +91,12 @@ def look(scene: Scene, h: Batch, top: Int[Tensor, " n"], literal: bool) -> Look:
         score = p.gather(1, top[:, None])[:, 0] if literal else margin(z, top)
         outs = [each.s for each in scene.moved]
         deltas = torch.autograd.grad(score.sum(), outs, create_graph=True)  # pyright: ignore
-        found = [Seen(each.rows, leaving(each.layer, delta)) for each, delta in zip(scene.moved, deltas, strict=True)]
+        seen = [Seen(each.rows, leaving(each.layer, delta)) for each, delta in zip(scene.moved, deltas, strict=True)]
         if scene.explain is None:
-            return Look(p, found, None)
+            return Look(p, seen, None)
         for each in scene.moved:
             each.show()
-        return Look(p, found, scene.explain(scene.net, h, top))
+        return Look(p, seen, scene.explain(scene.net, h, top))
 
 
 def descend(scene: Scene, how: Descent, h: Batch, y: Posterior, noise: Sequence[Sequence[Tensor]]) -> Best:
@@ -146,19 +146,19 @@ def descend(scene: Scene, how: Descent, h: Batch, y: Posterior, noise: Sequence[
 def soften(scene: Scene, h: Batch, order: Int[Tensor, "n k"], k: int) -> None:
     """Halves the kick of the queries that it drove out of order, until it does not or is a 64th of itself."""
     for _ in range(HALVINGS):
-        kept = order_kept(torch.softmax(scene.logits(scene.net(h)), 1), order, k)
+        in_order = order_kept(torch.softmax(scene.logits(scene.net(h)), 1), order, k)
         for each in scene.moved:
-            each.pull(torch.where(kept, 1.0, 0.5))
+            each.pull(torch.where(in_order, 1.0, 0.5))
 
 
 def better(best: Best | None, now: Best, last: bool) -> Best:
     """The better of the two for every query: feasible ones only, or simply the last."""
     if best is None:
         return now
-    take = torch.ones_like(now.found) if last else now.found & (~best.found | (now.objective < best.objective))
+    take = torch.ones_like(now.feasible) if last else now.feasible & (~best.feasible | (now.objective < best.objective))
     maps = None if best.maps is None or now.maps is None else torch.where(take[:, None, None], now.maps, best.maps)
     return Best(
-        best.found | now.found,
+        best.feasible | now.feasible,
         torch.where(take, now.objective, best.objective),
         torch.where(take[:, None], now.p, best.p),
         maps,
@@ -169,17 +169,17 @@ def better(best: Best | None, now: Best, last: bool) -> Best:
 def move(moved: Sequence[Moved], loss: Each, speed: list[Tensor], how: Descent) -> None:
     """One step of SGD with momentum, of each query by itself; the working form clips a query's gradient to norm `clip`."""
     leaves = [leaf for each in moved for leaf in each.leaves]
-    grads = torch.autograd.grad(loss.sum(), leaves, allow_unused=True)
-    found = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, grads, strict=True)]  # pyright: ignore
+    partial = torch.autograd.grad(loss.sum(), leaves, allow_unused=True)
+    gradients = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, partial, strict=True)]  # pyright: ignore
     share = torch.ones_like(loss)
     if how.form == "working":
-        norm = lengths(found)
+        norm = lengths(gradients)
         if not norm.isfinite().all():
-            found = [g.nan_to_num(0.0, 0.0, 0.0) for g in found]
-            norm = lengths(found)
+            gradients = [g.nan_to_num(0.0, 0.0, 0.0) for g in gradients]
+            norm = lengths(gradients)
         share = (how.clip / (norm + TINY)).clamp(max=1)
     with torch.no_grad():  # in place: full weights are large, and each copy of them is a trip through memory
-        for leaf, g, v in zip(leaves, found, speed, strict=True):
+        for leaf, g, v in zip(leaves, gradients, speed, strict=True):
             v.mul_(how.momentum).addcmul_(g, share.view(-1, *[1] * (g.ndim - 1)))
             leaf.add_(v, alpha=-how.rate)
 

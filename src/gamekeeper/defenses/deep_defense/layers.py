@@ -49,10 +49,10 @@ def parts(net: nn.Module) -> list[nn.Module]:
 
 def movable(modules: Sequence[nn.Module]) -> list[Weighted]:
     """Linear layers and plain convolutions, in the order in which they are written."""
-    found = [m for part in modules for m in part.modules() if isinstance(m, Weighted)]
+    weighted = [m for part in modules for m in part.modules() if isinstance(m, Weighted)]
     return [
         m
-        for m in found
+        for m in weighted
         if isinstance(m, nn.Linear) or (m.groups == 1 and m.padding_mode == "zeros" and not isinstance(m.padding, str))
     ]
 
@@ -67,8 +67,8 @@ def sensitivity(
     for row in x.split(1):
         with torch.enable_grad():
             z = logits(net(row))
-            found = torch.autograd.grad(margin(z, z.argmax(1)).sum(), flat, allow_unused=True)
-        norms = iter([0.0 if g is None else float(g.abs().sum()) for g in found])  # pyright: ignore
+            gradients = torch.autograd.grad(margin(z, z.argmax(1)).sum(), flat, allow_unused=True)
+        norms = iter([0.0 if g is None else float(g.abs().sum()) for g in gradients])  # pyright: ignore
         total = [so_far + sum(next(norms) for _ in each) / len(x) for so_far, each in zip(total, weights, strict=True)]
     return total
 
@@ -76,10 +76,10 @@ def sensitivity(
 def chosen(s: Sequence[float], share: float) -> list[int]:
     """The fewest layers that hold this share of the whole, in the network's order; of equals the first."""
     order = sorted(range(len(s)), key=lambda number: -s[number])
-    kept: list[int] = []
-    while order and (not kept or math.fsum(s[i] for i in kept) < share * math.fsum(s) * (1 - 1e-9)):
-        kept.append(order.pop(0))
-    return sorted(kept)
+    largest: list[int] = []
+    while order and (not largest or math.fsum(s[i] for i in largest) < share * math.fsum(s) * (1 - 1e-9)):
+        largest.append(order.pop(0))
+    return sorted(largest)
 
 
 @dataclass(eq=False)

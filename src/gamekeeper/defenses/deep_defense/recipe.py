@@ -148,27 +148,27 @@ class Misdirector:
         if self.recipe.steps == 0 or (self.recipe.release == "map" and reply.maps is None):
             return reply
         best = self.bend_all(x, reply.y)
-        y, found = best.p.to(reply.y.dtype), best.found
+        y, feasible = best.p.to(reply.y.dtype), best.feasible
         if self.recipe.form == "working":
-            found = found & order_kept(y, ranks(reply.y), self.recipe.k)
-            y = torch.where(found[:, None], y, reply.y)
+            feasible = feasible & order_kept(y, ranks(reply.y), self.recipe.k)
+            y = torch.where(feasible[:, None], y, reply.y)
         if self.recipe.release == "map":
             y = reply.y
         if reply.maps is None or best.maps is None or self.recipe.release == "answer":
             return Reply(y, reply.maps)
         maps = best.maps.to(reply.maps.dtype)
         if self.recipe.form == "working":
-            maps = torch.where(found[:, None, None], maps, reply.maps)
+            maps = torch.where(feasible[:, None, None], maps, reply.maps)
         return Reply(y, maps)
 
     def bend_all(self, x: Batch, y: Posterior) -> Best:
         """Any number of queries, group by group."""
         groups = [self.bend(*some) for some in zip(x.split(self.recipe.group), y.split(self.recipe.group), strict=True)]
-        found, objective, p, cosines = (
-            torch.cat([getattr(one, part) for one in groups]) for part in ("found", "objective", "p", "cosines")
+        feasible, objective, p, cosines = (
+            torch.cat([getattr(one, part) for one in groups]) for part in ("feasible", "objective", "p", "cosines")
         )
         maps = [one.maps for one in groups if one.maps is not None]
-        return Best(found, objective, p, torch.cat(maps) if maps else None, cosines)
+        return Best(feasible, objective, p, torch.cat(maps) if maps else None, cosines)
 
     def bend(self, x: Batch, y: Posterior) -> Best:
         """One group, padded to its size by its first query."""
@@ -182,7 +182,7 @@ class Misdirector:
                 h = module(h)
         best = descend(scene, self.descent(), h, y, self.noise(x[:n], group, scene.moved))
         maps = None if best.maps is None else best.maps[:n]
-        return Best(best.found[:n], best.objective[:n], best.p[:n], maps, best.cosines[:n])
+        return Best(best.feasible[:n], best.objective[:n], best.p[:n], maps, best.cosines[:n])
 
     def descent(self) -> Descent:
         r, further = self.recipe, FURTHER[self.recipe.mode]

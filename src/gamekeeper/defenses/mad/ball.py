@@ -39,9 +39,9 @@ def mad_ball(y: Posterior, p: Posterior, eps: float) -> Posterior:
     candidates = torch.stack([opposite, linear, ascended(exact, p, eps)])
     cosines = torch.stack([cosine(exact, p, z) for z in candidates])
     best = (cosines <= cosines.amin(0) + EQUAL).to(torch.uint8).argmax(0)  # the first of equals
-    found = candidates[best, torch.arange(len(y))].to(y.dtype)
+    answer = candidates[best, torch.arange(len(y))].to(y.dtype)
     same = (exact == p).all(1, keepdim=True)
-    return torch.where(same, step_towards(y, one_hot(y.argmin(1), y), eps), found)
+    return torch.where(same, step_towards(y, one_hot(y.argmin(1), y), eps), answer)
 
 
 def cosine(y: Posterior, p: Posterior, z: Posterior) -> Float[Tensor, " n"]:
