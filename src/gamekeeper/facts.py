@@ -6,10 +6,10 @@ counts like a built-in one.
 
 A Querying, a Wrapper, a Learner or a whole Attack may have:
 
-    reads            what it uses of an answer: "posterior" (the default), "label" (the top class alone), "map" (attribution
-                     maps as well), or "nothing": a control, which must fail
+    reads            what it uses of an answer: "posterior" (the default), "label" (the top class alone), "map"
+                     (attribution maps as well), or "nothing": a control, which must fail
     uses_defense     whether it undoes a defense known to the thief, by arming a copy of it. Default: False
-    draws_from_pool  how many queries one input of the thief's pool yields; 0, the default, if it also sends other inputs
+    draws_from_pool  how many queries an input of the thief's pool yields; 0, the default, if it also sends other inputs
     repeats          how often a wrapper sends every input. Default: 1
     cost             student trainings beyond the one every thief needs, roughly, for time estimates. Default: 0
 
@@ -51,7 +51,7 @@ def facts(recipe: object) -> Facts:
 
 
 LEAST_FIRST: Sequence[Reads] = ("nothing", "label", "map", "posterior")
-"""A thief uses no more of an answer than the part that uses least, except that a map says more than a posterior alone."""
+"""A thief uses no more of an answer than its part that uses least, though a map says more than a posterior alone."""
 
 
 def together(parts: Sequence[Facts]) -> Facts:

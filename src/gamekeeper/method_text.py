@@ -1,4 +1,4 @@
-"""The grammar of methods: splits `knockoff+averaged:n=3+labels@resnet:depth=8` into its parts, without looking them up."""
+"""The grammar of methods: splits `knockoff+averaged:n=3+labels@resnet:depth=8` into parts, without looking them up."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

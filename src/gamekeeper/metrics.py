@@ -93,7 +93,7 @@ class Spread:
 
 
 def spread(groups: Sequence[Sequence[float]]) -> Spread:
-    """Spread over seeds, pooled over groups. Values of one group differ in the seed alone; groups of one add nothing."""
+    """Spread over seeds, pooled over groups whose values differ in the seed alone; groups of one add nothing."""
     freedom = sum(len(group) - 1 for group in groups if group)
     if freedom == 0:
         return Spread(0.0, 0)

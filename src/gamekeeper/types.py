@@ -125,7 +125,7 @@ class Domain(Protocol):
 
 @dataclass(frozen=True)
 class Box:
-    """The domain of images and scaled tables: the shape of one input and the range of its entries, before normalisation."""
+    """The domain of images and scaled tables: one input's shape and the range of its entries, before normalisation."""
 
     shape: tuple[int, ...]
     low: float = 0.0
@@ -244,7 +244,7 @@ class Armed(Protocol):
         ...
 
     def respond(self, x: Batch, reply: Reply, memory: Any) -> Reply:
-        """The answer to give instead of `reply`. May update `memory`, as its last step so that an error leaves it intact."""
+        """The answer to give instead of `reply`. May update `memory`, last, so that an error leaves it intact."""
         ...
 
 
@@ -313,6 +313,6 @@ class Learner(Protocol):
 
 @runtime_checkable
 class Attack(Protocol):
-    """Calling it steals the model. Most are a `Theft(querying, learner)`; exact attacks implement this protocol directly."""
+    """Calling it steals the model. Most are a `Theft(querying, learner)`; exact attacks satisfy it directly."""
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model: ...

@@ -1,4 +1,4 @@
-"""Recipes that change answers, one paper per file. Each can be imported from here: `from gamekeeper.defenses import MAD`."""
+"""Recipes that change answers, one paper per file. All can be imported from here, as `gamekeeper.defenses.MAD`."""
 
 import importlib
 import pkgutil

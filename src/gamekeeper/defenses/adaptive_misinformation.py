@@ -4,10 +4,10 @@ Source      Kariyappa, Qureshi, "Defending against model stealing attacks with a
             the authors' code; outlier exposure: Hendrycks, Mazeika, Dietterich (ICLR 2019)
 Equations   y' = (1 - a) f(x) + a f^(x), a = 1 / (1 + exp(nu (max f(x) - tau))); f: CE(f(x), y) + oe CE(f(x'), uniform);
             f^: -log(1 - f^(x)_y), on auxiliary inputs with y the top class of f
-Assumes     the owner's training inputs, and auxiliary inputs like a thief's; the defense depends on how similar they are
+Assumes     the owner's training inputs, and auxiliary inputs like a thief's: the defense depends on how like they are
 Deviations  f starts from the victim's weights where they are available (the fine-tuning form of outlier exposure),
             since the owner may have only a part of the training set; the paper's networks are trained from scratch.
-            Both networks are in evaluation mode; the code leaves f^ in training mode. tau = 0 leaves the victim as it is
+            Both networks are in evaluation mode; the code leaves f^ in training mode. tau = 0 changes nothing
 Keeps       argmax: no
 
 The switch at tau is nearly hard (nu = 1000, as in the paper): answers jump there.

@@ -1,7 +1,8 @@
 """DP-SGD: answers from a network trained with differential privacy, a baseline of Prediction Poisoning.
 
-Source      Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang, "Deep learning with differential privacy" (CCS 2016),
-            Algorithm 1; as a baseline against theft: Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), 5.1
+Source      Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang, "Deep learning with differential privacy" (CCS
+            2016), Algorithm 1; as a baseline against theft: Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR
+            2020), 5.1
 Equations   those of training/dp_sgd.py
 Assumes     the owner's inputs and labels; an architecture without BatchNorm, which mixes the examples of a batch
 Deviations  the answers come from another network than the victim: the owner's architecture, trained from scratch. sigma
@@ -71,8 +72,8 @@ class DPSGD:
         check("DPSGD", TorchModel(net, victim.task), owner.architecture, owner.box.uniform(1, seed))
         if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in net.modules()):
             raise Unsuited(
-                f"DPSGD needs a network without BatchNorm, which mixes the examples of a batch; {owner.architecture} has"
-                " it. Give the target an architecture without it."
+                f"DPSGD needs a network without BatchNorm, which mixes the examples of a batch; {owner.architecture}"
+                " has it. Give the target an architecture without it."
             )
         q = min(1.0, self.batch / len(owner.x))
         steps = max(1, round(self.epochs / q))

@@ -3,11 +3,12 @@
 Source      Kariyappa, Prakash, Qureshi, "Protecting DNNs from theft using an ensemble of diverse models" (ICLR 2021)
 Equations   mean_i CE(f_i(x), y) + w log sum_{a<b} exp(cos(f_a(x'), f_b(x'))), x' auxiliary, cosines of posteriors; one
             member answers, chosen by a hash of the input
-Assumes     the owner's training inputs, and auxiliary inputs like a thief's; the defense depends on how similar they are
+Assumes     the owner's training inputs, and auxiliary inputs like a thief's: the defense depends on how like they are
 Deviations  each member starts from the victim's weights, where available, with a fresh last layer; the paper trains
             from scratch. The hash is keyed: signs of secret projections of the input, then HMAC(secret, signs) mod
-            members; the paper's is a network trained on an unrelated data set and has no secret. With both, neighbouring
-            inputs have the same member unless a border lies between them. We found no w in the paper's main text
+            members; the paper's is a network trained on an unrelated data set and has no secret. With both,
+            neighbouring inputs have the same member unless a border lies between them. We found no w in the paper's
+            main text
 Keeps       argmax: no
 
 One member answers each query, so a query costs no more than without the defense. There is no strength to vary: the

@@ -120,8 +120,8 @@ class GRAD2:
             raise BadConfig(f"The jacobian of GRAD2 must be last or all. Got {self.jacobian}.")
         if self.direction == "ones" and self.jacobian == "last":
             raise BadConfig(
-                "GRAD2 with direction=ones in the last layer moves nothing: every logit grows alike. Use direction=random or"
-                " jacobian=all."
+                "GRAD2 with direction=ones in the last layer moves nothing: every logit grows alike. Use"
+                " direction=random or jacobian=all."
             )
         if self.epochs < 0:
             raise BadConfig(f"The epochs of GRAD2 must be 0 or more. Got {self.epochs}.")
@@ -139,7 +139,7 @@ class GRAD2:
         return (Strengths("eps={}", L1),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Steerer":
-        """Raises Unsuited if the victim has fewer than two classes, the surrogate does not fit it, or data are missing."""
+        """Raises Unsuited for fewer than two classes, a surrogate that does not fit the victim, or missing data."""
         classes_of(victim, "GRAD2")
         architecture = owner.architecture if isinstance(self.surrogate, str) else self.surrogate
         surrogate = stand_in("GRAD2", architecture, victim, owner, seed, self.epochs)

@@ -6,11 +6,11 @@ Equations   W: min sum_k log(y_k + 1e-6) y~_k over the simplex with |y~ - y|_1 <
             class; exact for a whole batch. S: per top class, the nearest of its centroids within eps
 Assumes     W: a posterior. S: inputs like those of benign users (the owner's), which the victim answers on arming
 Deviations  W: the linear program is solved in closed form for a fixed y~_c, and over y~_c by cutting planes, to within
-            1e-7 of an LP solver's optimum. Rows with no feasible answer (a lead below 1e-4 that eps cannot widen) do not
-            move. S: the authors' centroids grow with users' queries, which hands one user's answer to another; here they
-            are fitted once (farthest point first, until every benign posterior is within eps/2 of one) and frozen. An
-            answer further than eps from all of them moves by eps towards the nearest; a class with no benign posterior
-            uses its label
+            1e-7 of an LP solver's optimum. Rows with no feasible answer (a lead below 1e-4 that eps cannot widen) do
+            not move. S: the authors' centroids grow with users' queries, which hands one user's answer to another;
+            here they are fitted once (farthest point first, until every benign posterior is within eps/2 of one) and
+            frozen. An answer further than eps from all of them moves by eps towards the nearest; a class with no
+            benign posterior uses its label
 Keeps       argmax: both (W without keep_top1 is GRAD^2 towards the least likely class, and does not)
 
 The owner's inputs are training inputs, on which a victim is more confident than on a user's.
@@ -74,7 +74,7 @@ class Program:
     eps: float
 
     def least(self) -> Column:
-        """The smallest t for which the mass that must move, sum (y_j - t + MARGIN)^+ + (y_c - t)^+, is at most eps/2."""
+        """The smallest t for which the mass to be moved, sum (y_j - t + MARGIN)^+ + (y_c - t)^+, is at most eps/2."""
         levels = torch.cat([self.others + MARGIN, self.top], 1).sort(1, descending=True).values
         rank = torch.arange(1, levels.shape[1] + 1, dtype=levels.dtype)
         filled = (levels.cumsum(1) - self.eps / 2) / rank
@@ -109,7 +109,7 @@ class Program:
         return best.t, feasible
 
     def cut(self, t: Column) -> "Cut":
-        """The cut at t. Its slope uses the difference of two answers, which rounds better than that of two objectives."""
+        """The cut at t. The slope uses the difference of two answers, more accurate than that of two objectives."""
         z, ahead = self.others_at(t), t + STEP
         step = ahead - t
         rise = self.objective(self.others_at(ahead) - z, step)
@@ -196,7 +196,7 @@ def modelguard_s(y: Posterior, centroids: list[Centroids], eps: float) -> Poster
 
 @dataclass(frozen=True)
 class ModelGuardW:
-    """Answers with the posterior that is hardest to learn from within eps of the true one, by an exact linear program."""
+    """Answers with the posterior within eps of the true one that is hardest to learn from: an exact linear program."""
 
     eps: float = 1.0
     keep_top1: bool = True

@@ -1,7 +1,8 @@
 """Random noise on the logits: a baseline of Prediction Poisoning that needs no surrogate.
 
 Source      Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), section 5.1 ("random noise") and the authors'
-            code; projection: Duchi, Shalev-Shwartz, Singer, Chandra, "Efficient projections onto the l1-ball" (ICML 2008)
+            code; projection: Duchi, Shalev-Shwartz, Singer, Chandra, "Efficient projections onto the l1-ball" (ICML
+            2008)
 Equations   z = logit(y) + d, d ~ U[0, 2 eps / k^(1/p)]^k projected to |d|_p <= eps; y~ = sigmoid(z) / sum sigmoid(z)
 Assumes     a posterior and its input; no knowledge of the thief
 Deviations  the noise is drawn from HMAC(secret, input); the paper draws fresh noise for every answer, which a thief can

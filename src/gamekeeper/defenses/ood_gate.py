@@ -6,7 +6,7 @@ Equations   none: flagged iff the score is below the threshold; shuffled: the po
             HMAC(secret, input); uniform: 1/k
 Assumes     what the score assumes; some of the owner's inputs for the threshold
 Deviations  the threshold is set on held-out inputs of the owner's alone, for a stated false positive rate; the paper's
-            detector decides by its larger output. The paper draws a new shuffle for every answer, so averaging undoes it
+            detector decides by its larger output. The paper draws a new shuffle for each answer, so averaging undoes it
 Keeps       argmax: not for flagged queries. fpr = 0 flags nothing
 
 Honest users whose inputs look unusual are flagged too: the threshold is set on the victim's own training inputs, and

@@ -32,7 +32,7 @@ Form = Literal["working", "literal"]
 
 @dataclass(frozen=True)
 class Descent:
-    """Parameters of the descent: steps, rate, momentum, the norm that gradients are clipped to, kick, weights of the losses."""
+    """Parameters of the descent; `clip` is the norm gradients are clipped to, the last three weigh the losses."""
 
     form: Form
     k: int
@@ -171,7 +171,10 @@ def move(moved: Sequence[Moved], loss: Each, speed: list[Tensor], how: Descent) 
     """One step of SGD with momentum, separately for each query; the working form clips each gradient to norm `clip`."""
     leaves = [leaf for each in moved for leaf in each.leaves]
     partial = torch.autograd.grad(loss.sum(), leaves, allow_unused=True)
-    gradients = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, partial, strict=True)]  # pyright: ignore
+    gradients = [
+        torch.zeros_like(leaf) if g is None else g  # pyright: ignore
+        for leaf, g in zip(leaves, partial, strict=True)
+    ]
     share = torch.ones_like(loss)
     if how.form == "working":
         norm = lengths(gradients)

@@ -36,7 +36,7 @@ class Further(NamedTuple):
 
 
 FURTHER: dict[Mode, Further] = {"bias": Further(30, 2), "low_rank": Further(1, 1), "full": Further(1, 1)}
-"""A bias has to move further than a weight, since it stands for many. Chosen by trials on images of digits and of clothes."""
+"""A bias has to move further than a weight, since it stands for many. Chosen by trials on digits and on clothes."""
 
 
 def parts(net: nn.Module) -> list[nn.Module]:
@@ -110,7 +110,7 @@ class Moved:
 
     @property
     def rows(self) -> Tensor:
-        """The input, row by row (`entering`), computed on first use: unless low-rank, a pass that only answers needs none."""
+        """The input, row by row (`entering`), on first use: unless low-rank, a pass that only answers needs none."""
         assert self.a is not None
         if self.by_row is None:
             self.by_row = entering(self.layer, self.a, self.constant)
@@ -124,8 +124,8 @@ class Moved:
     def kick(self, size: float, noise: Sequence[Tensor], a: Tensor) -> None:
         """Starts the leaves at the clean weights plus noise: `size` standard deviations of the layer's weights.
 
-        `noise` has unit variance. In bias mode, b moves s as far as such noise in W would for the input: sd |a|, with |a|
-        that of a mean patch.
+        `noise` has unit variance. In bias mode, b moves s as far as such noise in W would for the input: by sd |a|,
+        where |a| is that of a mean patch.
         """
         w = self.weight.detach()
         std = size * w.std() if w.numel() > 1 else size * w.abs().mean()
@@ -181,7 +181,7 @@ class Moved:
 
 
 def moving(suffix: Sequence[nn.Module], candidates: Sequence[Weighted], mode: Mode) -> tuple[nn.Module, list[Moved]]:
-    """A copy of the suffix, sharing its weights, in which the candidates can move. The network itself is not changed."""
+    """A copy of the suffix, sharing its weights, in which the candidates can move. The network itself is unchanged."""
     net = nn.Sequential(*suffix)
     shared = {id(t): t for t in [*net.parameters(), *net.buffers()]}
     memo = dict(shared)

@@ -1,9 +1,9 @@
 """What DeepDefense minimises, as pure functions of a batch that give one number per query.
 
-margin        z_c - logsumexp of the other logits: its gradient has the direction of p_c's, and does not vanish at p_c = 1
+margin        z_c - logsumexp of the other logits: its gradient has the direction of p_c's, also where p_c = 1
 out_of_order  the order of the k most likely classes: sum of hinges; `order_kept`: whether a posterior has that order
-map_disorder  the order of a map's pixels: mean Huber_0.3 of the hinges between neighbours in rank, relative to the map's
-              own spread
+map_disorder  the order of a map's pixels: mean Huber_0.3 of the hinges between neighbours in rank, relative to the
+              map's own spread
 inner         <U, U'> of two weight gradients, from a layer's inputs and the gradients at its outputs; U itself is
               computed only where it is smaller
 """
@@ -38,7 +38,7 @@ def ranks(y: Posterior) -> Int[Tensor, "n k"]:
 
 
 def out_of_order(p: Posterior, order: Int[Tensor, "n k"], k: int) -> Each:
-    """Sum of (p_{s_i+1} - p_{s_i})^+ over the first k classes; the last of them is compared with the best of the others."""
+    """Sum of (p_{s_i+1} - p_{s_i})^+ over the first k classes; the last is compared with the best of the others."""
     sorted_p = p.gather(1, order)
     k = min(k, p.shape[1] - 1)
     rivals = torch.cat([sorted_p[:, 1:k], sorted_p[:, k:].amax(1, keepdim=True)], 1)
@@ -51,7 +51,7 @@ def order_kept(p: Posterior, order: Int[Tensor, "n k"], k: int) -> Bool[Tensor, 
 
 
 def map_disorder(maps: Maps, order: Int[Tensor, "n m"], scaled: bool) -> Each:
-    """0 if pixels descend in the given order. `scaled`: relative to the map's own spread, so that fading does not help."""
+    """0 if pixels descend in the given order. `scaled`: relative to the map's spread, so that fading does not help."""
     flat = maps.flatten(1)
     if flat.shape[1] < 2:
         return flat.sum(1) * 0
@@ -94,8 +94,8 @@ def leaving(layer: nn.Module, delta: Tensor) -> Float[Tensor, "n t c"]:
 
 
 def aligned(rows: Float[Tensor, "n t d"]) -> Float[Tensor, "n t d2"]:
-    """Pads rows with zeros to a multiple of 64 bytes: the rounding of dot products depends on where in memory a row starts,
-    so without it an answer would depend on its place in the batch."""
+    """Pads rows with zeros to a multiple of 64 bytes: the rounding of dot products depends on where in memory a row
+    starts, so without padding an answer would depend on its place in the batch."""
     return F.pad(rows, (0, -rows.shape[2] % 16))
 
 

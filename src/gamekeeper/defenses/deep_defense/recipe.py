@@ -1,22 +1,22 @@
 """DeepDefense: each answer comes from a modified copy of the network, whose gradient is orthogonal to the true one.
 
-Source      Lee, Han, Lee, "Model stealing defense against exploiting information leak through the interpretation of deep
-            neural nets" (IJCAI 2022). No code was published
-Equations   w~ = argmin a |cos(g_B, g~_B)| + (1 - a) |cos(g_T, g~_T)| + l1 L_pred + l2 L_int, g the gradient of the answered
-            class's score in the weights up to the explained activation (B) and above it (T). L_pred preserves the order
-            of the top k, L_int that of the map's pixels. Answer and map are those of w~. Only the most sensitive layers
-            move: the fewest with 90 % of sum_l S_l, S_l = mean |g_l|_1
-Assumes     a network (TorchModel); Unsuited otherwise. If the victim returns maps, their order is preserved as given by its
-            own explainer
-Deviations  the paper leaves a, l1, l2, rate, steps and the score open, and as printed it does not move: cos = 1 at w~ = w
-            is a maximum, where its gradient is 0, and both penalties are 0. form=literal is just that (score p_c,
-            post-ReLU maps, no clipping, the last iterate). The default form uses the margin as score (same direction, no
-            underflow); a start displaced by noise drawn from HMAC(secret, input), halved while it breaks the order;
-            gradients clipped per query; L_int before the map's ReLU, relative to the map's own spread, mean over pixels
-            (after the ReLU, the zero map has every order); and the best iterate that preserves the order with a gradient
-            that has not vanished and a map that is not flat. Where there is none, the answer stays as it was. The bias of
-            the last layer is left out of g (its cosine is at least 1/2 in any case). S_l is measured on the victim's top
-            class for the owner's first inputs
+Source      Lee, Han, Lee, "Model stealing defense against exploiting information leak through the interpretation of
+            deep neural nets" (IJCAI 2022). No code was published
+Equations   w~ = argmin a |cos(g_B, g~_B)| + (1 - a) |cos(g_T, g~_T)| + l1 L_pred + l2 L_int, g the gradient of the
+            answered class's score in the weights up to the explained activation (B) and above it (T). L_pred preserves
+            the order of the top k, L_int that of the map's pixels. Answer and map are those of w~. Only the most
+            sensitive layers move: the fewest with 90 % of sum_l S_l, S_l = mean |g_l|_1
+Assumes     a network (TorchModel); Unsuited otherwise. If the victim returns maps, the order of their pixels is
+            preserved, using its own explainer
+Deviations  the paper leaves a, l1, l2, rate, steps and the score open, and as printed nothing moves: cos = 1
+            at w~ = w is a maximum, where its gradient is 0, and both penalties are 0. form=literal is just that (score
+            p_c, post-ReLU maps, no clipping, the last iterate). The default form uses the margin as score (same
+            direction, no underflow); a start displaced by noise drawn from HMAC(secret, input), halved while it breaks
+            the order; gradients clipped per query; L_int before the map's ReLU, relative to the map's own spread, mean
+            over pixels (after the ReLU, the zero map has every order); and the best iterate that preserves the order,
+            with a gradient that has not vanished and a map that is not flat. Where there is none, the answer stays as
+            it was. The last layer's bias is left out of g (its cosine is at least 1/2 in any case). S_l is measured on
+            the victim's top class for the owner's first inputs
 Keeps       argmax, and the order of the top k; in the literal form neither. steps = 0 changes nothing
 
 Queries are computed in groups of `group`, padded if smaller, so that rounding never depends on the other queries.
@@ -62,14 +62,14 @@ class DeepDefense:
     """Answers each query with a copy of the network that is modified for it, to mislead a thief's gradients.
 
     k         how many of the most likely classes keep their order
-    mode      which weights move: the biases, low-rank changes of weights, or all. Low-rank changes cost hardly more than
-              biases, and turn the gradients about as far as moving all weights
+    mode      which weights move: the biases, low-rank changes of weights, or all. Low-rank changes cost hardly more
+              than biases, and turn the gradients about as far as moving all weights
     steps     of gradient descent per query; 0 answers like the victim
     rate      of a step; biases move further (`layers.FURTHER`)
     kick      size of the random start, in standard deviations of a weight; likewise
     last      how many layers, counted from the last, may move; 0 for all
-    release   what the modified copy supplies: answer and map, or one of them with the victim's own other (the paper's DD-S
-              and DD-I)
+    release   what the modified copy supplies: answer and map, or one of them while the other is the victim's (the
+              paper's DD-S and DD-I)
     group     queries computed together, whatever the size of a request
     """
 
@@ -112,7 +112,7 @@ class DeepDefense:
         return self.form == "working"
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Misdirector":
-        """Raises Unsuited unless the victim is a network with a linear layer or convolution, and the owner has inputs."""
+        """Raises Unsuited unless the victim is a network with such layers and the owner has inputs."""
         classes_of(victim, "DeepDefense")
         if not isinstance(victim, TorchModel):
             raise Unsuited(
@@ -194,7 +194,7 @@ class Misdirector:
         return Descent(r.form, r.k, r.steps, rate, r.momentum, r.clip, kick, r.alpha, r.order_weight, r.map_weight)
 
     def noise(self, x: Batch, group: int, moved: Sequence[Moved]) -> list[list[Tensor]]:
-        """For each layer, leaf by leaf: uniform noise of unit variance, drawn for each input; padding repeats the first."""
+        """For each layer, leaf by leaf: uniform noise of unit variance drawn by input; padding repeats the first."""
         sizes = [each.sizes() for each in moved]
         drawn = uniforms(self.key, x, sum(map(sum, sizes))).float().sub_(0.5).mul_(math.sqrt(12))
         drawn = torch.cat([drawn, drawn[:1].expand(group - len(x), -1)])
@@ -202,7 +202,7 @@ class Misdirector:
         return [[next(flat) for _ in each] for each in sizes]
 
     def scene(self) -> tuple[Scene, list[nn.Module]]:
-        """A copy that can move, from the first moved layer or the explained activation on; and the modules before it."""
+        """A copy that can move, from the first moved layer or explained activation on; and the modules before it."""
         whole = parts(self.network.net)
         explain = self.network.explain
         inside = explain in (grad_cam, relevance_cam)

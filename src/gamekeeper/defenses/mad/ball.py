@@ -1,13 +1,13 @@
 """The answer within eps that turns the gradient furthest: MAD's objective without MAD's heuristic.
 
 Source      the objective of Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), equations (4) to (7)
-Equations   min <q, w> / (|q| |w|), q = y - p, w = y~ - p, over the simplex with |y~ - y|_1 <= eps. If p is within reach,
-            y~ lies behind it: 180 degrees. Otherwise, if the least <q, w> is negative, the problem is quasi-convex: y~ is the
-            projection of p - q/c for one c, found by bisection. Otherwise the maximum is at a vertex of the ball: by
-            linear programs from up to 32 starts
+Equations   min <q, w> / (|q| |w|), q = y - p, w = y~ - p, over the simplex with |y~ - y|_1 <= eps. If p is within
+            reach, y~ lies behind it: 180 degrees. Otherwise, if the least <q, w> is negative, the problem is
+            quasi-convex: y~ is the projection of p - q/c for one c, found by bisection. Otherwise the maximum is at a
+            vertex of the ball: by linear programs from up to 32 starts
 Assumes     a surrogate's posterior p, the Jacobian of its last layer, l1
-Deviations  the paper moves towards a vertex of the simplex instead. The last case is a local ascent: in brute-force tests
-            it comes within 0.5 degrees of the best vertex
+Deviations  the paper moves towards a vertex of the simplex instead. The last case is a local ascent: in brute-force
+            tests it comes within 0.5 degrees of the best vertex
 Keeps       argmax: no
 
 A larger angle is not a better defense: just behind p the poisoned gradient almost vanishes.
@@ -26,7 +26,7 @@ EQUAL = 1e-12
 
 
 def mad_ball(y: Posterior, p: Posterior, eps: float) -> Posterior:
-    """The best of the three cases for each row. eps = 0 returns y bit for bit; y = p moves to the least likely class."""
+    """The best of three cases for each row. eps = 0 returns y bit for bit; y = p moves to the least likely class."""
     if eps <= 0:
         return y
     exact, p = y.double(), p.double()

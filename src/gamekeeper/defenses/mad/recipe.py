@@ -4,8 +4,8 @@ Source      Orekondy, Schiele, Fritz, "Prediction Poisoning: towards defenses ag
             (ICLR 2020), section 4 and appendix B, and the authors' code
 Equations   (4) to (7), solved over the vertices e_k of the simplex, or over those of the part where the top class leads
             (MAD-argmax). G is taken over the surrogate's last layer, where its features cancel: with q = y - p and p
-            the surrogate's posterior, cos(G^T y, G^T e_k) = <q, e_k - p> / (|q| |e_k - p|), and the vertex chosen is that
-            of least cosine; or over all its weights, with the inner products of mad/jacobian.py
+            the surrogate's posterior, cos(G^T y, G^T e_k) = <q, e_k - p> / (|q| |e_k - p|), and the vertex of least
+            cosine is chosen; or over all its weights, with the inner products of mad/jacobian.py
 Assumes     a surrogate of the thief's network (randomly initialised, which the paper finds best), or p = 1/k
 Deviations  the Jacobian is the last layer's by default, as in the authors' code; the paper's text uses all parameters.
             The objective is normalised (by default, the code's is not). Algorithm 1 prints max{eps / |y - y*|, 1}; min
@@ -121,9 +121,9 @@ class MAD:
                "uniform": no network, p = 1/k
     epochs     the surrogate's passes over the owner's inputs; 0 leaves it untrained
     jacobian   of the surrogate's "last" layer or "all" weights; "identity": the ablation G = I
-    rule       "extreme": the vertex of the largest angle; "eps_aware": that of the largest angle at the end of the step;
-               "ball": the best answer within eps, not on the way to a vertex; "random": the ablation, a vertex drawn by
-               HMAC(secret, input)
+    rule       "extreme": the vertex of the largest angle; "eps_aware": that of the largest angle at the end of the
+               step; "ball": the best answer within eps, not on the way to a vertex; "random": the ablation, a vertex
+               drawn by HMAC(secret, input)
     """
 
     eps: float = 0.95
@@ -174,7 +174,7 @@ class MAD:
         return self.keep_top1
 
     def poison(self, y: Posterior, p: Posterior, gram: Gram | None = None) -> Posterior:
-        """The answer for y, given the posterior p of the surrogate (or of the thief's own network). Not for rule random."""
+        """The answer for y, given the posterior p of the surrogate (or the thief's network). Not for rule random."""
         if self.rule == "ball":
             return mad_ball(y, p, self.eps)
         change = mad_argmax if self.keep_top1 else mad
@@ -192,7 +192,7 @@ class MAD:
         return self.rule == "random"
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> Armed:
-        """Raises Unsuited if the victim has fewer than two classes, the surrogate does not fit it, or data are missing."""
+        """Raises Unsuited for fewer than two classes, a surrogate that does not fit the victim, or missing data."""
         classes = classes_of(victim, "MAD")
         if self.rule == "random":
             return Scatterer(self, secret("MAD", seed, owner.secret))

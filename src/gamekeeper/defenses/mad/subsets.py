@@ -1,14 +1,14 @@
-"""MAD's search for the vertex that turns the gradient furthest, of the simplex or of the part where the top class leads.
+"""MAD's search for the vertex that turns the gradient furthest, of the simplex or its part where the top class leads.
 
-Source      Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), sections 4 ("MAD-argmax") and appendix B, and the
-            authors' code
+Source      Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), section 4 ("MAD-argmax") and appendix B, and
+            the authors' code
 Equations   the vertices of {y_k >= y_j} are 1_S / |S|, S any set of classes with k in it. With s a vertex, w = (y - p)
             + a (s - y): the least <y - p, w> / (|y - p| |w|), a = 1, or the step that eps allows (`eps` given)
 Assumes     inner products under Q, the Gram matrix of the surrogate's logits; the identity for its last layer
 Deviations  all sets are tried for up to 10 classes; beyond, a set grows greedily by one class at a time, up to 100, and
-            the best on the way is taken. The authors' code stops after 1,024 evaluations and fails for 11 to 45 classes.
-            Vertices at p itself, where the gradient vanishes, are left out. Measuring the angle at the end of the step
-            is not in the paper
+            the best on the way is taken. The authors' code stops after 1,024 evaluations and fails for 11 to 45
+            classes. Vertices at p itself, where the gradient vanishes, are left out. Measuring the angle at the end of
+            the step is not in the paper
 Keeps       argmax: yes for sets, no for single classes
 """
 
@@ -33,7 +33,7 @@ Gram = Float[Tensor, "n k k"]
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """The ingredients of the angle at p, in float64: y, q = y - p, the image of q under Q, and Q (None: the identity)."""
+    """The ingredients of the angle at p, in float64: y, q = y - p, and Q in `gram` (None: the identity)."""
 
     y: Float[Tensor, "n k"]
     q: Float[Tensor, "n k"]
