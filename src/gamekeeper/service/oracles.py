@@ -1,4 +1,4 @@
-"""The wire: what lies between a thief and the target.
+"""The wire between a thief and the target.
 
 thief → wrappers → Metered → Recorded (ledger) → Service → target
 """
