@@ -1,5 +1,7 @@
 """Tables of audits: what each defense is worth, what each thief gets, and how that changes with budget and strength."""
 
+import re
+
 from committed import RESULTS, stamp, summary, table, thefts
 
 from gamekeeper.analysis.summary import DefenseSummary, Stolen
@@ -69,9 +71,15 @@ def lined_up(name: str) -> str:
     floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""
     flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
     run = Results(RESULTS / name).header()
-    left_out = [*run.chosen.get("left_out", []), *(said for said in run.assumptions if "does not take part" in said)]
-    below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{flags} {' '.join(left_out)} {stamp(name)}"
+    left_out = [*run.chosen.get("left_out", []), *map(absence, run.assumptions)]
+    below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{flags} {' '.join(filter(None, left_out))} {stamp(name)}"
     return table(head, rows, below)
+
+
+def absence(assumption: str) -> str:
+    """Of a run's assumptions the one that says against which defenses a thief takes no part, without the reason."""
+    match = re.search(r".* does not take part against .*?(?=: (?:he|they|this thief)\b)", assumption)
+    return f"{match[0]}: this thief has to arm the defense too, and cannot." if match else ""
 
 
 def strengths(name: str) -> str:
