@@ -8,7 +8,7 @@ from pathlib import Path
 
 from committed import RESULTS, ROOT, stamp, summary, table, thefts
 
-from gamekeeper.data.batteries import facts
+from gamekeeper.data.batteries import index
 from gamekeeper.method_text import ALIASES
 from gamekeeper.methods import KINDS, describe
 from gamekeeper.reproductions.catalogue import REPRODUCTIONS
@@ -121,7 +121,7 @@ def fewer(budget: int) -> str:
 
 def victim(name: str) -> str:
     """Accuracy of a shipped network on the largest test set it was judged on."""
-    accuracy = max(facts()["models"][name]["accuracy"].values(), key=lambda found: found["n"])
+    accuracy = max(index()["models"][name]["accuracy"].values(), key=lambda found: found["n"])
     return f"{100 * accuracy['value']:.1f} %"
 
 

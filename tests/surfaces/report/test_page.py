@@ -17,7 +17,7 @@ from gamekeeper.engine.pictures import Pictures, keep
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import wilson
 from gamekeeper.results import Evasion, FollowOn, Inversion, Membership, Results, Row
-from gamekeeper.surfaces.report.page import facts, page, write_pngs, write_report
+from gamekeeper.surfaces.report.page import page, target_facts, write_pngs, write_report
 from gamekeeper.surfaces.report.standards import ENTRIES, VERSIONS
 from gamekeeper.surfaces.report.words import seconds
 from tests.surfaces.report import example
@@ -203,7 +203,7 @@ def test_the_page_names_command_seeds_version_and_data():
 
 def test_facts_of_the_target_are_spelt_out():
     target = {"shape": [1, 28, 28], "range": [0.0, 1.0], "sizes": {"pool": 10_000}, "remote": False, "price": 0.001}
-    assert facts(target) == [
+    assert target_facts(target) == [
         ("shape", "1 × 28 × 28"),
         ("range", "0.0 to 1.0"),
         ("sizes, pool", "10,000"),

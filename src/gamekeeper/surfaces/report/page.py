@@ -75,7 +75,7 @@ def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
         lacking=unique(f"{gap} ({place(name)})" for name, _, outcome in compared(followed) for gap in outcome.lacking),
         pictures=pictures,
         papers=any(row.paper is not None for row in rows),
-        facts=facts(run.target),
+        facts=target_facts(run.target),
         entries=ENTRIES,
         versions=VERSIONS,
         undefended=UNDEFENDED,
@@ -161,13 +161,13 @@ def moment(text: str) -> str:
         return words.plain(text)
 
 
-def facts(target: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def target_facts(target: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """The header's description of the target as pairs of name and value, with nested keys joined."""
     pairs: list[tuple[str, str]] = []
     for key, value in target.items():
         name = f"{prefix}{words.plain(str(key)).replace('_', ' ')}"
         if isinstance(value, dict):
-            pairs += facts(value, f"{name}, ")
+            pairs += target_facts(value, f"{name}, ")
         elif isinstance(value, list):
             pairs.append(
                 (name, (" × " if key == "shape" else " to " if key == "range" else ", ").join(map(spelt, value)))
