@@ -292,7 +292,7 @@ def test_an_interrupt_ends_with_two_and_the_run_goes_on_later(tmp_path):
     assert results.read_bytes().endswith(b"\n")
 
 
-def test_a_thief_who_cannot_arm_the_defense_he_knows_is_left_out_before_anything_is_spent(tmp_path, capsys):
+def test_a_thief_who_cannot_arm_the_defense_they_know_is_left_out_before_anything_is_spent(tmp_path, capsys):
     run = ["audit", "wine", "--budget", "20", "--uniform", "0", "--quiet", "--out", str(tmp_path)]
     known = [*run, "--attack", "knockoff+partial_bayes", "--defense", "ood_gate:score=msp"]
     assert guarded(known) == 4
