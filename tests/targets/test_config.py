@@ -273,6 +273,21 @@ def test_a_table_model_that_knows_names_gets_its_columns_in_its_order(folder: Pa
     assert load_target(write(folder, text.replace("test.npz", "test.csv"))).test.x.tolist() == [[0.25, 0.5, 0.75, 1]]
 
 
+def test_a_table_model_that_knows_the_names_of_its_classes_gives_them(folder: Path):
+    x = RNG.random((30, 4))
+    skops.io.dump(LogisticRegression().fit(x, np.array(["cat", "dog", "fox"])[np.arange(30) % 3]), folder / "m.skops")
+    (folder / "test.csv").write_text("a,b,c,d,kind\n0,0,0,1,fox\n0,0,1,0,dog\n")
+    text = TORCH.replace('file = "w.safetensors"\narchitecture = "mlp:hidden="', 'file = "m.skops"')
+    text = text.replace('"torch"', '"sklearn"').replace('"logits"', '"probabilities"').replace("test.npz", "test.csv")
+    for declared, order in (("classes = 3", [0, 1, 2]), ('classes = ["fox", "cat", "dog"]', [2, 0, 1])):
+        target = load_target(write(folder, text.replace("classes = 3", declared)))
+        assert target.test.y is not None
+        assert target.test.y.tolist() == {(0, 1, 2): [2, 1], (2, 0, 1): [0, 2]}[tuple(order)]
+        assert isinstance(target.victim, SklearnModel)
+        raw = torch.from_numpy(target.victim.estimator.predict_proba(target.test.x.double().numpy()))
+        assert torch.equal(target.victim(target.test.x).y, raw[:, order])
+
+
 def images(folder: Path, kind: str, shape: str, ends: tuple[float, float]) -> str:
     """A target of 5x4 colour images stored as bytes with channels last; the pool as floats in the model's range."""
     low, high = ends

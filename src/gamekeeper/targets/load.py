@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -71,10 +70,10 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     student = architecture
     if config.thief.student is not None:
         student = named("thief.student", config.thief.student, box, config.classes)
-    schema, sets = data(config, folder, scale)
-    victim, batch = load_victim(config, folder, scale, architecture)
-    if schema.columns and (names := input_names(victim)):  # a table's columns come as the model knows them
-        schema, sets = data(config, folder, scale, names)
+    # a scikit-learn model may know the names of its inputs and classes, so it is loaded first
+    known = load_victim(config, folder, scale, architecture) if config.kind == "sklearn" else None
+    schema, sets = data(config, folder, scale, None if known is None else known[0])
+    victim, batch = known or load_victim(config, folder, scale, architecture)
     test, pool, train, seeds = (sets.get(key) for key in ("data.test", "data.pool", "data.train", "thief.seeds"))
     assert test is not None
     assert pool is not None
@@ -99,12 +98,6 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     if config.data.auxiliary is None:
         return target
     return supplied(target, "data.auxiliary", config.data.auxiliary, sets["data.auxiliary"])
-
-
-def input_names(victim: Model) -> list[str]:
-    """The names of the inputs, of a scikit-learn model that was fitted on a table with names."""
-    names = getattr(victim.estimator, "feature_names_in_", ()) if isinstance(victim, SklearnModel) else ()
-    return [str(name) for name in names]
 
 
 def sold_maps(config: TargetConfig) -> str | None:
@@ -133,7 +126,7 @@ def load_victim(config: TargetConfig, folder: Path, scale: Scale, architecture: 
     elif config.kind == "onnx":
         victim = load_onnx(file, task, taken, answers)
     else:
-        victim = load_sklearn(file, task, taken, answers)
+        victim = load_sklearn(file, task, taken, answers, config.class_names)
     return translated_model(victim, translation), Target.batch
 
 
@@ -162,9 +155,7 @@ def default_architecture(box: Domain, classes: int) -> Architecture:
 # data
 
 
-def data(
-    config: TargetConfig, folder: Path, scale: Scale, entries: Sequence[str] = ()
-) -> tuple[Schema, dict[str, Dataset]]:
+def data(config: TargetConfig, folder: Path, scale: Scale, victim: Model | None) -> tuple[Schema, dict[str, Dataset]]:
     """What the data files have in common, and each of them by its key in the target file. Raises BadConfig."""
     given = config.data
     named = {
@@ -180,7 +171,7 @@ def data(
             raise BadConfig(
                 f"data.{key} says what the columns of CSV files are; none of the data files is CSV. Leave it out."
             )
-    schema = schema_of(list(files.values()), declared(config), scale, entries)
+    schema = schema_of(list(files.values()), declared(config, victim), scale, input_names(victim))
     sets = {key: schema.read(file) for key, file in files.items()}
     for key, held in sets.items():
         labelled = key in ("data.test", "data.train")
@@ -188,9 +179,17 @@ def data(
     return schema, sets
 
 
-def declared(config: TargetConfig) -> Declared:
-    """What a target file says about its data. An API's labels are the names of its classes, unless there are others."""
+def input_names(victim: Model | None) -> list[str]:
+    """The names of the inputs, of a scikit-learn model that was fitted on a table with names."""
+    names = getattr(victim.estimator, "feature_names_in_", ()) if isinstance(victim, SklearnModel) else ()
+    return [str(name) for name in names]
+
+
+def declared(config: TargetConfig, victim: Model | None) -> Declared:
+    """What a target file says about its data. Names of classes that the model or the API knows are theirs by default."""
     given, names = config.data, config.class_names
+    if isinstance(victim, SklearnModel):
+        names = names or victim.names
     if config.http is not None and not names:
         names = config.http.labels or ()
     return Declared(
@@ -253,6 +252,8 @@ def unlabelled(file: Contents) -> Contents:
 def identity(config: TargetConfig, folder: Path) -> dict[str, Any]:
     """Everything in a target file that changes an answer, with the model's bytes as a hash. No header, no secret."""
     settings: dict[str, Any] = config.model_dump(mode="json", include={"kind", "answers", "classes"})
+    if config.class_names:
+        settings["class_names"] = list(config.class_names)
     # what files hold is in the digests of the data; the layout changes what is sent
     settings["input"] = config.input.model_dump(mode="json", exclude={"stored", "layout"})
     if channels_last(config.input.shape, config.input.layout):
