@@ -85,13 +85,13 @@ def defended(recipe) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("recipe", KEEPING, ids=lambda recipe: type(recipe).__name__)
-def test_a_defense_that_keeps_the_top_class_leaves_the_label_thief_bitwise_what_he_had(recipe):
+def test_a_defense_that_keeps_the_top_class_leaves_the_label_thief_bitwise_what_they_had(recipe):
     assert recipe.keeps_top1
     assert not torch.equal(defended(recipe), Y)
     assert torch.equal(label(defended(recipe)), label(Y))
 
 
-def test_so_his_clone_is_the_undefended_one_bit_for_bit():
+def test_so_their_clone_is_the_undefended_one_bit_for_bit():
     quick = Fit(epochs=1, least_steps=20, batch=32)
     clones = [Labels(quick)(Transfer(X, Reply(y), len(X)), knows(), 0)(X).y for y in (Y, defended(KEEPING[3]))]
     assert torch.equal(*clones)
@@ -169,7 +169,7 @@ def test_a_shelf_that_cannot_be_written_is_a_warning_and_the_clone_stands(tmp_pa
     for folder in (tmp_path / "file", tmp_path / "full"):
         caplog.clear()
         assert torch.equal(train(knows(clones=DiskCloneCache(folder)), X, Y, QUICK, 0)(X).y, made(X).y)
-        assert "could not be kept" in caplog.text
+        assert "could not be stored" in caplog.text
         monkeypatch.setattr("gamekeeper.training.student.save_file", half)
     assert list((tmp_path / "full").iterdir()) == []
 

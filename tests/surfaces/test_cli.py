@@ -41,14 +41,14 @@ def test_dry_run_states_queries_and_money_and_asks_nothing(tmp_path, capsys):
     assert guarded(["audit", "digits", *QUICK, "--price", "0.5", "--out", str(folder), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "2 thefts: 2 defenses x 1 thieves x budgets 60 x 1 seed(s)" in said
-    assert "at most 2,517 queries, 1,258.50 in money at 0.5 a query" in said
+    assert "at most 2,517 queries, 1,258.50 in money at 0.5 per query" in said
     assert list(folder.iterdir()) == []
 
 
 def test_a_quiet_dry_run_says_what_it_would_cost_and_one_for_machines_in_json(tmp_path, capsys):
     run = ["audit", "digits", *QUICK, "--out", str(tmp_path), "--dry-run"]
     assert guarded([*run, "--quiet"]) == 0
-    assert capsys.readouterr().out.startswith("at most 2,517 queries, 2.52 in money at 0.001 a query; about ")
+    assert capsys.readouterr().out.startswith("at most 2,517 queries, 2.52 in money at 0.001 per query; about ")
     assert guarded([*run, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)["plan"]
     assert (plan["thefts"], plan["done"], plan["queries"]) == (2, 0, 2517)
@@ -152,7 +152,7 @@ def test_report_is_a_pure_function_of_the_folder(finished, capsys):
         (["audit", "digits", "--defense", "mda"], "Did you mean 'mad'?"),
         (["audit", "digits", "--pool", "nowhere.npz"], "nowhere.npz does not exist"),
         (["audit", "digits", "--pool", "letters"], "shape"),
-        (["audit", "digits", "--student", "lenet"], "at least 16 a side"),
+        (["audit", "digits", "--student", "lenet"], "at least 16 pixels a side"),
         (["audit", "digits", "--price", "inf"], "a finite number, at least 0. Got inf"),
         (["audit", "digits", "--price", "nan"], "Invalid value for '--price'"),
         (["audit", "digits", "--fail-if", "worst"], "must look like"),
@@ -161,7 +161,7 @@ def test_report_is_a_pure_function_of_the_folder(finished, capsys):
             ["audit", "digits", "--defense", "constant_target:target=11"],
             "--defense constant_target:target=11: Constant",
         ),
-        (["audit", "digits", "--budget", "2"], "a budget of 2 queries does not pay for one"),
+        (["audit", "digits", "--budget", "2"], "a budget of 2 queries is too small to ask about one"),
         (["report", "nowhere"], "holds no run"),
         (["methods", "mda"], "there is no method 'mda'"),
         (["init", "party"], "there is no configuration 'party'"),
@@ -226,10 +226,10 @@ def test_consent_is_asked_on_stderr_with_what_it_is_about(output, tmp_path, monk
     said = capsys.readouterr()
     assert said.out == ""
     assert (
-        "at most 2,124 queries (2,064 of them the judge's own, 64 of these a second time to see whether answers repeat),"
+        "at most 2,124 queries (2,064 of them for evaluation, 64 of these a second time to see whether answers repeat),"
         in said.err
     )
-    assert "2,124.00 in money at 1 a query" in said.err
+    assert "2,124.00 in money at 1 per query" in said.err
     assert "Spend them? [y/N]" in said.err
 
 
@@ -296,7 +296,7 @@ def test_an_interrupt_ends_with_two_and_the_run_goes_on_later(tmp_path):
     assert results.read_bytes().endswith(b"\n")
 
 
-def test_a_thief_who_cannot_arm_the_defense_he_knows_is_left_out_before_anything_is_spent(tmp_path, capsys):
+def test_a_thief_who_cannot_arm_the_defense_they_know_is_left_out_before_anything_is_spent(tmp_path, capsys):
     run = ["audit", "wine", "--budget", "20", "--uniform", "0", "--quiet", "--out", str(tmp_path)]
     known = [*run, "--attack", "knockoff+partial_bayes", "--defense", "ood_gate:score=msp"]
     assert guarded(known) == 4

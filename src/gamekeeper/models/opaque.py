@@ -1,6 +1,6 @@
-"""Models of which only answers are on offer: exported programs, ONNX, scikit-learn, somebody's API.
+"""Models that give answers only, no gradients: exported programs, ONNX, scikit-learn, somebody else's API.
 
-Every answer is made a posterior by `Answers`, which raises Malformed for answers that are not what was declared.
+`Answers` turns every answer into a posterior, and raises Malformed for answers that are not what was declared.
 """
 
 import warnings
@@ -20,7 +20,7 @@ from gamekeeper.types import Batch, Reply, Task
 
 @dataclass(frozen=True, eq=False)
 class ExportedModel:
-    """A program read from a torch.export archive: tensors in, tensors out; its weights are not on offer."""
+    """A program from a torch.export archive: tensors in, tensors out; its weights are not available."""
 
     program: Callable[[Tensor], Tensor]
     task: Task
@@ -34,7 +34,7 @@ class ExportedModel:
 
 @runtime_checkable
 class Session(Protocol):
-    """What is used of an onnxruntime.InferenceSession."""
+    """The part of onnxruntime.InferenceSession that is used."""
 
     def run(self, output_names: Sequence[str], input_feed: Mapping[str, Any], /) -> Sequence[Any]: ...
 
@@ -57,56 +57,80 @@ class OnnxModel:
 
 @dataclass(frozen=True, eq=False)
 class SklearnModel:
-    """A fitted scikit-learn classifier. Posteriors are float64, from predict_proba, or else one-hot labels (float32).
+    """A fitted scikit-learn classifier. Posteriors are float64, from predict_proba, or one-hot labels, float32.
 
     answers  "probabilities" or "labels"; by default probabilities where the estimator has them
 
-    The estimator's classes must be 0 to k-1, all of them: BadConfig otherwise.
+    names    of the classes, in the order of their numbers, where the estimator was fitted on names
+
+    The estimator's classes must be 0 to k-1, all of them, or these names: BadConfig otherwise.
     """
 
     estimator: Any
     task: Task
     answers: Kind | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         name = type(self.estimator).__name__
         classes = getattr(self.estimator, "classes_", None)
-        wanted = list(range(self.task.classes))
-        if not isinstance(classes, np.ndarray) or classes.tolist() != wanted:
+        known = isinstance(classes, np.ndarray) and (
+            self.numbered or sorted(self.names) == sorted(class_names(classes))
+        )
+        if self.names and not known:
+            raise BadConfig(
+                f"{name} must have been fitted on the classes {spelled(self.names)}. Its classes_ are {spelled(classes)}."
+                " Write those in `classes` in the target file, in the order that you want them numbered."
+            )
+        if not known:
             met = "none (it is not a fitted classifier)" if classes is None else spelled(classes)
             raise BadConfig(
                 f"{name} must have been fitted on classes 0 to {self.task.classes - 1}, all of them. Its classes_ are"
-                f" {met}. Fit it on labels counted from 0, and declare their number in `classes`."
+                f" {met}. Fit it on labels counted from 0, and declare how many there are in `classes`."
             )
         if self.answers not in (None, "probabilities", "labels"):
             raise BadConfig(
-                f"a scikit-learn model answers probabilities or labels. Got '{self.answers}': declare one of the two."
+                f"a scikit-learn model answers with probabilities or labels. Got '{self.answers}': declare one of them."
             )
         if self.answers == "probabilities" and not hasattr(self.estimator, "predict_proba"):
             raise BadConfig(
-                f'{name} has no predict_proba. Declare answers = "labels", or calibrate it and save it again.'
+                f'{name} has no predict_proba. Declare answers = "labels", or calibrate the model and save it again.'
             )
 
     @property
+    def numbered(self) -> bool:
+        """Whether it was fitted on the numbers of the classes."""
+        return np.ravel(self.estimator.classes_).tolist() == list(range(self.task.classes))
+
+    @property
     def kind(self) -> Kind:
-        """What it answers."""
+        """The kind of answers it gives."""
         return self.answers or ("probabilities" if hasattr(self.estimator, "predict_proba") else "labels")
 
     def __call__(self, x: Batch, /) -> Reply:
         rows = x.reshape(len(x), -1).double().numpy()
         ask = self.estimator.predict_proba if self.kind == "probabilities" else self.estimator.predict
         with warnings.catch_warnings():
-            # it was fitted on a table with column names; ours come in the order of the data file
+            # it was fitted on a table with column names; our columns are in the order of the data file
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
             raw = ask(rows)
+        if not self.numbered:
+            raw = self.in_order(raw)
         return Reply(Answers(self.kind, self.task.classes).posterior(numbers(raw), len(x)))
+
+    def in_order(self, raw: Any) -> Any:
+        """Answers of an estimator of names, by the numbers of the classes."""
+        columns = class_names(self.estimator.classes_)
+        if self.kind == "labels":
+            return np.array([self.names.index(name) for name in class_names(raw)])
+        return raw[:, [columns.index(name) for name in self.names]]
 
 
 @dataclass(frozen=True, eq=False)
 class Raw:
-    """What an API sent: answers (n, k) or labels (n,), as they came; and maps (n, h, w) where it sells them.
+    """The unprocessed response of an API: answers (n, k) or labels (n,), and maps (n, h, w) if it returns them.
 
-    hint  what to say of these answers if they turn out not to be what was declared
+    hint  what to say of these answers if they are not what was declared
     """
 
     y: Tensor
@@ -116,14 +140,14 @@ class Raw:
 
 @runtime_checkable
 class Wire(Protocol):
-    """Somebody's API; names say which question each input is."""
+    """Somebody else's API; `names` identify the queries."""
 
     def __call__(self, x: Batch, names: Sequence[bytes] | None = None, /) -> Raw: ...
 
 
 @dataclass(frozen=True, eq=False)
 class RemoteModel:
-    """Somebody's API."""
+    """Somebody else's API as a model."""
 
     oracle: Wire
     task: Task
@@ -133,7 +157,7 @@ class RemoteModel:
         return self.read(self.oracle(x), len(x))
 
     def named(self, x: Batch, names: Sequence[bytes], first: bool, /) -> Reply:
-        """The same, of questions that bear names: a request sent again is then not another question.
+        """The same for named queries, so that the API can recognise a request that is sent again.
 
         first: nothing is known yet of what it answers, so that what merely looks wrong is refused as well.
         """
@@ -150,8 +174,13 @@ def numbers(raw: Any) -> Tensor:
     """A library's answer as a tensor. Raises Malformed for anything but an array of numbers."""
     if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "buif":
         met = f"an array of {raw.dtype}" if isinstance(raw, np.ndarray) else type(raw).__name__
-        raise Malformed(f"the target must answer an array of numbers; it answered {met}.")
+        raise Malformed(f"the target must answer with an array of numbers; it answered with {met}.")
     return torch.from_numpy(np.ascontiguousarray(raw))
+
+
+def class_names(classes: Any) -> list[str]:
+    """Classes as text; whole numbers without decimals, as in a target file."""
+    return [f"{each:g}" if isinstance(each, float) else str(each) for each in np.ravel(classes).tolist()]
 
 
 def spelled(classes: Any) -> str:

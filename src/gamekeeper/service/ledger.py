@@ -1,4 +1,4 @@
-"""The ledger: every paid answer is on disk before anybody sees it, and no answer is paid twice.
+"""The ledger: every paid answer is on disk before anybody sees it, and no answer is paid for twice.
 
 `ledger_file.py` is the file. An answer is keyed by its scope (target, defense, client), the hash of the input's bytes, and
 how often the client had asked that input before: the second time is another answer.
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @runtime_checkable
 class Named(Protocol):
-    """An oracle that can be told which question each input is: one sent again bears the name it had before."""
+    """An oracle that takes a name for each query: a query that is sent again keeps its name."""
 
     def named(self, x: Batch, names: Sequence[bytes], first: bool, /) -> Reply:
         """first: nothing, or one answer, is known of it yet."""
@@ -36,7 +36,7 @@ class Named(Protocol):
 
 
 def fingerprints(x: Batch) -> list[bytes]:
-    """A 16-byte hash of every input's canonical bytes (float32, or float64 where it is that; -0 is 0)."""
+    """A 16-byte hash of each input's bytes, in the dtype of x and with -0 written as 0."""
     rows = (x + 0.0).contiguous().numpy()
     return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
 
@@ -46,13 +46,13 @@ Unanswered = Literal["refused", "asked again", "passed on"]
 
 @dataclass
 class Recorded:
-    """An oracle whose every answer goes through the ledger.
+    """An oracle all of whose answers go through the ledger.
 
-    charged counts the inputs that were newly sent; the others were answered from the ledger.
-    batch is how many inputs are sent, and committed, at a time.
-    costly: the oracle is somebody else's API. The very first input of its scope goes alone: an answer that is not what
-    was declared then costs one query and not a batch.
-    unanswered says what becomes of inputs without an answer (a row of NaN) beside good ones, which are kept in any case:
+    batch    how many inputs are sent, and committed, at a time
+    costly   whether the oracle is somebody else's API. The first input of its scope is then sent alone, so that an
+             answer that is not what was declared costs one query and not a whole batch
+    charged  how many inputs were newly sent; the others were answered from the ledger
+    unanswered says what becomes of inputs without an answer (a row of NaN) beside good ones, which are stored in any case:
 
         refused      an error: a model of one's own has something wrong with it
         asked again  each once more, alone; one that brings nothing then stays a row of NaN and is not sent again. More
@@ -88,7 +88,7 @@ class Recorded:
         return 1 if self.costly and self.ledger.few(self.key) == 0 else self.batch
 
     def _keys(self, x: Batch) -> list[Key]:
-        """Counts from what was asked before; an input given twice in one batch is asked twice."""
+        """Keys that count earlier queries of the same input; an input given twice in one batch is sent twice."""
         here: Counter[bytes] = Counter()
         keys: list[Key] = []
         for hashed in fingerprints(x):
@@ -158,13 +158,13 @@ class Recorded:
             self.ledger.fail(batch, error)
             raise
         good = answered(reply)
-        kept = [key for key, fine in zip(keys, good.tolist(), strict=True) if fine]
-        self.ledger.store(scope, batch, kept, reply.take(good))
-        self.charged += len(kept)
+        stored = [key for key, fine in zip(keys, good.tolist(), strict=True) if fine]
+        self.ledger.store(scope, batch, stored, reply.take(good))
+        self.charged += len(stored)
         return reply
 
     def _ask(self, keys: list[Key], x: Batch) -> Reply:
-        """An API that honours names answers a repeated request as before, and a question asked again afresh."""
+        """Sends names where the API takes them: a retry then gets the same answer, a repeated query a new one."""
         if not isinstance(self.oracle, Named):
             return self.oracle(x)
         scope = self.key.encode()
@@ -177,9 +177,9 @@ class Recorded:
 
 @dataclass(frozen=True, eq=False)
 class RecordedModel:
-    """A model whose answers cost money, asked through the ledger only.
+    """A model whose answers cost money, queried only through the ledger.
 
-    Make one for every client: each counts from his own first question, so that all share what was paid for it.
+    Create one for each client: each counts its queries from zero, so that all share the answers already paid for.
     """
 
     recorded: Recorded

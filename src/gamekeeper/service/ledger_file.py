@@ -1,7 +1,7 @@
 """The file of a ledger: what is on disk of every answer that was paid for.
 
 One SQLite file (write-ahead log, synchronous=FULL). An answer is keyed by its scope (target, defense, client), the
-hash of the input's bytes, and how often the client had asked that input before: the second time is another answer.
+hash of the input's bytes, and how often the client sent that input before, since a repeated query is a new one.
 
     scope   id, key (unique text)
     batch   what was sent: scope, inputs, when; when it was answered or refused, and the error that came instead
@@ -47,13 +47,13 @@ CREATE TABLE answer (scope INTEGER NOT NULL, input BLOB NOT NULL, nth INTEGER NO
                      y BLOB NOT NULL, why BLOB, PRIMARY KEY (scope, input, nth)) WITHOUT ROWID;
 """
 Key = tuple[bytes, int]
-"""Hash of an input and how often it had been asked before."""
+"""Hash of an input, and how often it was sent before."""
 POLL = 0.005
-"""Seconds between two attempts at a lock that another process holds: about what committing a batch takes."""
+"""Seconds between attempts at a lock that another process holds: about the time to commit a batch."""
 
 
 class Ledger:
-    """One ledger file. Cheap to open; every process opens its own."""
+    """A connection to a ledger file. Cheap to open; each process opens its own."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -72,9 +72,9 @@ class Ledger:
                 f"BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION}; PRAGMA user_version={FORMAT}; COMMIT;"
             )
         elif application != APPLICATION:
-            raise LedgerError(f"{self.path} is an SQLite file of another program. Name another --out folder.")
+            raise LedgerError(f"{self.path} is an SQLite file of another program. Choose another --out folder.")
         elif (version := self.db.execute("PRAGMA user_version").fetchone()[0]) != FORMAT:
-            raise LedgerError(f"{self.path} has ledger format {version}, this gamekeeper reads {FORMAT}.")
+            raise LedgerError(f"{self.path} has ledger format {version}; this version of gamekeeper reads {FORMAT}.")
 
     def check(self) -> None:
         """Reads the whole file; raises LedgerError if SQLite finds damage."""
@@ -85,13 +85,13 @@ class Ledger:
 
     def damaged(self, what: object) -> LedgerError:
         return LedgerError(
-            f"the ledger {self.path} is damaged: {what}. It was left as it is. Restore it from a copy, or move it aside"
-            " (with its -wal file) and run again: what it recorded will then be asked, and paid, once more."
+            f"the ledger {self.path} is damaged: {what}. It has not been changed. Restore it from a copy, or move it"
+            " aside (with its -wal file) and run again: its answers will then be queried, and paid for, again."
         )
 
     @contextmanager
     def guarded(self) -> Generator[None]:
-        """SQLite's errors as ours, with what to do."""
+        """Turns errors of SQLite into LedgerError, with what to do."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -99,7 +99,7 @@ class Ledger:
                 raise self.damaged(error) from error
             raise LedgerError(
                 f"the ledger {self.path} cannot be used: {error}. Is the disk full, or the folder read-only or locked?"
-                " Nothing unrecorded was handed on; run the same command again when that is mended."
+                " No unrecorded answer was passed on; run the same command again once that is fixed."
             ) from error
         except sqlite3.DatabaseError as error:
             raise self.damaged(error) from error
@@ -178,13 +178,13 @@ class Ledger:
             "SELECT y, why, dtype FROM answer LEFT JOIN batch ON batch.id = answer.batch"
             " WHERE answer.scope = ? AND input = ? AND nth = ?"
         )
-        found: dict[Key, Reply] = {}
+        recorded: dict[Key, Reply] = {}
         with self.guarded():
             for key in keys:
                 row = self.db.execute(query, (scope, *key)).fetchone()
                 if row is not None:
-                    found[key] = self._unpacked(*row)
-        return found
+                    recorded[key] = self._unpacked(*row)
+        return recorded
 
     def _unpacked(self, y: bytes, maps: bytes | None, kind: str | None) -> Reply:
         if y == NOTHING:
@@ -194,7 +194,7 @@ class Ledger:
         if maps is None:
             return Reply(posterior)
         height, width = map(int, parts[1].split("x"))
-        # the first ledgers knew maps of float32 only and did not say so
+        # the first ledgers had maps of float32 only and did not record the dtype
         return Reply(
             posterior, self._checked(maps, parts[2] if len(parts) > 2 else "float32").reshape(1, height, width)
         )
@@ -222,7 +222,7 @@ class Ledger:
     def unanswered(self, scope: str | None = None) -> int:
         """Inputs that were sent, have no answer and were not refused either, so that they may have been charged.
 
-        Defenses before somebody else's API have scopes of their own: of those only the API's counts what it may charge.
+        Defenses in front of somebody else's API have scopes of their own; only the API's own counts what it may charge.
         """
         lost = "SELECT coalesce(sum(inputs), 0) FROM batch WHERE answered IS NULL AND (?1 IS NULL OR scope = ?1)"
         short = (
@@ -241,7 +241,7 @@ class Ledger:
 
 
 def packed(reply: Reply) -> tuple[list[bytes], list[bytes | None]]:
-    """Every row as bytes with a CRC-32 behind."""
+    """Every row as bytes, followed by their CRC-32."""
     y = [sealed(row) for row in reply.y.contiguous().numpy()]
     if reply.maps is None:
         return y, [None] * len(y)
@@ -249,7 +249,7 @@ def packed(reply: Reply) -> tuple[list[bytes], list[bytes | None]]:
 
 
 def dtype(values: Tensor) -> str:
-    """As numpy spells it."""
+    """The name of its dtype in numpy."""
     return f"{values.dtype}".removeprefix("torch.")
 
 
