@@ -5,7 +5,9 @@ Two files make a run: `run.json` (what was asked: schema, version, the cells, ho
 aside at the next start, and its cell runs again.
 """
 
+import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -266,8 +268,15 @@ class Run:
         return replace(row, defense=defense, attack=attack, price=row.price if price is None else row.queries * price)
 
 
+def encoded(data: Any, option: int = 0) -> bytes:
+    """JSON; of a file name that is not UTF-8, '?' for every byte that has no character."""
+    with suppress(TypeError):
+        return orjson.dumps(data, option=option)
+    return orjson.dumps(json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")), option=option)
+
+
 def to_line(row: Row) -> bytes:
-    return orjson.dumps(asdict(row)) + b"\n"
+    return encoded(asdict(row)) + b"\n"
 
 
 def from_json(data: dict[str, Any]) -> Row:
@@ -372,7 +381,7 @@ class Results:
     def write_header(self, run: Run) -> None:
         """Written aside and renamed."""
         aside = self.folder / f"{HEADER}.new"
-        aside.write_bytes(orjson.dumps(asdict(run), option=orjson.OPT_INDENT_2))
+        aside.write_bytes(encoded(asdict(run), orjson.OPT_INDENT_2))
         aside.replace(self.folder / HEADER)
 
     def header(self) -> Run:

@@ -170,12 +170,16 @@ def main() -> None:
 
 
 def writes_any_character(stream: object) -> None:
-    """A stream into a file or a pipe becomes UTF-8, which on Windows it is not; a terminal shows '?' for what it lacks."""
-    if isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
-        if stream.isatty():
-            stream.reconfigure(errors="replace")
-        else:
-            stream.reconfigure(encoding="utf-8")
+    """A stream into a file or a pipe becomes UTF-8, which on Windows it is not; a terminal shows '?' for what it lacks.
+
+    A file name that is no UTF-8 keeps its bytes.
+    """
+    if not isinstance(stream, TextIOWrapper):
+        return
+    if stream.encoding.lower().replace("-", "") == "utf8" or not stream.isatty():
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    else:
+        stream.reconfigure(errors="replace")
 
 
 def guarded(arguments: list[str]) -> int:
