@@ -142,10 +142,12 @@ def fill(net: nn.Module, weights: Mapping[str, Tensor], path: Path, architecture
         raise BadConfig(
             f"the weights in {path} do not fit {architecture}: {differences}. Name the architecture they belong to."
         )
-    for name, value in weights.items():
+    # eight-bit floats know no arithmetic of their own
+    fitting = {name: value.to(expected[name].dtype) for name, value in weights.items()}
+    for name, value in fitting.items():
         if not value.isfinite().all():
             raise BadConfig(f"{name} in {path} holds NaN or infinite weights. Give a model whose training succeeded.")
-    net.load_state_dict({name: value.to(expected[name].dtype) for name, value in weights.items()})
+    net.load_state_dict(fitting)
 
 
 def spell(value: Tensor) -> str:
