@@ -1,14 +1,18 @@
 """The package imports and audits where Unix's own modules are missing, and no file depends on the system's encoding."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 import gamekeeper
+from gamekeeper.errors import BadConfig
+from gamekeeper.targets.config import read_config
 
 SOURCE = Path(gamekeeper.__file__).parent
 WITHOUT = """
@@ -104,3 +108,29 @@ def test_what_goes_into_a_pipe_is_utf8_whatever_the_systems_encoding(monkeypatch
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
     done = subprocess.run([sys.executable, "-c", UNLIKE], capture_output=True, check=True)
     assert done.stdout.decode("utf-8") == "0.1 \N{MULTIPLICATION SIGN} \N{GREATER-THAN OR EQUAL TO} …"
+
+
+def in_a_folder(folder: Path, *arguments: bytes | str, **environment: str) -> "subprocess.CompletedProcess[bytes]":
+    command = [sys.executable, "-m", "gamekeeper", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, env={**os.environ, **environment}, check=False)
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
+def test_a_folder_whose_name_is_not_utf8_costs_no_cell(tmp_path: Path):
+    question = ("audit", "digits", "--budget", "40", "--attack", "knockoff", "--defense", "none", "--jobs", "1")
+    done = in_a_folder(tmp_path, *question, "--out", b"o\xff", NO_COLOR="1", COLUMNS="60")
+    assert done.returncode == 0, done.stderr
+    assert b"report: o\xff/report.html" in done.stdout
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/o\xff"))
+    assert len((folder / "results.jsonl").read_bytes().splitlines()) == 1
+    assert (folder / "report.html").exists()
+
+
+def test_a_target_file_may_begin_with_a_byte_order_mark(tmp_path: Path):
+    path = tmp_path / "t.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + Path(str(files("gamekeeper.surfaces") / "templates/audit.toml")).read_bytes())
+    assert read_config(path).kind == "torch"
+    path.write_bytes("kind = 1".encode("utf-16"))
+    with pytest.raises(BadConfig, match="not valid TOML"):
+        read_config(path)

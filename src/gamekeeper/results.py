@@ -5,7 +5,9 @@ A run is two files: `run.json` (what was requested: schema, version, the cells, 
 start, and its cell runs again.
 """
 
+import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -270,8 +272,15 @@ class Run:
         return replace(row, defense=defense, attack=attack, price=row.price if price is None else row.queries * price)
 
 
+def encoded(data: Any, option: int = 0) -> bytes:
+    """JSON; of a file name that is not UTF-8, '?' for every byte that has no character."""
+    with suppress(TypeError):
+        return orjson.dumps(data, option=option)
+    return orjson.dumps(json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")), option=option)
+
+
 def to_line(row: Row) -> bytes:
-    return orjson.dumps(asdict(row)) + b"\n"
+    return encoded(asdict(row)) + b"\n"
 
 
 def from_json(data: dict[str, Any]) -> Row:
@@ -376,7 +385,7 @@ class Results:
     def write_header(self, run: Run) -> None:
         """Written to a temporary file and renamed."""
         aside = self.folder / f"{HEADER}.new"
-        aside.write_bytes(orjson.dumps(asdict(run), option=orjson.OPT_INDENT_2))
+        aside.write_bytes(encoded(asdict(run), orjson.OPT_INDENT_2))
         aside.replace(self.folder / HEADER)
 
     def header(self) -> Run:

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import minmax_scale
 
-from gamekeeper.errors import BadConfig, BadQuery, Malformed, OracleError, Unreachable
+from gamekeeper.errors import BadConfig, BadQuery, Lost, Malformed, OracleError, Refused, Unreachable
 from gamekeeper.models.opaque import RemoteModel
 from gamekeeper.service.ledger import Ledger, Recorded
 from gamekeeper.targets.config import read_config
@@ -175,6 +175,50 @@ def test_output_by_name(api: Api):
     assert oracle({"url": api.url, "model": "m", "output_name": "posterior"})(inputs(1)).y.shape == (1, K)
     with pytest.raises(Malformed, match="no output 'logits'; it has posterior"):
         oracle({"url": api.url, "model": "m", "output_name": "logits"})(inputs(1))
+
+
+@pytest.mark.parametrize(("datatype", "data", "key"), [("INT64", [2], "labels"), ("BYTES", ["cat"], "`labels`")])
+def test_a_wrong_output_is_refused_with_the_others_and_the_key_that_chooses(datatype: str, data: list, key: str):
+    first = output([1], datatype, data=data)
+    body, _ = v2([{**first, "name": "label"}, {**output([1, 3], data=[0.1, 0.2, 0.7]), "name": "probabilities"}])
+    config = {"url": "http://victim.test", "model": "m", "input_name": "a", "datatype": "FP32", "binary": False}
+    victim = RemoteModel(oracle(config, fixed(content=body)), Classify(K), "probabilities")
+    with pytest.raises(Malformed, match=rf"{key}.*probabilities \(FP32 \[1, 3\]\): `output_name` chooses another"):
+        victim(inputs(1))
+    chosen = RemoteModel(
+        oracle({**config, "output_name": "probabilities"}, fixed(content=body)), Classify(K), "probabilities"
+    )
+    assert torch.allclose(chosen(inputs(1)).y.float(), torch.tensor([[0.1, 0.2, 0.7]]))
+
+
+@pytest.mark.parametrize(
+    ("unit", "rows_"), [(100, [[70, 20, 10]]), (255, [[255, 0, 0]]), (1000, [["700", "200", "100"]])]
+)
+def test_scores_in_a_declared_unit(unit: int, rows_: list):
+    answer = v1_answer(json.dumps({"predictions": rows_}), n=1, unit=unit)
+    assert torch.allclose(answer, torch.tensor(np.array(rows_, float) / unit))
+
+
+def test_what_may_have_been_charged_is_told_from_what_was_not():
+    def raised(handler: Callable) -> type[Exception]:
+        with pytest.raises(Unreachable) as caught:
+            oracle({**V1, "retries": 1}, handler)(inputs(1))
+        return type(caught.value)
+
+    def breaking(error: Exception) -> Callable:
+        def handler(request: httpx.Request) -> httpx.Response:
+            raise error
+
+        return handler
+
+    assert raised(breaking(httpx.ConnectError("refused"))) is Unreachable
+    assert raised(breaking(httpx.ConnectTimeout("slow"))) is Unreachable
+    assert raised(breaking(httpx.ReadTimeout("slow"))) is Lost
+    assert raised(breaking(httpx.RemoteProtocolError("closed"))) is Lost
+    for status in (400, 413, 422, 500):
+        assert raised(fixed(status_code=status)) is Refused
+    for status in (401, 404, 429, 503):
+        assert raised(fixed(status_code=status)) is Unreachable
 
 
 def test_keep_alive_uses_one_connection(api: Api):

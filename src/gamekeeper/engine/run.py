@@ -150,7 +150,7 @@ def run_cell(cell: Cell, folder: Path) -> Row:
     except GamekeeperError as error:
         kind, message = type(error).__name__, f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others; errors.log has its traceback
-        with (folder / "errors.log").open("a", encoding="utf-8") as log:
+        with (folder / "errors.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(f"--- cell {cell.id}\n{traceback.format_exc()}\n")
         kind, message = type(error).__name__, f"{type(error).__name__}: {error} (traceback in errors.log)"
     row = blank(cell, message, kind)

@@ -187,12 +187,16 @@ def main() -> None:
 
 
 def writes_any_character(stream: object) -> None:
-    """Makes a file or pipe UTF-8, which it is not on Windows; a terminal shows '?' for characters it cannot print."""
-    if isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
-        if stream.isatty():
-            stream.reconfigure(errors="replace")
-        else:
-            stream.reconfigure(encoding="utf-8")
+    """Makes a file or pipe UTF-8, which it is not on Windows; a terminal shows '?' for characters it cannot print.
+
+    A file name that is not UTF-8 keeps its bytes.
+    """
+    if not isinstance(stream, TextIOWrapper):
+        return
+    if stream.encoding.lower().replace("-", "") == "utf8" or not stream.isatty():
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    else:
+        stream.reconfigure(errors="replace")
 
 
 def guarded(arguments: list[str]) -> int:

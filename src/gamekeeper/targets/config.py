@@ -202,7 +202,7 @@ def read_config(path: Path) -> TargetConfig:
             raise BadConfig(
                 f"the target file {path} has {path.stat().st_size:,} bytes; at most {TOML_LIMIT:,} are read."
             )
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise BadConfig(f"the target file {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -105,19 +105,15 @@ class HttpOracle:
         if config.labels is not None and len(config.labels) != classes:
             raise BadConfig(f"`labels` must name all {classes} classes; it names {len(config.labels)}.")
         headers = {name: resolved(name, value.get_secret_value()) for name, value in config.headers.items()}
+        way = self._route = Route() if transport else route(config.url)
         self.config, self.box, self.classes = config, box, classes
         self.batch = 1 if config.one_by_one else config.batch
         self._quote = Quote(tuple(secret for _, secrets in headers.values() for secret in secrets))
         sent = httpx.Headers({"User-Agent": "gamekeeper", "Accept-Encoding": "gzip, deflate"})
         sent.update({name: value for name, (value, _) in headers.items()})
-        self._route = Route() if transport else route(config.url)
+        trusted = certificates(config.url, config.verify_tls, way)
         self._client = httpx.Client(
-            headers=sent,
-            timeout=config.timeout,
-            verify=certificates(config.url, config.verify_tls, self._route),
-            proxy=self._route.proxy,
-            trust_env=False,
-            transport=transport,
+            headers=sent, timeout=config.timeout, verify=trusted, proxy=way.proxy, trust_env=False, transport=transport
         )
         weakref.finalize(self, self._client.close)
         self._sleep, self._clock = sleep, clock

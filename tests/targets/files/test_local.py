@@ -86,6 +86,18 @@ def test_half_precision_weights_are_read_as_float32(tmp_path: Path):
     assert torch.equal(model.net.state_dict()["head.bias"], net.state_dict()["head.bias"].half().float())
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_eight_bit_weights_are_read_as_float32(tmp_path: Path, dtype: torch.dtype):
+    recipe = Mlp((4,), 3)
+    weights = {name: value.to(dtype) for name, value in fresh(recipe, 0).state_dict().items()}
+    save_file(weights, tmp_path / "m.safetensors")
+    model = load_torch(tmp_path / "m.safetensors", recipe, Classify(3), Box((4,)), "logits")
+    assert all(
+        torch.equal(value, weights[name].float())
+        for name, value in model.net.state_dict().items()  # pyright: ignore
+    )
+
+
 def test_weights_of_another_architecture_are_listed(tmp_path: Path):
     path = stored(trained(Mlp((4,), 3, hidden=(6, 6)), (4,)), tmp_path / "w.safetensors")
     with pytest.raises(BadConfig) as caught:

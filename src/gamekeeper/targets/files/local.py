@@ -157,7 +157,7 @@ def fill(net: nn.Module, weights: Mapping[str, Tensor], path: Path, architecture
     for name, value in weights.items():
         if value.is_floating_point() and not value.float().isfinite().all():  # float8 has no isfinite of its own
             raise BadConfig(f"{name} in {path} holds NaN or infinite weights. Give a model whose training succeeded.")
-    net.load_state_dict({name: value.to(expected[name].dtype) for name, value in weights.items()})
+    net.load_state_dict(weights)
 
 
 def unwrapped(weights: Mapping[str, Tensor], names: Collection[str]) -> Mapping[str, Tensor]:
