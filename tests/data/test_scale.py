@@ -26,6 +26,12 @@ def test_images_are_seen_in_0_to_1_whatever_the_model_takes(ends: tuple[float, f
     torch.testing.assert_close(Scale(IMAGE, low, high).read(file(floats)), SEEN)
 
 
+def test_flat_images_of_bytes_are_seen_in_0_to_1_too():
+    scale = Scale((4,), 0.0, 255.0)
+    assert torch.equal(scale.read(file(BYTES.reshape(1, 4))), torch.from_numpy(BYTES).reshape(1, 4) / 255)
+    assert Scale((4,), -3.0, 200.0).seen == (-3.0, 200.0)
+
+
 @pytest.mark.parametrize("kind", ["u1", "i8", "f4"])
 def test_one_declared_range_holds_for_files_of_every_dtype(kind: str):
     scale = Scale(IMAGE, -1.0, 1.0, stored=(0.0, 255.0))

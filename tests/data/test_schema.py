@@ -82,6 +82,20 @@ def test_without_a_clear_name_the_run_stops(tmp_path: Path, head: str):
         settled(csv(tmp_path, "t.csv", f"{head} 1,1,1"))
 
 
+def test_a_column_of_classes_is_no_input(tmp_path: Path):
+    with pytest.raises(BadConfig, match="lists y, the column of the classes"):
+        settled(csv(tmp_path, "t.csv", "a,y 1,0"), declared=Declared(columns=("a", "y")))
+
+
+def test_what_is_taken_for_granted_is_said(tmp_path: Path):
+    test, pool = csv(tmp_path, "t.csv", "a,c,y 1,red,0"), csv(tmp_path, "p.csv", "c,a zinc,2")
+    order, categories = settled(test, pool).notes
+    assert "in the order of t.csv; p.csv has them in another" in order
+    assert "Of the categories of c, t.csv has no zinc: the model is given one entry each for red, zinc" in categories
+    declared = Declared(columns=("a", "c"), categories={"c": ("red", "zinc")})
+    assert settled(test, pool, declared=declared).notes == settled(test).notes == ()
+
+
 # categories
 
 
@@ -167,6 +181,15 @@ def test_numbers_are_names_where_they_are_declared_as_names(tmp_path: Path):
     declared = Declared(classes=3, names=("1", "2", "3"))
     assert classes(settled(path, declared=declared), path) == [0, 2, 1]
     assert classes(settled(path, declared=Declared(names=("a", "b", "c", "d"))), path) == [1, 3, 2]
+
+
+@pytest.mark.parametrize("number", ["9" * 18, "9" * 400, "1e400"])
+def test_numbers_that_are_no_class_numbers_end_in_a_sentence(tmp_path: Path, number: str):
+    path = csv(tmp_path, "t.csv", f"a,y 1,{number}")
+    with pytest.raises(BadConfig, match="must hold classes"):
+        settled(path)
+    path = csv(tmp_path, "t.csv", f"a,y 1,{number} 2,cat")
+    assert sorted(classes(settled(path), path)) == [0, 1]
 
 
 def test_minus_one_and_one_are_two_classes(tmp_path: Path):

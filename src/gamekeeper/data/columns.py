@@ -82,6 +82,10 @@ def columns_of(
     names = tuple(listed) or tuple(name for name in first.head if name != label)
     for table in tables:
         same_columns(table, names, label, first, leave_out=bool(listed))
+    if label and label in names:
+        raise BadConfig(
+            f"`columns` in [data] lists {label}, the column of the classes, which no model is given. Remove it."
+        )
     if not names:
         raise BadConfig(
             f"{first.path} needs a column besides the label; got {', '.join(first.head)}. Separate columns with commas."

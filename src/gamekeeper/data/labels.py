@@ -12,7 +12,7 @@ from gamekeeper.errors import BadConfig
 Array = np.ndarray[Any, np.dtype[Any]]
 Labels = Array | list[str]
 """As they stand in a file: whole numbers, or text for each input."""
-WHOLE = re.compile(r"[+-]?\d+(\.0*)?", re.ASCII)
+WHOLE = re.compile(r"[+-]?\d{1,15}(\.0*)?", re.ASCII)
 SHOWN = 10
 
 

@@ -59,8 +59,9 @@ class Scale:
 
     @property
     def seen(self) -> tuple[float, float]:
-        """The range in which thieves, defenses and measurements see inputs: 0 to 1 for images."""
-        return (0.0, 1.0) if len(self.shape) == 3 else (self.low, self.high)
+        """The range in which thieves, defenses and measurements see inputs: 0 to 1 for images, also for flat ones."""
+        own = (self.low, self.high)
+        return (0.0, 1.0) if len(self.shape) == 3 or own == BYTES else own
 
     def read(self, file: Arrays) -> Tensor:
         """The inputs of a file, (n, *shape) wherever they can be such. Raises BadConfig if they are in other units."""

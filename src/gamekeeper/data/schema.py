@@ -4,7 +4,7 @@ Otherwise the categories, the class numbers or the scale of one file would mean 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,12 +43,19 @@ class Declared:
 
 @dataclass(frozen=True)
 class Schema:
-    """columns: of tables; label: their column of classes, or ""; names: of the classes, empty if labels are numbers."""
+    """What is settled.
+
+    columns  of tables
+    label    their column of classes, or ""
+    names    of the classes; empty if labels are class numbers
+    notes    what was taken for granted where files differ, in sentences
+    """
 
     columns: tuple[Column, ...] = ()
     label: str = ""
     names: tuple[str, ...] = ()
     scale: Scale | None = None
+    notes: tuple[str, ...] = ()
 
     def read(self, file: Contents) -> Dataset:
         """The data set in a file. Raises BadConfig, naming the file and the place, for what the schema does not know."""
@@ -132,7 +139,35 @@ def schema_of(
             check_width(tables, columns, scale.shape)
     held = [(file.path, labels) for file in files if (labels := labels_of(file, label)) is not None]
     names = declared.names or class_names(held, declared.classes)
-    return Schema(columns, label, names, scale)
+    sure = bool(declared.columns) or bool(entries)
+    return Schema(
+        columns, label, names, scale, differences(tables, columns, sure, declared.categories) if tables else ()
+    )
+
+
+def differences(
+    tables: Sequence[Table], columns: Sequence[Column], sure: bool, known: Collection[str]
+) -> tuple[str, ...]:
+    """What a reader should know about files that differ: an order of columns, or of categories, that is not declared."""
+    first, names = tables[0], [each.name for each in columns]
+    notes = [
+        f"The model is given the columns in the order of {first.path.name}; {table.path.name} has them in another. If that"
+        " is the model's order, write it down: columns = [...] in [data]."
+        for table in tables[1:]
+        if not sure and [name for name in table.head if name in names] != [name for name in first.head if name in names]
+    ]
+    for each in columns:
+        more = sorted(set(each.categories) - set(first.column(each.name)))
+        if more and each.name not in known:
+            notes.append(
+                f"Of the categories of {each.name}, {first.path.name} has no {', '.join(more[:SHOWN])}: the model is given"
+                f" {listed_in_order(each)}. If it knows others, write them down in [data.categories]."
+            )
+    return tuple(notes)
+
+
+def listed_in_order(column: Column) -> str:
+    return f"one entry each for {', '.join(column.categories[:SHOWN])}{', …' * (len(column.categories) > SHOWN)}, in this order"
 
 
 def check_width(tables: Sequence[Table], columns: Sequence[Column], shape: tuple[int, ...]) -> None:

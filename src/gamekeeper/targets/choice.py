@@ -162,4 +162,5 @@ def assumptions(target: Target, student: Architecture, informed: Collection[str]
         else f"Only {', '.join(informed)} knew which defense protects the model and how strong it is; no thief knew its"
         " seed or secret.",
         *held,
+        *target.schema.notes,
     ]

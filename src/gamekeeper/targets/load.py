@@ -20,7 +20,13 @@ from gamekeeper.data.schema import Contents, Declared, Schema, schema_of
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import parse_architecture
 from gamekeeper.models.opaque import RemoteModel, SklearnModel
-from gamekeeper.models.translation import Translation, translated_model, translated_network, translated_wire
+from gamekeeper.models.translation import (
+    TranslatedModel,
+    Translation,
+    translated_model,
+    translated_network,
+    translated_wire,
+)
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.files.local import explained, load_export, load_onnx, load_sklearn, load_torch
@@ -111,7 +117,7 @@ def load_victim(config: TargetConfig, folder: Path, scale: Scale, architecture: 
     """The victim, and how many inputs are sent to it at a time."""
     task, answers = Classify(config.classes), config.answers
     taken = Box(tuple(config.input.shape), scale.low, scale.high)  # as the model takes it
-    translation = Translation(scale.low, scale.high, scale.last) if len(scale.shape) == 3 else Translation()
+    translation = Translation(scale.low, scale.high, scale.last) if scale.seen == (0.0, 1.0) else Translation()
     if config.http is not None:
         oracle = HttpOracle(config.http, taken, config.classes)
         return RemoteModel(translated_wire(oracle, translation), task, answers), oracle.batch
@@ -181,15 +187,17 @@ def data(config: TargetConfig, folder: Path, scale: Scale, victim: Model | None)
 
 def input_names(victim: Model | None) -> list[str]:
     """The names of the inputs, of a scikit-learn model that was fitted on a table with names."""
-    names = getattr(victim.estimator, "feature_names_in_", ()) if isinstance(victim, SklearnModel) else ()
+    model = victim.model if isinstance(victim, TranslatedModel) else victim
+    names = getattr(model.estimator, "feature_names_in_", ()) if isinstance(model, SklearnModel) else ()
     return [str(name) for name in names]
 
 
 def declared(config: TargetConfig, victim: Model | None) -> Declared:
     """What a target file says about its data. Names of classes that the model or the API knows are theirs by default."""
     given, names = config.data, config.class_names
-    if isinstance(victim, SklearnModel):
-        names = names or victim.names
+    model = victim.model if isinstance(victim, TranslatedModel) else victim
+    if isinstance(model, SklearnModel):
+        names = names or model.names
     if config.http is not None and not names:
         names = config.http.labels or ()
     return Declared(
