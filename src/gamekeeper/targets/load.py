@@ -16,7 +16,9 @@ from gamekeeper.data.limits import unpack
 from gamekeeper.data.readers import read
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import parse_architecture
+from gamekeeper.models.estimators import Fitting, for_table
 from gamekeeper.models.opaque import RemoteModel
+from gamekeeper.targets import domains
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.files.local import explained, load_export, load_onnx, load_sklearn, load_torch
@@ -24,7 +26,7 @@ from gamekeeper.targets.files.safety import read_onnx
 from gamekeeper.targets.http import HttpOracle
 from gamekeeper.targets.target import Target, check_data, digest, file_hash, owner, supplied
 from gamekeeper.tasks import Classify
-from gamekeeper.types import Architecture, Box, Domain, Model
+from gamekeeper.types import Architecture, Domain, Model
 
 ANSWERING = {
     "url",
@@ -58,12 +60,19 @@ def load_target(name_or_path: str) -> Target:
 def from_config(config: TargetConfig, path: Path) -> Target:
     """The target that a validated TOML file describes; other files are looked up in the folder of `path`, that file."""
     folder = path.parent
-    box = Box(tuple(config.input.shape), config.input.low, config.input.high)
     task = Classify(config.classes)
-    test, pool, train = data(config, folder, box)
+    test, pool, train = data(config, folder)
+    box = domains.domain(config.input.shape, config.input.low, config.input.high, pool.x)
+    check_all(config, box, test, pool, train)
     architecture = default_architecture(box, config.classes)
     if config.model is not None and config.model.architecture is not None:
         architecture = named("model.architecture", config.model.architecture, box, config.classes)
+        if isinstance(architecture, Fitting):
+            raise BadConfig(
+                f"model.architecture: {architecture} is no network, and a file of kind torch holds one's weights."
+            )
+    # the file of kind torch brings a network for inputs as they come; a surrogate for another kind is made here
+    surrogate = architecture if config.kind == "torch" or train is None else for_table(architecture, train.x)
     student = architecture
     if config.thief.student is not None:
         student = named("thief.student", config.thief.student, box, config.classes)
@@ -79,7 +88,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         test=test,
         pool=pool,
         student=student,
-        owner=owner(train, box, architecture),
+        owner=owner(train, box, surrogate),
         answers=config.answers,
         price=config.price,
         remote=config.kind == "http",
@@ -148,7 +157,7 @@ def default_architecture(box: Domain, classes: int) -> Architecture:
 # data
 
 
-def data(config: TargetConfig, folder: Path, box: Domain) -> tuple[Dataset, Dataset, Dataset | None]:
+def data(config: TargetConfig, folder: Path) -> tuple[Dataset, Dataset, Dataset | None]:
     """Test set, pool and the owner's training set. Raises BadConfig."""
     given = config.data
     files = [name for name in (given.test, given.pool, given.train, given.auxiliary) if name is not None]
@@ -159,11 +168,15 @@ def data(config: TargetConfig, folder: Path, box: Domain) -> tuple[Dataset, Data
     test = load_data("data.test", given.test, folder, given.label)
     pool = load_data("data.pool", given.pool, folder, pool_label(folder / given.pool, folder / given.test, given.label))
     train = None if given.train is None else load_data("data.train", given.train, folder, given.label)
+    return test, pool, train
+
+
+def check_all(config: TargetConfig, box: Domain, test: Dataset, pool: Dataset, train: Dataset | None) -> None:
+    """Raises BadConfig unless all data are in the domain."""
     check_data("data.test", test, box, config.classes)
     check_data("data.pool", Dataset(pool.x), box, None)
     if train is not None:
         check_data("data.train", train, box, config.classes)
-    return test, pool, train
 
 
 def load_data(key: str, name: str, folder: Path, label: str | None) -> Dataset:
@@ -206,7 +219,8 @@ def header(path: Path) -> list[str]:
 
 def identity(config: TargetConfig, folder: Path) -> dict[str, Any]:
     """Everything in a target file that changes an answer, with the model's bytes as a hash. No header, no secret."""
-    settings: dict[str, Any] = config.model_dump(mode="json", include={"kind", "answers", "classes", "input"})
+    settings: dict[str, Any] = config.model_dump(mode="json", include={"kind", "answers", "classes"})
+    settings["input"] = domains.identity(config.input.shape, config.input.low, config.input.high)
     if config.http is not None:
         settings["http"] = config.http.model_dump(mode="json", include=ANSWERING)
     if config.model is not None:
