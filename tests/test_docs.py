@@ -65,13 +65,14 @@ def test_every_method_file_is_in_the_paper_index():
         for recipe in KINDS[kind].values()
     }
     missing = [path for path in files if str(Path(path).relative_to(SOURCE)) not in index]
-    assert not missing
+    assert not missing, "write docs/papers/NAME.md with a line '- Files: ...', then run `make docs`"
 
 
 @pytest.mark.parametrize("kind", ["attack", "learner", "defense", "wrapper", "architecture"])
 def test_every_method_has_a_paper_page(kind):
     index = (ROOT / "docs/papers.md").read_text()
-    assert not [name for name in KINDS[kind] if f"`{name}`" not in index]
+    missing = [name for name in KINDS[kind] if f"`{name}`" not in index]
+    assert not missing, "write docs/papers/NAME.md with a line '- Methods: ...', then run `make docs`"
 
 
 def test_every_command_has_help():

@@ -78,7 +78,7 @@ def test_a_key_is_not_overwritten(tmp_path: Path):
     path = tmp_path / "key"
     make_key(path)
     before = read_key(path)
-    with pytest.raises(BadConfig, match="there already"):
+    with pytest.raises(BadConfig, match="already exists"):
         make_key(path)
     assert read_key(path) == before
     assert list(tmp_path.iterdir()) == [path]

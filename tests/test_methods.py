@@ -50,3 +50,17 @@ def test_wrong_training_is_refused_in_a_sentence():
         learner("soft:optimizer=adam")
     with pytest.raises(BadConfig, match="mad has no parameter 'rate'"):
         parse_defense("mad:rate=0.1", WORLD)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gce", "'gce' is a learner: write knockoff\\+gce"),
+        ("labels_only", "is a wrapper: write knockoff"),
+        ("mad", "'mad' is a defense"),
+        ("knokoff", "Did you mean 'knockoff'"),
+    ],
+)
+def test_a_name_of_another_kind_or_nearly_right_is_explained(text: str, message: str):
+    with pytest.raises(BadConfig, match=message):
+        parse_attack(text, InputSpec((1, 8, 8), 10))

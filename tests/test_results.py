@@ -55,7 +55,7 @@ def test_the_last_row_of_a_cell_counts_and_order_is_that_of_the_header(tmp_path)
     assert results.read() == [first, second]
 
 
-def test_rows_are_told_in_the_words_and_at_the_price_of_the_run_that_asks(tmp_path):
+def test_rows_have_the_names_and_the_price_of_the_run_that_reads_them(tmp_path):
     results = Results(tmp_path)
     old, other = row("mad"), row("none")
     results.append(old)
@@ -89,14 +89,14 @@ def test_a_header_cut_short_says_so(tmp_path, left):
     results.write_header(run(["a"]))
     header = tmp_path / "run.json"
     header.write_bytes(header.read_bytes()[:left])
-    with pytest.raises(BadConfig, match=r"run\.json is not the header of a run, or not a whole one"):
+    with pytest.raises(BadConfig, match=r"run\.json is not the complete header of a run"):
         results.header()
 
 
 @pytest.mark.parametrize("text", ["[]", "7", "{}", '{"schema": "1"}'])
 def test_a_header_of_something_else_says_so(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(BadConfig, match="not the header of a run"):
+    with pytest.raises(BadConfig, match="not the complete header of a run"):
         Results(tmp_path).header()
 
 

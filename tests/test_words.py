@@ -50,6 +50,7 @@ RENAMED = {
 """Old name -> what it became. A name that returns is a second word for one thing."""
 ALLOWED = {
     ("results.py", "kept"),  # a key of the public format
+    ("reproductions/description.py", "said"),  # a key of `gamekeeper reproduce --json`
     ("defenses/mad/recipe.py", "vertex"),  # the paper's own vertices, of the simplex
 }
 
@@ -84,4 +85,5 @@ PAGES = [*FILES, *sorted(SOURCE.rglob("*.j2")), ROOT / "README.md", *sorted((ROO
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_the_thief_is_they(path: Path):
     text = path.read_text(encoding="utf-8")
+    text = re.sub(r"\bHe(?:,| et al)", "", text)  # an author's surname
     assert re.findall(r"[^\n]*\b(?:[Hh]e|[Hh]is|[Hh]im|[Hh]imself)\b[^\n]*", text) == []

@@ -52,7 +52,8 @@ def numbers(line: DefenseSummary) -> dict[str, Any]:
         "prices": [[price.level, price.queries.bound, price.queries.queries] for price in line.prices],
         "eta": line.eta and [line.eta.value, line.eta.low, line.eta.high],
         "change": line.change,
-        "honest": line.kept and [line.kept.accuracy.value, line.kept.top1_kept, line.kept.l1, line.kept.ece],
+        "honest": line.utility
+        and [line.utility.accuracy.value, line.utility.top1_kept, line.utility.l1, line.utility.ece],
         "flags": list(line.flags),
     }
 

@@ -21,8 +21,8 @@ from committed import RESULTS, ROOT, summary, table
 from poisoning_docs import poisoning
 
 from gamekeeper.analysis.checks import FLAGS
-from gamekeeper.data.batteries import facts
-from gamekeeper.reproductions.published import REPRODUCTIONS
+from gamekeeper.data.batteries import index
+from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.surfaces.report.curves import trade_curves
 from gamekeeper.surfaces.report.figures import price_curve, svg, utility_plot
 from gamekeeper.surfaces.report.ranking import ranking
@@ -56,7 +56,7 @@ def flags() -> str:
 
 def victims() -> str:
     rows = []
-    for name, model in facts()["models"].items():
+    for name, model in index()["models"].items():
         for data, accuracy in model["accuracy"].items():
             rows.append([f"`{name}`", data, f"{100 * accuracy['value']:.2f} %", count(accuracy["n"])])
     return table(

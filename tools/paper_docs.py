@@ -8,11 +8,11 @@ from pathlib import Path
 
 from committed import RESULTS, ROOT, stamp, summary, table, thefts
 
-from gamekeeper.data.batteries import facts
+from gamekeeper.data.batteries import index
 from gamekeeper.method_text import ALIASES
 from gamekeeper.methods import KINDS, describe
-from gamekeeper.reproductions.description import lines, verdicts
-from gamekeeper.reproductions.published import REPRODUCTIONS
+from gamekeeper.reproductions.catalogue import REPRODUCTIONS
+from gamekeeper.reproductions.description import figure_results, ordering_results
 from gamekeeper.results import Results, Row
 from gamekeeper.surfaces.report.words import count
 from gamekeeper.surfaces.reproduce import beside_ours, beside_paper, difference
@@ -121,7 +121,7 @@ def fewer(budget: int) -> str:
 
 def victim(name: str) -> str:
     """Accuracy of a shipped network on the largest test set it was judged on."""
-    accuracy = max(facts()["models"][name]["accuracy"].values(), key=lambda found: found["n"])
+    accuracy = max(index()["models"][name]["accuracy"].values(), key=lambda found: found["n"])
     return f"{100 * accuracy['value']:.1f} %"
 
 
@@ -157,13 +157,13 @@ def reproduction(name: str) -> str:
         body = [
             [one.figure.what, one.figure.place, beside_paper(one), one.error or beside_ours(one),
              ", ".join(f"`{flag}`" for flag in one.flags) or "–", one.figure.gap or "–"]
-            for one in lines(each, rows)
+            for one in figure_results(each, rows)
         ]  # fmt: skip
         said += table(head, body) + "\n"
     claims = [
         [one.ordering.claim, one.ordering.place, f"{one.held} of {one.of}", difference(one), one.word,
          one.ordering.gap or "–"]
-        for one in verdicts(each, rows)
+        for one in ordering_results(each, rows)
     ]  # fmt: skip
     if claims:
         head = ["claim", "place", "pairs that hold", "mean difference (95 % interval)", "verdict", "what differs"]
@@ -180,12 +180,12 @@ def attack_row(name: str) -> list[str]:
     """The first figure of a clone by this attack that was measured, else the first ordering."""
     for each in REPRODUCTIONS.values():
         rows = reproduced(each.name)
-        for one in lines(each, rows):
+        for one in figure_results(each, rows):
             of_the_clone = any(measure != "victim" for measure, _ in one.figure.said)
             if method(one.figure.theft.attack) == name and one.seeds and of_the_clone:
                 where = f"{one.figure.what} ({one.figure.place}), `{each.name}`"
                 return [f"`{name}`", where, beside_paper(one), beside_ours(one)]
-        for claim in verdicts(each, rows):
+        for claim in ordering_results(each, rows):
             if name in {method(theft.attack) for theft in claim.ordering.pairs[0]}:
                 where = f"{claim.ordering.place}, `{each.name}`"
                 return [f"`{name}`", where, claim.ordering.claim, f"{difference(claim)}: {claim.word}"]

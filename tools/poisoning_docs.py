@@ -130,6 +130,6 @@ def cheaper(name: str) -> float:
     lines = {line.defense: line for line in summary(name).lines}
     mad = lines["mad:eps=0.5"]
     curve = [lines["none"], *(line for defense, line in lines.items() if defense.startswith("reverse_sigmoid"))]
-    assert mad.soft and mad.kept
-    points = sorted((line.soft.accuracy.value, line.kept.l1) for line in curve if line.soft and line.kept)
-    return mad.kept.l1 / float(np.interp(mad.soft.accuracy.value, *zip(*points, strict=True)))
+    assert mad.soft and mad.utility
+    points = sorted((line.soft.accuracy.value, line.utility.l1) for line in curve if line.soft and line.utility)
+    return mad.utility.l1 / float(np.interp(mad.soft.accuracy.value, *zip(*points, strict=True)))

@@ -1,12 +1,14 @@
 """Tables of audits: what each defense is worth, what each thief gets, and how that changes with budget and strength."""
 
+import re
+
 from committed import RESULTS, stamp, summary, table, thefts
 
 from gamekeeper.analysis.summary import DefenseSummary, Stolen
 from gamekeeper.engine.ensemble import ENSEMBLES
 from gamekeeper.results import Results
 from gamekeeper.surfaces.report.curves import families
-from gamekeeper.surfaces.report.words import count, efficiency, percent, promises, rated, reached, seconds, value
+from gamekeeper.surfaces.report.words import count, efficiency, guaranteed, percent, rated, reached, seconds, value
 
 
 def defenses(name: str) -> str:
@@ -25,13 +27,13 @@ def defenses(name: str) -> str:
 
 
 def defense_row(line: DefenseSummary, blind: bool) -> list[str]:
-    assert line.kept and line.worst and line.soft
+    assert line.utility and line.worst and line.soft
     chosen = f"{value(line.blind.accuracy)} `{line.blind.attack}`" if line.blind else "–"
     return [
         f"`{line.defense}`",
-        value(line.kept.accuracy),
-        percent(line.kept.top1_kept),
-        f"{line.kept.l1:.2f}",
+        value(line.utility.accuracy),
+        percent(line.utility.top1_kept),
+        f"{line.utility.l1:.2f}",
         value(line.soft.accuracy),
         *([chosen] if blind else []),
         f"{rated(line.worst.accuracy)} `{line.worst.attack}`",
@@ -42,36 +44,42 @@ def defense_row(line: DefenseSummary, blind: bool) -> list[str]:
 
 
 def lined_up(name: str) -> str:
-    """Every defense at a stated utility: what it promises, costs and takes from the strongest thief."""
+    """Every defense at a stated utility: what it guarantees, costs and takes from the strongest thief."""
     if not (RESULTS / name / "run.json").exists():
         return f"Not run yet: `results/{name}`.\n"
     whole = summary(name)
     rows = [
         [
             f"`{line.defense}`",
-            promises(line.kept.promised) if line.defense != "none" else "–",
-            value(line.kept.accuracy),
-            f"{line.kept.l1:.2f}",
-            f"{line.kept.ece:.3f}",
+            guaranteed(line.utility.promised) if line.defense != "none" else "–",
+            value(line.utility.accuracy),
+            f"{line.utility.l1:.2f}",
+            f"{line.utility.ece:.3f}",
             value(line.soft.accuracy) if line.soft else "–",
             f"{rated(line.worst.accuracy)} `{line.worst.attack}`",
             efficiency(line),
-            seconds(line.kept.seconds) if line.defense != "none" else "–",
+            seconds(line.utility.seconds) if line.defense != "none" else "–",
             ", ".join(f"`{flag}`" for flag in line.flags) or "–",
         ]
         for line in whole.lines
-        if line.kept and line.worst
+        if line.utility and line.worst
     ]
     head = [
-        "defense", "promises", "honest accuracy", "L1", "calibration error", "soft thief", "strongest thief", "eta",
+        "defense", "guarantees", "honest accuracy", "L1", "calibration error", "soft thief", "strongest thief", "eta",
         "time per query", "flags",
     ]  # fmt: skip
     floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""
     flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
     run = Results(RESULTS / name).header()
-    left_out = [*run.chosen.get("left_out", []), *(said for said in run.assumptions if "does not take part" in said)]
-    below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{flags} {' '.join(left_out)} {stamp(name)}"
+    left_out = [*run.chosen.get("left_out", []), *map(absence, run.assumptions)]
+    below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{flags} {' '.join(filter(None, left_out))} {stamp(name)}"
     return table(head, rows, below)
+
+
+def absence(assumption: str) -> str:
+    """Of a run's assumptions the one that says against which defenses a thief takes no part, without the reason."""
+    match = re.search(r".* does not take part against .*?(?=: (?:he|they|this thief)\b)", assumption)
+    return f"{match[0]}: this thief has to arm the defense too, and cannot." if match else ""
 
 
 def strengths(name: str) -> str:
@@ -81,9 +89,9 @@ def strengths(name: str) -> str:
     rows: list[list[str]] = []
     for family in families(summary(name)):
         for line in family.lines:
-            assert line.kept and line.soft and line.worst
+            assert line.utility and line.soft and line.worst
             stolen = [value(line.soft.accuracy), f"{value(line.worst.accuracy)} `{line.worst.attack}`"]
-            rows.append([f"`{line.defense}`", f"{line.kept.l1:.2f}", value(line.kept.accuracy), *stolen])
+            rows.append([f"`{line.defense}`", f"{line.utility.l1:.2f}", value(line.utility.accuracy), *stolen])
     return table(["defense", "L1", "honest accuracy", "soft thief", "strongest thief"], rows, stamp(name))
 
 
@@ -130,7 +138,7 @@ def taken(name: str, defense: str, attack: str, budget: str) -> str:
 
 def lost(name: str, defense: str) -> str:
     """Points of accuracy that a defense costs honest users."""
-    kept = {line.defense: line.kept for line in summary(name).lines}
+    kept = {line.defense: line.utility for line in summary(name).lines}
     plain, defended = kept["none"], kept[defense]
     assert plain and defended
     return f"{100 * (plain.accuracy.value - defended.accuracy.value):.1f}"
@@ -154,7 +162,7 @@ def findings() -> str:
         whole = summary(name)
         assert whole.undefended and whole.undefended.worst and whole.undefended.soft and whole.floor
         for line in whole.defended:
-            assert line.soft and line.worst and line.kept
+            assert line.soft and line.worst and line.utility
             outsider, undefended = strongest_outsider(line), strongest_outsider(whole.undefended)
             taken = [
                 whole.undefended.soft.accuracy.value - line.soft.accuracy.value,
@@ -169,7 +177,7 @@ def findings() -> str:
                     f"{100 * taken[1]:.1f} `{outsider.attack}`",
                     f"{100 * taken[2]:.1f} `{line.worst.attack}`",
                     f"{100 * (line.worst.accuracy.value - whole.floor.accuracy.value):+.1f}",
-                    percent(line.kept.top1_kept_thief or 0.0),
+                    percent(line.utility.top1_kept_thief or 0.0),
                 ]
             )
     head = [

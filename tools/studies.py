@@ -112,10 +112,10 @@ def layers(n: int = 64) -> Found:
         live, _ = armed("mnist", DeepDefense(sensitive=share), "grad_cam")
         x, start = clothes(n), process_time()
         best = live.bend_all(x, live.network(x).y)
-        spent, cosines = process_time() - start, best.cosines[best.found]
+        spent, cosines = process_time() - start, best.cosines[best.feasible]
         found.append({
             "share": share, "layers": len(live.layers), "n": n, "below": float(cosines[:, 0].mean()),
-            "above": float(cosines[:, 1].mean()), "feasible": float(best.found.double().mean()), "seconds": spent / n,
+            "above": float(cosines[:, 1].mean()), "feasible": float(best.feasible.double().mean()), "seconds": spent / n,
         })  # fmt: skip
     return found
 
@@ -127,14 +127,14 @@ def orders(n: int = 32) -> Found:
         live, _ = armed("mnist", DeepDefense(k=k), explain)
         clean = live.network(clothes(n))
         best = live.bend_all(clothes(n), clean.y)
-        cosines = best.cosines[best.found]
+        cosines = best.cosines[best.feasible]
         kept = (
             None
             if clean.maps is None or best.maps is None
             else float(rank_correlation(clean.maps, best.maps).nanmean())
         )
         found.append({
-            "k": k, "explainer": explain, "n": n, "feasible": float(best.found.double().mean()),
+            "k": k, "explainer": explain, "n": n, "feasible": float(best.feasible.double().mean()),
             "below": float(cosines[:, 0].mean()), "above": float(cosines[:, 1].mean()),
             "upright": float((cosines < 0.1).all(1).double().mean()), "rank correlation": kept,
         })  # fmt: skip

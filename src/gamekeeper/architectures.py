@@ -1,14 +1,14 @@
 """Networks by name, as recipes: `LeNet((1, 28, 28), 10)()` is a fresh network.
 
-Source      LeNet: LeCun et al. 1998 in the widths of Orekondy et al. 2020 (20 and 50 5x5 filters, 500 units);
-            ResNet: He et al. 2016 (6n+2 layers for small images, 18 layers with the small-image stem);
+Source      LeNet: LeCun et al. 1998 with the widths of Orekondy et al. 2020 (20 and 50 5x5 filters, 500 units);
+            ResNet: "Deep residual learning" 2016 (6n+2 layers for small images; 18 layers with the small-image stem);
             WideResNet: Zagoruyko and Komodakis 2016; VGG16: Simonyan and Zisserman 2015 with batch
             normalisation and a single linear head, as Prediction Poisoning uses it
-Deviations  every network takes inputs in the public domain; there is no separate normalisation to forget. Of a table the
+Deviations  every network takes inputs from the public domain; there is no separate normalisation to forget. Of a table the
             thief's student is `Standardised` by the thief's own pool, inside the network
 
-Every recipe takes the shape of one input and the number of classes first; its network has a `head`, the last
-linear layer, and everything before it computes the features.
+Every recipe takes the shape of one input and the number of classes first. Its network has a `head`, the last linear
+layer; everything before the head computes the features.
 """
 
 import math
@@ -121,7 +121,7 @@ class LeNet:
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut (1x1 convolution where shapes change)."""
+    """Two 3x3 convolutions and a shortcut (a 1x1 convolution where shapes change)."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -133,8 +133,8 @@ class BasicBlock(nn.Module):
         self.stride = stride
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
-        # a strided 1x1 convolution, its stride taken first: torch 2.13 writes past the end of its weights' gradient for
-        # 2 to 7 channels in channels_last memory
+        # the stride is applied before the 1x1 convolution: a strided one makes torch 2.13 write past the end of its
+        # weights' gradient, for 2 to 7 channels in channels_last memory
         return torch.relu(self.second(self.first(x)) + self.shortcut(x[:, :, :: self.stride, :: self.stride]))
 
 
@@ -249,6 +249,6 @@ def image(shape: Shape, name: str, smallest: int) -> tuple[int, int, int]:
     """The shape as (c, h, w), or BadConfig."""
     if len(shape) != 3 or min(shape[1:]) < smallest:
         raise BadConfig(
-            f"{name} needs inputs of shape (channels, height, width), at least {smallest} a side; got {shape}."
+            f"{name} needs inputs of shape (channels, height, width), at least {smallest} pixels a side; got {shape}."
         )
     return shape[0], shape[1], shape[2]

@@ -4,20 +4,20 @@
     ├── BadConfig         a target file, an option or a method's parameter makes no sense      exit 4
     ├── UnsafeFile        a file that could run code, or that is not what it claims to be      exit 4
     ├── BadQuery          an input outside the target's domain; nothing was sent or charged    exit 4
-    ├── BudgetExceeded    the batch does not fit into what is left; nothing was sent           exit 4
+    ├── BudgetExceeded    the batch exceeds what is left of the budget; nothing was sent       exit 4
     ├── Unsuited          a method needs what this target or this thief does not have          exit 4
-    └── Halt              going on would be pointless or would lose something paid
+    └── Halt              continuing would be pointless, or would lose answers already paid for
         ├── OracleError       the target's answer cannot be used
         │   ├── Unreachable       no answer, after retries                                     exit 5
         │   └── Malformed         an answer that is not what was declared                      exit 5
         └── LedgerError       the ledger is damaged, locked or cannot be written               exit 4
 
-A message says what was needed, what was met, and what to do.
+A message says what was needed, what came instead, and what to do.
 """
 
 
 class GamekeeperError(Exception):
-    """Anything gamekeeper says on purpose."""
+    """Any error that gamekeeper raises on purpose."""
 
     exit_code = 4
 
@@ -35,7 +35,7 @@ class BadQuery(GamekeeperError):
 
 
 class BudgetExceeded(GamekeeperError):
-    """The batch does not fit into what is left of the budget. Nothing was sent."""
+    """The batch exceeds what is left of the budget. Nothing was sent."""
 
 
 class Unsuited(GamekeeperError):
@@ -43,7 +43,7 @@ class Unsuited(GamekeeperError):
 
 
 class Halt(GamekeeperError):
-    """The whole run stops: further cells would meet the same trouble, or lose something paid."""
+    """The whole run stops: other cells would fail in the same way, or lose answers already paid for."""
 
 
 class OracleError(Halt):
@@ -61,4 +61,4 @@ class Malformed(OracleError):
 
 
 class LedgerError(Halt):
-    """The ledger is damaged, locked or cannot be written. No unrecorded answer was handed on."""
+    """The ledger is damaged, locked or cannot be written. No unrecorded answer was passed on."""

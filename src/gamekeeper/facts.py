@@ -1,28 +1,28 @@
-"""What the engine has to know of a method, as the method itself says it.
+"""Facts about a method that the engine needs, as declared by the method itself.
 
-A recipe says it with a property of that name (never with a field: fields are in its repr, hence in every cell's id).
-Each is optional, and a recipe that says nothing is taken for the usual one. A thief or a defense of the user's own
-says it in the same way, and counts like a built-in one.
+A recipe declares a fact with a property of that name (never with a field: fields are in its repr, hence in every
+cell's id). Every fact is optional and has a default. A user's own thief or defense declares facts in the same way, and
+counts like a built-in one.
 
 A Querying, a Wrapper, a Learner or a whole Attack may have:
 
-    reads            what it uses of an answer: "posterior", "label" (the top class alone), "map" (attribution maps as
-                     well), or "nothing": a control, which must fail. Usually "posterior"
-    uses_defense     whether it undoes a defense that it is told, armed in its own hands. Usually False
-    draws_from_pool  how many queries one input of the thief's pool is good for; 0, as usual, where it asks about others too
-    repeats          how often a wrapper asks every input. Usually 1
-    cost             trainings of a student beyond the one that every thief needs, roughly, for estimates of time. Usually 0
+    reads            what it uses of an answer: "posterior" (the default), "label" (the top class alone), "map"
+                     (attribution maps as well), or "nothing": a control, which must fail
+    uses_defense     whether it undoes a defense known to the thief, by arming a copy of it. Default: False
+    draws_from_pool  how many queries an input of the thief's pool yields; 0, the default, if it also sends other inputs
+    repeats          how often a wrapper sends every input. Default: 1
+    cost             student trainings beyond the one every thief needs, roughly, for time estimates. Default: 0
 
 A Defense may have:
 
-    strengths        ways to turn it up, for `--defense all` (see Strengths). Usually none: it stands as it is
-    l1_bound, keeps_confidence   what it guarantees of every answer (`defenses/guarantees.py`)
-    permutes         whether permuting the classes of an answer permutes what is made of it. Usually True
-    full_strength    the field whose value 0 is no defense, and its largest value. Usually none
-    monotone         whether more of that strength never moves an answer less. Usually True
-    truncates        whether rows may sum to less than 1. Usually False
+    strengths        ways to turn it up, for `--defense all` (see Strengths). Default: none, it is used as it is
+    l1_bound, keeps_confidence   what it guarantees for every answer (`defenses/guarantees.py`)
+    permutes         whether permuting the classes of an answer permutes the defended answer. Default: True
+    full_strength    the field whose value 0 means no defense, and its largest value. Default: none
+    monotone         whether a larger value of that field never moves an answer less. Default: True
+    truncates        whether rows may sum to less than 1. Default: False
 
-The last four are for the contract's tests (`tests/contracts/`) alone.
+The last four are used only by the contract tests (`tests/contracts/`).
 """
 
 import math
@@ -35,7 +35,7 @@ Reads = Literal["posterior", "label", "map", "nothing"]
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts of one recipe, or of a whole thief. Meanings above."""
+    """The facts about one recipe, or about a whole thief; explained above."""
 
     reads: Reads = "posterior"
     uses_defense: bool = False
@@ -45,17 +45,17 @@ class Facts:
 
 
 def facts(recipe: object) -> Facts:
-    """What a recipe says of itself, and the usual where it says nothing."""
+    """What a recipe declares, with defaults for what it does not."""
     values: dict[str, Any] = {each.name: getattr(recipe, each.name, each.default) for each in fields(Facts)}
     return Facts(**values)
 
 
 LEAST_FIRST: Sequence[Reads] = ("nothing", "label", "map", "posterior")
-"""A thief uses no more of an answer than their least curious part, save that a map says more than the answer alone."""
+"""A thief uses no more of an answer than its part that uses least, though a map says more than a posterior alone."""
 
 
 def together(parts: Sequence[Facts]) -> Facts:
-    """Of a thief made of parts."""
+    """The facts about a thief made of these parts."""
     repeats = math.prod(each.repeats for each in parts)
     readers: list[Reads] = [each.reads for each in parts] or ["posterior"]
     return Facts(
@@ -72,7 +72,7 @@ class Strengths:
     """One way to turn a defense up.
 
     parameters  as a user writes them, with `{}` for the strength: `eps={},keep_top1=true`
-    values      from weak to strong
+    values      the strengths, from weak to strong
     """
 
     parameters: str
@@ -81,14 +81,14 @@ class Strengths:
 
 @runtime_checkable
 class Strengthened(Protocol):
-    """A defense that says how it can be turned up."""
+    """A defense that declares how it can be turned up."""
 
     @property
     def strengths(self) -> tuple[Strengths, ...]: ...
 
 
 def strengths(recipe: object) -> tuple[Strengths, ...]:
-    """The ways in which a defense can be turned up; none where it says nothing."""
+    """The ways in which a defense can be turned up; empty if it declares none."""
     return recipe.strengths if isinstance(recipe, Strengthened) else ()
 
 
@@ -97,4 +97,4 @@ SHARES = ("0.002", "0.005", "0.01", "0.02", "0.05", "0.1")
 L1 = (
     *TENTHS[:9], "0.95", "1", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9", "2",
 )  # fmt: skip
-"""Strengths by how far an answer may move in L1, 2 at most."""
+"""Strengths as L1 distances that an answer may move, at most 2."""

@@ -1,4 +1,4 @@
-"""An owner's secret: the file it lies in, and the keys that are derived from it."""
+"""An owner's secret: the file that holds it, and the keys derived from it."""
 
 import hmac
 import os
@@ -15,19 +15,19 @@ SALT = b"gamekeeper"
 
 
 def hkdf(material: bytes, salt: bytes, info: bytes) -> bytes:
-    """32 bytes by HKDF-SHA256 (RFC 5869): one block, which needs no counter."""
+    """32 bytes by HKDF-SHA256 (RFC 5869): a single block, so no counter is needed."""
     return hmac.digest(hmac.digest(salt, material, "sha256"), info + b"\x01", "sha256")
 
 
 def derived(secret: bytes, use: str) -> bytes:
-    """The key for one use of a secret, 32 bytes. It tells nothing of the keys for other uses, nor of the secret."""
+    """The key for one use of a secret, 32 bytes. It reveals nothing about the secret or the keys for other uses."""
     return hkdf(secret, SALT, use.encode())
 
 
 def make_key(path: Path) -> None:
-    """Writes a new secret, which only this user may read. Raises BadConfig where it cannot, or where a file is already.
+    """Writes a new secret that only this user may read. Raises BadConfig if the file exists or cannot be written.
 
-    The file is whole or not there: it is written beside, and takes its name only where nothing has it.
+    The file appears complete or not at all: it is written under a temporary name and then linked to its own.
     """
     try:
         number, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
@@ -41,16 +41,16 @@ def make_key(path: Path) -> None:
             Path(beside).unlink()
     except FileExistsError:
         raise BadConfig(
-            f"{path} is there already, and a key that is overwritten is lost. Take another name, or move it away."
+            f"{path} already exists, and a key that is overwritten is lost. Choose another name, or move the file away."
         ) from None
     except OSError as error:
         raise BadConfig(f"the key file {path} cannot be written: {error.strerror}.") from error
 
 
 def read_key(path: Path) -> bytes:
-    """The 32 bytes of a key file: 64 hexadecimal digits in a line, which nobody but its owner may read.
+    """The 32 bytes of a key file: one line of 64 hexadecimal digits, readable by its owner only.
 
-    Raises BadConfig for a file that is not so; no message shows what is in it.
+    Raises BadConfig for any other file. No message shows the contents.
     """
     try:
         with path.open("rb") as file:

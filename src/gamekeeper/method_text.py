@@ -1,15 +1,15 @@
-"""How methods are written: `knockoff+averaged:n=3+labels@resnet:depth=8`, taken apart without looking any of it up."""
+"""The grammar of methods: splits `knockoff+averaged:n=3+labels@resnet:depth=8` into parts, without looking them up."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 ALIASES: Mapping[str, str] = {"copycat": "knockoff+labels", "mlp_fitting": "equation_fitting:hidden=20"}
-"""Names the field knows for what is the same algorithm here."""
+"""Names from the literature for what is the same algorithm here."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """`averaged:n=3`: a name, and what follows the colon."""
+    """A name with its parameters: `averaged:n=3`."""
 
     name: str
     parameters: str = ""
@@ -22,7 +22,7 @@ class Part:
 
     @property
     def is_import_path(self) -> bool:
-        """Whether it names somebody's own class, whose import runs code."""
+        """Whether the name is a dotted path to a user's own class, whose import runs code."""
         return "." in self.name
 
     def __str__(self) -> str:
@@ -33,8 +33,8 @@ class Part:
 class MethodText:
     """A thief or a chain of defenses as a user writes it.
 
-    parts    what is joined with `+`: a way of asking, wrappers and a learner, or defenses in order
-    network  what stands behind `@`: the network a thief trains; None where none is named
+    parts    what `+` joins: querying, wrappers and a learner, or defenses in order
+    network  what follows `@`: the network the thief trains; None if none is named
     """
 
     parts: tuple[Part, ...]
@@ -54,7 +54,7 @@ class MethodText:
 
 
 def taken_apart(text: str) -> MethodText:
-    """A text in its parts, an alias as what it stands for. Nothing is checked: `methods.py` knows the names."""
+    """Splits a text into its parts, with aliases expanded. Checks nothing: `methods.py` knows the names."""
     method, at, network = text.partition("@")
     parts = ALIASES.get(method.strip(), method).split("+")
     return MethodText(tuple(map(part, parts)), part(network) if at else None)

@@ -215,9 +215,7 @@ def build(written: Part, names: Mapping[str, type], kind: str, spec: InputSpec) 
     """One recipe from its name and parameters. Raises BadConfig naming what is allowed."""
     name = written.name
     if name not in names and not written.is_import_path:
-        near = get_close_matches(name, names, 1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise BadConfig(f"there is no {kind} '{name}'.{hint} Known: {', '.join(sorted(names))}.")
+        raise BadConfig(f"there is no {kind} '{name}'.{hint(name, names)} Known: {', '.join(sorted(names))}.")
     recipe = names[name] if name in names else imported(name)
     own, training = settable(recipe), training_parameters(recipe)
     allowed = {**own, **training}
@@ -233,6 +231,16 @@ def build(written: Part, names: Mapping[str, type], kind: str, spec: InputSpec) 
     if kind == "architecture":
         chosen |= {"shape": spec.shape, "classes": spec.classes}
     return recipe(**chosen)
+
+
+def hint(name: str, names: Mapping[str, type]) -> str:
+    """What somebody who wrote an unknown name may have meant: a method of another kind, or a name like it."""
+    other = next((kind for kind, known in KINDS.items() if name in known), None)
+    if other is not None:
+        behind = f": write knockoff+{name}" if other in ("learner", "wrapper") else ""
+        return f" '{name}' is {'an' if other[0] in 'ae' else 'a'} {other}{behind}."
+    near = get_close_matches(name, names, 1)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def imported(name: str) -> type:

@@ -1,4 +1,4 @@
-"""Rates with their intervals, calibration, and the price of a theft. Pure functions, without torch.
+"""Rates with confidence intervals, calibration, and the price of a theft. Pure functions, without torch.
 
 Source      Wilson 1927 (score interval); Bonett and Price 2006 (ratio of paired rates); Guo et al. 2017 (expected
             calibration error, 15 equal bins); price to steal: `crossing`, log-linear between measured budgets
@@ -45,7 +45,7 @@ def wilson(right: int, n: int) -> Estimate:
 
 
 def wilson_limits(p: float, n: int, z: float = Z95) -> tuple[float, float]:
-    """Both ends of Wilson's interval round the fraction p of n trials, for the normal quantile z."""
+    """The limits of Wilson's interval around the fraction p of n trials, for the normal quantile z."""
     centre = p + z**2 / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     scale = 1 + z**2 / n
@@ -53,10 +53,10 @@ def wilson_limits(p: float, n: int, z: float = Z95) -> tuple[float, float]:
 
 
 def average(values: Shaped[Any, " n"]) -> Estimate:
-    """Mean of numbers in [0, 1] with a 95 % interval that is on the safe side: Wilson's round the mean.
+    """Mean of numbers in [0, 1] with a conservative 95 % interval: Wilson's around the mean.
 
-    No variable in [0, 1] varies more than a coin of the same mean, whose interval that is. Raises BadConfig for none,
-    or for numbers outside [0, 1].
+    No variable in [0, 1] varies more than a coin of the same mean, for which that interval is made. Raises BadConfig
+    for an empty array or numbers outside [0, 1].
     """
     numbers = np.asarray(values, dtype=np.float64)
     if len(numbers) == 0 or not (numbers.min() >= 0 and numbers.max() <= 1):
@@ -70,8 +70,8 @@ def average(values: Shaped[Any, " n"]) -> Estimate:
 def ratio(right: Bool[Any, " n"], reference: Bool[Any, " n"]) -> Estimate | None:
     """Rate of `right` over the rate of `reference` on the same n inputs, with Bonett and Price's 95 % interval.
 
-    Both rates get Wilson's interval, with a quantile so chosen that their limits, divided crosswise, give the
-    variance which the pairing leaves. None where `reference` is never right.
+    Both rates get Wilson's interval, with the quantile chosen so that dividing their limits crosswise gives the
+    variance that remains after pairing. None if `reference` is never right.
     """
     a, b = np.asarray(right, dtype=bool), np.asarray(reference, dtype=bool)
     x, y, n, odd = (int(count.sum()) for count in (a, b, a | b, a ^ b))
@@ -86,14 +86,14 @@ def ratio(right: Bool[Any, " n"], reference: Bool[Any, " n"]) -> Estimate | None
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviation over seeds and the degrees of freedom it was estimated with; 0 of them: unknown."""
+    """Standard deviation over seeds and its degrees of freedom; with 0 degrees it is unknown."""
 
     sd: float
     freedom: int
 
 
 def spread(groups: Sequence[Sequence[float]]) -> Spread:
-    """Spread over seeds, pooled over groups that differ in anything but the seed. Groups of one value tell nothing."""
+    """Spread over seeds, pooled over groups whose values differ in the seed alone; groups of one add nothing."""
     freedom = sum(len(group) - 1 for group in groups if group)
     if freedom == 0:
         return Spread(0.0, 0)
@@ -102,11 +102,11 @@ def spread(groups: Sequence[Sequence[float]]) -> Spread:
 
 
 def over_seeds(rates: Sequence[Estimate], seeds: Spread) -> Estimate:
-    """Mean over seeds of one test set's rates, with a 95 % interval for both sources of chance.
+    """Mean over seeds of rates on one test set, with a 95 % interval for both sources of chance.
 
-    Test inputs: Wilson's interval round the mean, with n counted once, since all seeds share the test set.
-    Seeds: Student's t times sd / sqrt(number of seeds). The two half-widths add in quadrature, each side by itself.
-    One seed gives Wilson's interval alone. Raises BadConfig for no rates.
+    Test inputs: Wilson's interval around the mean, with n counted once, since all seeds share the test set.
+    Seeds: Student's t times sd / sqrt(number of seeds). The two half-widths add in quadrature, separately on each side.
+    One seed gives Wilson's interval alone. Raises BadConfig if there are no rates.
     """
     if not rates:
         raise BadConfig("a mean over seeds needs at least one rate. Got none.")
@@ -124,7 +124,7 @@ def over_seeds(rates: Sequence[Estimate], seeds: Spread) -> Estimate:
 def ece(y: Float[Any, "n k"], truth: Shaped[Any, " n"], bins: int = 15) -> float:
     """Expected calibration error, 0 to 1: mean |accuracy - confidence| over equal bins of the top-1 probability.
 
-    Arrays or detached tensors. A confidence on the edge of two bins counts in the lower one. Raises BadConfig if n = 0.
+    Arrays or detached tensors. A confidence on the edge of two bins counts in the lower bin. Raises BadConfig if n = 0.
     """
     posterior = np.asarray(y, dtype=np.float64)
     if len(posterior) == 0:
@@ -138,10 +138,10 @@ def ece(y: Float[Any, "n k"], truth: Shaped[Any, " n"], bins: int = 15) -> float
 
 @dataclass(frozen=True)
 class Crossing:
-    """How many queries reach a level.
+    """How many queries it takes to reach a level.
 
     exact      interpolated between two measured budgets
-    at most    the smallest measured budget reached it already; fewer were not tried
+    at most    the smallest measured budget already reached it; fewer queries were not tried
     more than  no measured budget reached it; `queries` is the largest
     """
 
@@ -150,9 +150,9 @@ class Crossing:
 
 
 def crossing(queries: Sequence[Number], values: Sequence[Number], level: float) -> Crossing:
-    """Where `values` first reaches `level`, linear in log(queries) between measured points, never beyond them.
+    """Where `values` first reaches `level`: linear in log(queries) between measured points, never beyond them.
 
-    `queries` are positive and strictly increasing. Raises BadConfig if they are not, or if there are none.
+    `queries` are positive and strictly increasing. Raises BadConfig otherwise, or if there are none.
     """
     increasing = all(a < b for a, b in pairwise(queries))
     if not queries or len(queries) != len(values) or queries[0] <= 0 or not increasing:

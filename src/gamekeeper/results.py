@@ -1,8 +1,8 @@
-"""Results: one JSON line a cell, appended when the cell is done. The public format, version `SCHEMA`.
+"""Results: one JSON line per cell, appended when the cell is done. The public format, version `SCHEMA`.
 
-Two files make a run: `run.json` (what was asked: schema, version, the cells, how to reproduce it) and
-`results.jsonl` (what came out). A line is written with one `write` and synced; a line cut short by a crash is set
-aside at the next start, and its cell runs again.
+A run is two files: `run.json` (what was requested: schema, version, the cells, how to reproduce it) and `results.jsonl`
+(what came out). A line is written with one `write` and synced; a line cut short by a crash is moved aside at the next
+start, and its cell runs again.
 """
 
 import os
@@ -21,22 +21,22 @@ from gamekeeper.metrics import Estimate
 SCHEMA = 1
 RESULTS, HEADER = "results.jsonl", "run.json"
 BINARY: int = getattr(os, "O_BINARY", 0)
-"""Windows would otherwise write every end of a line as two bytes; other systems know no such flag."""
+"""Without this flag, Windows would write every line end as two bytes; other systems do not have it."""
 
 
 @dataclass(frozen=True)
 class Clone:
-    """The stolen copy against the truth, and against the clean victim (Tramer et al. 2016).
+    """The stolen copy compared with the true classes and with the clean victim (Tramer et al. 2016).
 
-    accuracy          share of right answers on the test set
+    accuracy          share of correct answers on the test set
     fidelity          top-1 agreement with the victim on the test set: 1 - R_test
-    fidelity_uniform  the same on uniform inputs: 1 - R_unif; None where none were asked
-    tv                mean total variation distance to the victim's posterior on the test set, 0 to 1; None where the
-                      victim publishes no whole posteriors, or from before it was measured
+    fidelity_uniform  the same on uniform inputs: 1 - R_unif; None if there were none
+    tv                mean total variation distance to the victim's posterior on the test set, 0 to 1; None if the
+                      victim does not publish whole posteriors, or in rows of an older version
     tv_uniform        the same on uniform inputs
     accuracy_ratio    accuracy over the victim's, on the same test set; may exceed 1
-    right             whether the top class is the true one, of every test input (`bootstrap.packed`), so that differences
-                      between thieves can be told apart pair by pair; None in rows of an older version
+    right             for every test input, whether the top class is the true one (`bootstrap.packed`), so that thieves
+                      can be compared input by input; None in rows of an older version
     """
 
     accuracy: Estimate
@@ -58,9 +58,10 @@ class Victim:
 
 @dataclass(frozen=True)
 class Band:
-    """Test inputs whose clean answer has a confidence up to `upto` and above the band before.
+    """Test inputs whose clean answer has a confidence up to `upto`, and above that of the band before.
 
-    n counts them; kept those whose top-1 class the defense left, right and right_defended those answered truly.
+    n counts all of them, kept those whose top-1 class the defense does not change, right those whose clean answer is
+    correct, right_defended those whose defended answer is.
     """
 
     upto: float
@@ -72,12 +73,12 @@ class Band:
 
 @dataclass(frozen=True)
 class MapsKept:
-    """What became of the attribution maps that are sold with the answers, on the first `n` test inputs.
+    """What a defense does to the attribution maps that come with the answers, on the first `n` test inputs.
 
-    rank              mean of Spearman's correlation with the victim's own map; None where no map has an order
-    overlap           mean share of the top 15 % of a map that is in the top of the victim's own
-    flat, flat_clean  share of the maps that are the same everywhere, given and the victim's own
-    drop, drop_clean  Average Drop of both, by the victim's own answers; None for somebody else's API, where each costs
+    rank              mean Spearman correlation with the victim's own map; None if in every pair a map is flat
+    overlap           mean share of a map's top 15 % that is also in the top 15 % of the victim's own
+    flat, flat_clean  share of maps that are the same everywhere: of those given, and of the victim's own
+    drop, drop_clean  Average Drop of both, from the victim's own answers; None for a live API, where every answer costs
     """
 
     n: int
@@ -94,19 +95,19 @@ class Utility:
     """What honest users lose, on the test set.
 
     l1               mean ||answer - clean posterior||_1, 0 to 2
-    l1_thief         the same on the thief's queries; None where the clean answers are not known, or nothing was asked
+    l1_thief         the same on the thief's queries; None if the clean answers are unknown, or there were no queries
     l1_histogram     counts of the per-query l1 in 20 equal bins over [0, 2]
     ece              expected calibration error of the defended answers, 15 bins
     ece_clean        the same of the clean answers
     top1_kept        fraction of answers whose top-1 class is the clean one
     top1_kept_thief  the same on the thief's queries
-    deterministic    whether the same input, asked twice, got the same answer
-    l1_most          the largest l1 of one answer; None, as all that follows, in rows of an older version
-    l2, kl           mean ||answer - clean||_2 and mean KL(clean || answer) in nats, zeros of the answer taken as 1e-12
+    deterministic    whether the same input, sent twice, got the same answer
+    l1_most          the largest l1 of any answer; None, like all that follows, in rows of an older version
+    l2, kl           mean ||answer - clean||_2 and mean KL(clean || answer) in nats, with zeros of the answer taken as 1e-12
     bands            by the clean answer's confidence
-    promised         what the defenses say of every answer
-    broken           promises that some answer broke, honest user's or thief's, by name
-    maps             of the attribution maps; None where none are sold
+    promised         what the defenses guarantee for every answer
+    broken           names of the guarantees that some answer broke, to an honest user or a thief
+    maps             what happens to attribution maps; None if there are none
     """
 
     l1: float
@@ -136,10 +137,10 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Evasion:
-    """Test inputs that the victim is right about, moved by at most eps (in widths of the box): where it is then wrong,
-    and (`targeted`) where it gives the one class, drawn at random, that was wanted.
+    """Test inputs that the victim classifies correctly, moved by at most eps (in widths of the box): how often it is then
+    wrong, and (`targeted`) how often it gives the wrong class that was aimed at, drawn at random.
 
-    fgsm, pgd  crafted on the copy; noise: every entry moved by eps, up or down by a coin
+    fgsm, pgd  crafted on the copy; noise: every entry moved by eps, up or down at random
     """
 
     eps: float
@@ -153,12 +154,12 @@ class Evasion:
 
 @dataclass(frozen=True)
 class Inversion:
-    """Inputs drawn on the copy, one a class, and what the victim and the test set say of them.
+    """Inputs drawn on the copy, one per class, compared with the victim and the test set.
 
-    confidence  the victim's mean probability of the wanted class
-    recognised  where the victim's top-1 class is the wanted one
+    confidence  the victim's mean probability of the intended class
+    recognised  how often the victim's top-1 class is the intended one
     likeness    mean correlation with the class's average test input, -1 to 1
-    closest     where that correlation is the highest of all classes
+    closest     how often that correlation is the highest over all classes
     """
 
     confidence: float
@@ -169,9 +170,9 @@ class Inversion:
 
 @dataclass(frozen=True)
 class Membership:
-    """The owner's training inputs told from test inputs by a model's answers, with each of three scores.
+    """Telling the owner's training inputs from test inputs by a model's answers, with each of three scores.
 
-    auc  area under the ROC curve; caught: share of members found at 1 % of the others accused
+    auc: area under the ROC curve; caught: share of members identified when 1 % of the others are accused
     """
 
     loss_auc: Estimate
@@ -186,7 +187,7 @@ class Membership:
 class FollowOn:
     """What a copy is good for, scored on the clean victim. A part that could not be measured is None; `lacking` says why.
 
-    itself  the same with the victim in the copy's place: what the copy is compared with
+    itself  the same with the victim in the copy's place, for comparison
     """
 
     evasion: Evasion | None
@@ -198,15 +199,18 @@ class FollowOn:
 
 @dataclass(frozen=True)
 class Row:
-    """One finished cell. `error` is set, and the measurements are None, where the cell failed.
+    """One finished cell. If it failed, `error` is set and the measurements are None.
 
-    attack is the full thief (`knockoff+labels`), querying and learner its parts; queries is what the thief spent
-    under his budget, paid the inputs that were newly charged (the rest came from the ledger); price is in money;
-    chance is the share of the test set's most frequent class; paper a published figure to set beside, where one is named.
-    reads, uses_defense: what the thief says of themselves (`facts.py`); error_kind: the class of the error, such as Unsuited.
-    held_out: how often a rehearsal on 90 % of the answers foretold the top class of the others; what a thief chooses by
-    who knows no truth. None where nothing was rehearsed.
-    follow_on: what the copy is good for, with --follow-on and at the largest budget.
+    attack        the full thief (`knockoff+labels`); querying and learner are its parts
+    queries       what the thief spent of the budget; paid: inputs newly charged (the rest came from the ledger)
+    price         in money
+    chance        share of the test set's most frequent class
+    paper         a published figure to compare with, if there is one
+    held_out      how often a rehearsal on 90 % of the answers predicted the top class of the others, by which a thief who
+                  does not know the true classes chooses; None if nothing was rehearsed
+    error_kind    class of the error, such as Unsuited
+    follow_on     what the copy is good for; only with --follow-on, at the largest budget
+    reads, uses_defense  facts about the thief (`facts.py`)
     """
 
     cell: str
@@ -239,12 +243,12 @@ class Row:
 class Run:
     """Header of a run: everything the report needs that is not a measurement.
 
-    cells        ids of the cells asked for, in order
-    target       name, kind, what it answers, classes, input shape, sizes and digests of its data, price per query
+    cells        ids of the requested cells, in order
+    target       name, kind, form of its answers, classes, input shape, sizes and digests of its data, price per query
     assumptions  what the thief was assumed to know, one sentence each
     command      the command line that reproduces the run
-    names        cell -> defense and attack as this run spelled them: `mad` and `mad:eps=0.95` are one cell
-    chosen       what `--defense all` stood for, so that a resumed run need not choose again (`engine/strengths.py`)
+    names        cell -> defense and attack as this run spells them: `mad` and `mad:eps=0.95` are one cell
+    chosen       what `--defense all` stood for, so that a resumed run does not choose again (`engine/strengths.py`)
     """
 
     schema: int
@@ -259,8 +263,8 @@ class Run:
     names: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     chosen: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def told(self, row: Row) -> Row:
-        """A row in this run's words, at this run's price: it may have been measured in an earlier one."""
+    def restated(self, row: Row) -> Row:
+        """A row with this run's names and price: it may have been measured in an earlier run."""
         defense, attack = self.names.get(row.cell, (row.defense, row.attack))
         price = self.target.get("price")
         return replace(row, defense=defense, attack=attack, price=row.price if price is None else row.queries * price)
@@ -280,11 +284,11 @@ def from_json(data: dict[str, Any]) -> Row:
 OLDER_LABEL_READERS = frozenset({"labels", "gce", "smallloss", "smoothed", "fixmatch", "s4l"})
 OLDER_USERS_OF_THE_DEFENSE = frozenset({"partialbayes", "inverse"})
 OLDER_CONTROLS = frozenset({"shuffled"})
-"""Learners of rows that were written before rows said themselves what a thief reads. Closed lists: later rows say it."""
+"""Learners in rows from before rows themselves said what a thief reads. The lists are closed: later rows say it."""
 
 
 def older(data: dict[str, Any]) -> dict[str, Any]:
-    """What a row of an older version does not say of its thief and its error."""
+    """What a row of an older version does not say about its thief and its error."""
     learner, attack = data.get("learner", ""), taken_apart(data.get("attack", ""))
     posteriors = any(("answers", "soft") in part.pairs for part in attack.parts)
     labels = (learner in OLDER_LABEL_READERS and not posteriors) or "labels_only" in attack.names
@@ -326,9 +330,9 @@ class Results:
         self.path = folder / RESULTS
 
     def read(self) -> list[Row]:
-        """Rows of the current run's cells, the last of each, in the order of the header. A torn last line is skipped."""
+        """The last row of each of the run's cells, in the order of the header. A torn last line is skipped."""
         run, rows = self.header(), {row.cell: row for row in self.every()}
-        return [run.told(rows[cell]) for cell in run.cells if cell in rows]
+        return [run.restated(rows[cell]) for cell in run.cells if cell in rows]
 
     def every(self) -> list[Row]:
         """Every whole row in the file, oldest first."""
@@ -359,7 +363,7 @@ class Results:
         return True
 
     def append(self, row: Row) -> None:
-        """One write, then a sync: after a crash the line is there whole, or cut (see `repair`), never mixed."""
+        """One write, then a sync: after a crash the line is whole or cut short (see `repair`), never mixed with another."""
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
         try:
             line = to_line(row)
@@ -370,7 +374,7 @@ class Results:
             os.close(handle)
 
     def write_header(self, run: Run) -> None:
-        """Written aside and renamed."""
+        """Written to a temporary file and renamed."""
         aside = self.folder / f"{HEADER}.new"
         aside.write_bytes(orjson.dumps(asdict(run), option=orjson.OPT_INDENT_2))
         aside.replace(self.folder / HEADER)
@@ -388,6 +392,6 @@ class Results:
             return _known(Run)(data)
         except (orjson.JSONDecodeError, TypeError, AttributeError) as error:
             raise BadConfig(
-                f"{path} is not the header of a run, or not a whole one ({error}). The audit's command, given again,"
-                " writes it anew; nothing finished is lost."
+                f"{path} is not the complete header of a run ({error}). Run the audit's command again to rewrite it;"
+                " nothing finished is lost."
             ) from error

@@ -12,7 +12,7 @@ Norm = Literal["l1", "l2", "kl"]
 BISECTIONS = 30
 TINY = 1e-12
 LEAD = 1e-6
-"""How far ahead a kept top class stays: several units in the last place of a float32 probability."""
+"""By how much a preserved top class must lead: several units in the last place of a float32 probability."""
 
 
 def one_hot(k: Int[Tensor, " n"], like: Posterior) -> Posterior:
@@ -21,7 +21,7 @@ def one_hot(k: Int[Tensor, " n"], like: Posterior) -> Posterior:
 
 
 def label(y: Posterior) -> Posterior:
-    """The bare top-1 label as a one-hot posterior; the first of tied classes wins."""
+    """The top-1 label as a one-hot posterior; ties go to the first class."""
     return one_hot(y.argmax(1), y)
 
 
@@ -34,52 +34,52 @@ def distance(y: Posterior, z: Posterior, norm: Norm) -> Float[Tensor, " n"]:
     return (torch.xlogy(y, y) - y * z.clamp(min=TINY).log()).sum(1).clamp(min=0)
 
 
-def step_towards(y: Posterior, vertex: Posterior, eps: float, norm: Norm = "l1", keep_top1: bool = False) -> Posterior:
-    """The point y + a (vertex - y), a in [0, 1], as far as dist(y, .) <= eps allows. eps = 0 returns y bit for bit.
+def step_towards(y: Posterior, goal: Posterior, eps: float, norm: Norm = "l1", keep_top1: bool = False) -> Posterior:
+    """The point y + a (goal - y), a in [0, 1], as far as dist(y, .) <= eps allows. eps = 0 returns y bit for bit.
 
-    `vertex` may be any point of the simplex. With keep_top1 the step ends while the top class of y still leads by LEAD;
-    a row whose lead is smaller than that from the start does not move.
+    `goal` may be any point of the simplex. With keep_top1 the step ends while the top class of y still leads by LEAD;
+    a row whose lead is smaller to begin with does not move.
     """
     if eps <= 0:
         return y
-    a = reach(y, vertex, eps, norm)
+    a = reach(y, goal, eps, norm)
     if not keep_top1:
-        return torch.lerp(y, vertex, a)
-    z = torch.lerp(y, vertex, torch.minimum(a, leads_until(y, vertex)))
-    # near ties that the step does not narrow can still round to a tie: such rows do not move either
+        return torch.lerp(y, goal, a)
+    z = torch.lerp(y, goal, torch.minimum(a, leads_until(y, goal)))
+    # a near tie that the step does not narrow can still round to a tie; such rows do not move either
     return torch.where((z.argmax(1) == y.argmax(1))[:, None], z, y)
 
 
-def reach(y: Posterior, vertex: Posterior, eps: float, norm: Norm) -> Float[Tensor, "n 1"]:
-    """The largest a in [0, 1] with dist(y, y + a (vertex - y)) <= eps, for eps > 0.
+def reach(y: Posterior, goal: Posterior, eps: float, norm: Norm) -> Float[Tensor, "n 1"]:
+    """The largest a in [0, 1] with dist(y, y + a (goal - y)) <= eps, for eps > 0.
 
-    A norm is linear along the segment, so a = min(1, eps / dist(y, vertex)); KL is monotone along it: bisection.
+    A norm is linear along the segment, so a = min(1, eps / dist(y, goal)). KL is monotone along it: a by bisection.
     """
     if norm != "kl":
         # the same number as `distance`, in fewer calls: at batch 1 each costs as much as a small layer
-        length: Tensor = torch.linalg.vector_norm(vertex - y, 1 if norm == "l1" else 2, dim=1, keepdim=True)
+        length: Tensor = torch.linalg.vector_norm(goal - y, 1 if norm == "l1" else 2, dim=1, keepdim=True)
         return (length / max(eps, torch.finfo(y.dtype).tiny)).clamp_(min=1.0).reciprocal_()
     low, high = torch.zeros_like(y[:, :1]), torch.ones_like(y[:, :1])
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        inside = distance(y, torch.lerp(y, vertex, middle), "kl")[:, None] <= eps
+        inside = distance(y, torch.lerp(y, goal, middle), "kl")[:, None] <= eps
         low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
-    return torch.where(distance(y, vertex, "kl")[:, None] <= eps, 1.0, low)
+    return torch.where(distance(y, goal, "kl")[:, None] <= eps, 1.0, low)
 
 
-def leads_until(y: Posterior, vertex: Posterior) -> Float[Tensor, "n 1"]:
-    """The largest a in [0, 1] up to which the top class of y leads every other by LEAD on the way to `vertex`.
+def leads_until(y: Posterior, goal: Posterior) -> Float[Tensor, "n 1"]:
+    """The largest a in [0, 1] up to which the top class of y leads every other by LEAD on the way to `goal`.
 
-    The lead over class j is d_j at a = 0 and u_j at a = 1, linear between; only classes with u_j < d_j gain on the top.
+    The lead over class j is d_j at a = 0 and u_j at a = 1, linear in between; only classes with u_j < d_j catch up.
     """
     top = y.argmax(1, keepdim=True)
-    d, u = y.gather(1, top) - y, vertex.gather(1, top) - vertex
+    d, u = y.gather(1, top) - y, goal.gather(1, top) - goal
     until = (d - LEAD) / torch.where(u < d, d - u, 1.0)
     return torch.where(u < d, until, 1.0).clamp_(0.0, 1.0).amin(1, keepdim=True)
 
 
 def restore_top1(y: Posterior, clean: Posterior, margin: float = LEAD) -> Posterior:
-    """Rows of y whose top-1 class differs from clean's, or ties with it, get it lifted `margin` above their maximum.
+    """Lifts the top-1 class of `clean` to `margin` above all others, in rows of y where it does not lead.
 
     A lifted row is renormalised; rows that already agree come back bit for bit.
     """

@@ -17,7 +17,7 @@ class Classify:
     classes: int
 
     def answer(self, out: Float[Tensor, "n k"]) -> Posterior:
-        """Softmax in float32 at least, so that bf16 networks publish full-precision answers."""
+        """Softmax in float32 or higher, so that bf16 networks publish full-precision answers."""
         return torch.softmax(out.float() if out.dtype in (torch.bfloat16, torch.float16) else out, dim=1)
 
     def target(self, truth: Shaped[Tensor, " n"]) -> Posterior:

@@ -1,13 +1,14 @@
-"""The nouns of gamekeeper. Nothing in this file knows a paper.
+"""The nouns of gamekeeper. Nothing in this file depends on a particular paper.
 
-Left of the wire stand the owner's things (Model, Defense, Owner), right of it the thief's
-(Querying, Learner, Attack, Knowledge); what crosses the wire is an input and a Reply.
+On one side of the wire are the owner's things (Model, Defense, Owner), on the other the thief's (Querying, Learner,
+Attack, Knowledge). Inputs cross it in one direction, a Reply in the other.
 
-A recipe (Defense, Querying, Learner, Architecture) is a frozen dataclass of plain values: it prints, hashes,
-crosses processes and is the key of a result row. Live things (Armed, Model) are made from recipes.
+A recipe (Defense, Querying, Learner, Architecture) is a frozen dataclass of plain values: it can be printed, hashed
+and sent to another process, and its repr identifies the rows of a results file. Live objects (Armed, Model) are made
+from recipes.
 
-Batches are tensors whose first dimension is n. A posterior has shape (n, k); its rows lie on the simplex, or
-below it where an API truncates them. One input is one query.
+Batches are tensors whose first dimension is n. A posterior has shape (n, k); its rows sum to 1, or to less where an
+API truncates them. One input costs one query.
 """
 
 import math
@@ -23,15 +24,15 @@ from gamekeeper.errors import BadConfig, BadQuery, Unsuited
 Batch = Shaped[Tensor, "n ..."]
 Posterior = Float[Tensor, "n k"]
 SECRET = 32
-"""Bytes of an owner's secret."""
+"""Length of an owner's secret, in bytes."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """All that an API says about a batch. Tensors are detached.
+    """Everything an API returns for a batch. Tensors are detached.
 
-    y    posterior, (n, k); a label is a one-hot posterior, so thieves need no branch for it
-    why  attribution maps, (n, h, w), where the API sells them
+    y     posteriors, (n, k); a label is a one-hot posterior, so attacks need no special case for it
+    maps  attribution maps, (n, h, w); None where the API does not return any
     """
 
     y: Posterior
@@ -47,37 +48,37 @@ class Reply:
 
 @runtime_checkable
 class Oracle(Protocol):
-    """All that a client can do: ask."""
+    """An API as a client sees it: a batch of inputs in, a Reply out."""
 
     def __call__(self, x: Batch, /) -> Reply: ...
 
 
 @runtime_checkable
 class Task(Protocol):
-    """What an answer means."""
+    """What an answer means: how outputs become answers, and how answers are learnt from and checked."""
 
     @property
     def classes(self) -> int: ...
     def answer(self, out: Float[Tensor, "n k"]) -> Posterior:
-        """Network output to what an API would publish."""
+        """Turns network outputs into the answers an API would publish."""
         ...
 
     def target(self, truth: Shaped[Tensor, " n"]) -> Posterior:
-        """Ground truth to what a loss compares with."""
+        """Turns ground truth into the targets of `loss`."""
         ...
 
     def loss(self, out: Float[Tensor, "n k"], y: Posterior) -> Float[Tensor, ""]:
-        """How a network learns from answers."""
+        """The training loss of network outputs against answers or targets y."""
         ...
 
     def right(self, y: Posterior, truth: Shaped[Tensor, " n"]) -> Shaped[Tensor, " n"]:
-        """Which answers are right, as booleans."""
+        """Which answers are correct, as booleans."""
         ...
 
 
 @runtime_checkable
 class Model(Protocol):
-    """An oracle somebody owns. A property, so that frozen dataclasses satisfy the protocol."""
+    """An oracle together with its task: a victim or a clone. `task` is a property so that frozen dataclasses fit."""
 
     @property
     def task(self) -> Task: ...
@@ -86,45 +87,46 @@ class Model(Protocol):
 
 @runtime_checkable
 class Caveats(Protocol):
-    """A stolen model whose thief saw signs that it is not whole."""
+    """A clone that reports signs of an incomplete theft."""
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Names of flags of `analysis/checks.py`, which end in the result row."""
+        """Names of flags in `analysis/checks.py`, to be written into the result row."""
         ...
 
 
 @runtime_checkable
 class Architecture(Protocol):
-    """Recipe of a network: calling it makes a fresh one (see `architectures.fresh` for a seeded one)."""
+    """Recipe of a network: each call builds a new one (`architectures.fresh` builds one from a seed)."""
 
     def __call__(self) -> nn.Module: ...
 
 
 @runtime_checkable
 class Domain(Protocol):
-    """The public input domain: what may be asked. Plain values; its repr stands in messages.
+    """The public input domain: which inputs a client may send. A plain value; its repr appears in error messages.
 
-    `Box` and `Ranges` are two. What needs no more than these three takes any; what needs a range calls `need_box`.
+    `Box` and `Ranges` are two. A method that uses only these three members works on any domain; one that needs a range of values
+    calls `need_box`.
     """
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one input."""
+        """The shape of one input."""
         ...
 
     def check(self, x: Tensor, /) -> None:
-        """Raises BadQuery unless x is a non-empty batch (n, *shape) of inputs of this domain."""
+        """Raises BadQuery unless x is a non-empty batch (n, *shape) of inputs from this domain."""
         ...
 
     def uniform(self, n: int, seed: int) -> Batch:
-        """n inputs drawn at random, (n, *shape), each as likely as any other; the seed decides."""
+        """n inputs drawn uniformly at random from the domain, (n, *shape); the seed determines them."""
         ...
 
 
 @dataclass(frozen=True)
 class Box:
-    """The domain of images and scaled tables: one input's shape and the range of all entries, before any normalisation."""
+    """The domain of images and scaled tables: one input's shape and the range of its entries, before normalisation."""
 
     shape: tuple[int, ...]
     low: float = 0.0
@@ -139,7 +141,7 @@ class Box:
         if x.ndim != len(self.shape) + 1 or tuple(x.shape[1:]) != self.shape:
             raise BadQuery(f"inputs must have shape (n, {', '.join(map(str, self.shape))}); got {tuple(x.shape)}.")
         if len(x) == 0:
-            raise BadQuery("an empty batch was asked; give at least one input.")
+            raise BadQuery("got an empty batch; give at least one input.")
         low, high = torch.aminmax(x)
         # NaN fails both comparisons, infinities fail one: no separate pass over the batch is needed
         if not (low >= self.low and high <= self.high):
@@ -227,27 +229,27 @@ def ranges_of(x: Float[Tensor, "n d"]) -> Ranges:
 
 
 def need_box(domain: Domain, method: str) -> Box:
-    """The domain, for a method that clips inputs to a range or measures steps by it. Raises Unsuited for another kind.
+    """The domain as a Box, for a method that clips inputs or scales its steps to a range. Raises Unsuited otherwise.
 
-    Called before anything is asked.
+    Call it before the first query.
     """
     if not isinstance(domain, Box):
         raise Unsuited(
             f"{method} needs inputs from a box, numbers that all lie in one range; this target's domain is {domain}."
-            " Leave it out, or take a method for any input, such as knockoff+labels."
+            " Leave it out, or use a method that works on any input, such as knockoff+labels."
         )
     return domain
 
 
 @dataclass(frozen=True, eq=False)
 class Owner:
-    """What a defender holds when a defense is armed.
+    """What a defender has when a defense is armed.
 
-    x, truth      training inputs (n, ...) and labels (n,); may be empty for somebody else's API
+    x, truth      training inputs (n, ...) and their labels (n,); may be empty where the API is somebody else's
     box           the public input domain
-    architecture  the network an owner would take for a surrogate: his own, or a like one
-    ood           auxiliary inputs of another kind, for the defenses that train on such; never the thief's pool
-    secret        32 bytes that keyed defenses draw from (`keys.read_key`); without them, as in an audit, from the seed
+    architecture  the network an owner would use as a surrogate: the victim's architecture, or a similar one
+    ood           out-of-distribution inputs (m, ...), for defenses that train on them; never from the thief's pool
+    secret        32 bytes that keyed defenses draw from (`keys.read_key`); None, as in an audit, to draw from the seed
     """
 
     x: Batch
@@ -264,7 +266,7 @@ class Owner:
 
 @runtime_checkable
 class CloneCache(Protocol):
-    """Where finished networks are kept by the hash of everything they were made from."""
+    """A store of trained clones, each under a hash of everything it was made from."""
 
     def find(self, key: str, net: nn.Module) -> bool: ...
     def keep(self, key: str, net: nn.Module, seconds: float) -> None: ...
@@ -272,16 +274,16 @@ class CloneCache(Protocol):
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What a thief holds. The test set is not in it, nor the victim.
+    """What a thief has. It includes neither the victim nor the test set.
 
-    pool      inputs he can ask about, (n, ...)
+    pool      inputs the thief can send, (n, ...)
     box       the public input domain
     task      what an answer means
-    student   the network he trains; every budget gets a fresh one
-    seeds     a few inputs like the victim's own, for the attacks that start from such
-    groups    his own classes of the pool's inputs (n,), which need not be the victim's; for attacks that pick by class
-    defenses  recipes he knows to stand before the victim (the method and its strength, never its seed or secret)
-    shelf     finished clones, so that the same answers are not learnt twice
+    student   the network the thief trains; every budget starts from a fresh one
+    seeds     a few inputs like the victim's own (m, ...), for attacks that start from such inputs
+    groups    the thief's own classes of the pool (n,), not necessarily the victim's; for attacks that sample by class
+    defenses  defenses the thief knows to be in place: the method and its strength, never its seed or secret
+    clones    a cache of trained clones, so that no clone is trained twice on the same answers
     """
 
     pool: Batch
@@ -296,9 +298,9 @@ class Knowledge:
 
 @dataclass(frozen=True)
 class Transfer:
-    """What was asked and answered, in order: the rows of the ledger a thief paid for.
+    """The inputs a thief sent and the answers to them, in order.
 
-    cost is in queries; it exceeds len(x) where an input was asked more than once.
+    cost is in queries; it exceeds len(x) where an input was sent more than once.
     """
 
     x: Batch
@@ -308,25 +310,25 @@ class Transfer:
 
 @runtime_checkable
 class Armed(Protocol):
-    """A defense made ready for one victim. What it remembers of a client is passed in, never kept."""
+    """A defense prepared for one victim. What it remembers of a client is passed in as `memory`, never held in self."""
 
     def fresh(self) -> Any:
         """Memory for a new client; None if the defense needs none."""
         ...
 
     def respond(self, x: Batch, reply: Reply, memory: Any) -> Reply:
-        """The answer to give instead of `reply`. May update `memory`, last, so that an error leaves it whole; never self."""
+        """The answer to give instead of `reply`. May update `memory`, last, so that an error leaves it intact."""
         ...
 
 
 @runtime_checkable
 class Defense(Protocol):
-    """Recipe of a defense. `keeps_top1`: it never changes the top-1 class of any posterior."""
+    """Recipe of a defense. `keeps_top1`: whether it guarantees that no posterior's top-1 class changes."""
 
     @property
     def keeps_top1(self) -> bool: ...
     def arm(self, victim: Model, owner: Owner, seed: int) -> Armed:
-        """Raises Unsuited if the victim lacks what the method needs."""
+        """Prepares the defense for this victim. Raises Unsuited if the victim lacks what the method needs."""
         ...
 
 
@@ -335,9 +337,9 @@ Scores = Float[Tensor, " n"]
 
 @runtime_checkable
 class Watch(Protocol):
-    """A detector made ready for one victim. It sees clean answers and can change none.
+    """A detector prepared for one victim. It sees the clean answers and cannot change them.
 
-    What it remembers of a client is passed in, never kept.
+    What it remembers of a client is passed in as `memory`, never held in self.
     """
 
     def fresh(self) -> Any:
@@ -345,16 +347,16 @@ class Watch(Protocol):
         ...
 
     def score(self, x: Batch, clean: Reply, at: float, memory: Any) -> Scores:
-        """After each row, in order: larger is more suspicious, NaN where there is no verdict. May update `memory`.
+        """The score after each row, in order: higher is more suspicious, NaN is no verdict. May update `memory`.
 
-        at  when the request came in, in seconds since 1970; NaN where nobody knows
+        at  when the request arrived, in seconds since 1970; NaN if unknown
         """
         ...
 
 
 @runtime_checkable
 class Meter(Protocol):
-    """The only door a thief has: an oracle that counts, and refuses a batch over budget before it is sent."""
+    """A thief's only access to the target: an oracle that counts queries and refuses a batch over budget unsent."""
 
     def __call__(self, x: Batch, /) -> Reply: ...
     @property
@@ -365,9 +367,9 @@ class Meter(Protocol):
 
 @runtime_checkable
 class Querying(Protocol):
-    """How to ask: spends the meter's whole budget and returns what was asked and answered.
+    """How to choose and send queries: spends the meter's whole budget and returns the inputs with their answers.
 
-    `prefix`: the questions of a larger budget start with those of a smaller one, so that budgets can share answers.
+    `prefix`: whether the queries of a larger budget start with those of a smaller one, so that budgets share answers.
     """
 
     @property
@@ -377,13 +379,13 @@ class Querying(Protocol):
 
 @runtime_checkable
 class Learner(Protocol):
-    """How to learn from answers already paid for: no further query."""
+    """How to learn from answers already paid for. Sends no queries."""
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model: ...
 
 
 @runtime_checkable
 class Attack(Protocol):
-    """Calling it steals. `Theft(querying, learner)` is the common one; exact attacks are Attacks of their own."""
+    """Calling it steals the model. Most are a `Theft(querying, learner)`; exact attacks satisfy it directly."""
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Model: ...

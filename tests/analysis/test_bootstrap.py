@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gamekeeper.analysis.bootstrap import Replicates, interval, packed, unpacked, verdict
+from gamekeeper.analysis.bootstrap import Replicates, direction, interval, packed, unpacked
 from gamekeeper.metrics import wilson
 from gamekeeper.results import Row
 from tests.analysis.rows import row
@@ -51,7 +51,7 @@ def test_pairs_tell_apart_what_intervals_cannot():
     assert high.clone is not None
     assert high.clone.accuracy.low < low.clone.accuracy.high  # the intervals overlap
     draws = Replicates(2000, (0,))
-    assert verdict(draws.accuracy([high]) - draws.accuracy([low])) == "higher"
+    assert direction(draws.accuracy([high]) - draws.accuracy([low])) == "higher"
 
 
 def test_equal_thieves_are_told_apart_as_seldom_as_stated():
@@ -59,7 +59,7 @@ def test_equal_thieves_are_told_apart_as_seldom_as_stated():
     said = 0
     for _ in range(300):
         rows = [measured(generator.random(400) < 0.8) for _ in range(2)]
-        said += verdict(draws.accuracy([rows[0]]) - draws.accuracy([rows[1]])) != "same"
+        said += direction(draws.accuracy([rows[0]]) - draws.accuracy([rows[1]])) != "same"
     # 5 % are expected; 300 trials have a standard error of 1.3 points
     assert 0.01 < said / 300 < 0.10
 

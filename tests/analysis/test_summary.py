@@ -74,13 +74,13 @@ def test_eta_is_the_way_from_the_soft_thief_to_the_floor(worst: float, eta: floa
 def test_eta_is_none_within_the_noise():
     found = line(grid(none=(0.90, 0.895), poison=(0.6, 0.89)), "poison")
     assert found.eta is None
-    assert "within the noise" in found.eta_why
+    assert "within the noise" in found.no_eta
 
 
 def test_eta_needs_a_label_thief():
     found = line([row(accuracy=0.95), row("poison", accuracy=0.7)], "poison")
     assert found.eta is None
-    assert "label-learning thief" in found.eta_why
+    assert "label-learning thief" in found.no_eta
 
 
 def test_the_undefended_line_has_no_eta():
@@ -194,10 +194,10 @@ def test_the_spread_over_seeds_is_pooled_over_thieves_of_a_defense():
 
 def test_honest_users_are_counted_once_a_seed():
     rows = [row("poison", attack, seed=seed, defended=0.9 + 0.02 * seed) for attack in ("knockoff", "knockoff+labels") for seed in (0, 1)]  # fmt: skip
-    kept = line(rows, "poison").kept
-    assert kept is not None
-    assert kept.accuracy.value == pytest.approx(0.91)
-    assert sum(kept.l1_histogram) == 4000
+    utility = line(rows, "poison").utility
+    assert utility is not None
+    assert utility.accuracy.value == pytest.approx(0.91)
+    assert sum(utility.l1_histogram) == 4000
 
 
 def test_price_of_a_query_comes_from_the_rows():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gamekeeper.analysis.thresholds import check_threshold, judge, parse_threshold
+from gamekeeper.analysis.thresholds import check_threshold, parse_threshold, threshold_results
 from gamekeeper.engine.grid import Audit, expand
 from gamekeeper.errors import BadConfig
 from gamekeeper.targets.choice import Choice
@@ -20,7 +20,7 @@ ROWS = [
 
 
 def values(text: str, rows=ROWS) -> list[tuple[str, float]]:
-    verdicts = judge(parse_threshold(text), rows)
+    verdicts = threshold_results(parse_threshold(text), rows)
     assert all(verdict.judged for verdict in verdicts)
     return [(verdict.defense, round(verdict.value, 3)) for verdict in verdicts if verdict.breached]
 
@@ -68,7 +68,7 @@ FAILED = row("mad", "knockoff+labels", error="ZeroDivisionError: a bug")
     ],
 )
 def test_a_failed_cell_is_not_a_cell_that_stole_nothing(text, breached, judged):
-    (verdict,) = judge(parse_threshold(text), [ROWS[0], ROWS[2], FAILED])
+    (verdict,) = threshold_results(parse_threshold(text), [ROWS[0], ROWS[2], FAILED])
     assert (verdict.breached, verdict.judged) == (breached, judged)
     assert judged or verdict.missing == ("knockoff+labels",)
 
@@ -76,21 +76,21 @@ def test_a_failed_cell_is_not_a_cell_that_stole_nothing(text, breached, judged):
 def test_a_thief_whom_the_defense_does_not_suit_is_out_of_worst_and_missing_by_name():
     refused = row("mad", "jbda", error="Unsuited: no seeds")
     for text, judged in (("worst.accuracy>0.8", True), ("jbda.accuracy>0.8", False)):
-        (verdict,) = judge(parse_threshold(text), [row("mad", accuracy=0.5), refused])
+        (verdict,) = threshold_results(parse_threshold(text), [row("mad", accuracy=0.5), refused])
         assert verdict.judged == judged
-    (verdict,) = judge(parse_threshold("worst.accuracy>0.8"), [refused])
+    (verdict,) = threshold_results(parse_threshold("worst.accuracy>0.8"), [refused])
     assert not verdict.judged
 
 
 def test_a_control_is_no_thief():
     rows = [row("none", accuracy=0.5), replace(row("none", "knockoff+shuffled", error="killed"), learner="shuffled")]
-    (verdict,) = judge(parse_threshold("worst.accuracy>0.8"), rows)
+    (verdict,) = threshold_results(parse_threshold("worst.accuracy>0.8"), rows)
     assert (verdict.judged, verdict.value) == (True, 0.5)
 
 
 def test_a_thief_is_measured_when_all_his_seeds_are():
     rows = [row("mad", seed=0, accuracy=0.9), row("mad", seed=1, error="killed")]
-    (verdict,) = judge(parse_threshold("worst.accuracy>0.8"), rows)
+    (verdict,) = threshold_results(parse_threshold("worst.accuracy>0.8"), rows)
     assert (verdict.breached, verdict.judged, verdict.value) == (False, False, None)
 
 
@@ -110,10 +110,10 @@ TARGET = DIGITS.load()
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("worst.accuracy>0.8@77", "no budget 77, so nothing would be judged. It has 50, 60"),
+        ("worst.accuracy>0.8@77", "no budget 77, so there would be nothing to judge. It has 50, 60"),
         ("dawn/worst.accuracy>0.8", "no defense dawn, .* It has none, mad"),
         ("jbda.accuracy>0.1", "no thief jbda, .* It has knockoff"),
-        ("worst.fidelity_uniform>0.1", "is not measured here"),
+        ("worst.fidelity_uniform>0.1", "is not measured in this run"),
     ],
 )
 def test_a_threshold_that_would_judge_nothing_is_refused_before_the_run(text, message):

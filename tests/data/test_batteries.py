@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from gamekeeper.architectures import LeNet, fresh
 from gamekeeper.data import batteries
-from gamekeeper.data.batteries import facts, load, weights
+from gamekeeper.data.batteries import index, load, weights
 from gamekeeper.data.splits import equal_rows, overlap
 from gamekeeper.errors import BadConfig, UnsafeFile
 from gamekeeper.models.network import TorchModel
@@ -41,7 +41,7 @@ def test_data_sets_have_their_size_shape_range_and_classes(name):
     assert data.x.min() == 0
     assert data.x.max() == 1
     assert data.y.unique().tolist() == list(range(CLASSES[name]))
-    assert facts()["files"][f"{name}.npz"]["n"] == SIZES[name]
+    assert index()["files"][f"{name}.npz"]["n"] == SIZES[name]
 
 
 @pytest.mark.parametrize("kind", ["mnist", "fashion"])
@@ -79,7 +79,7 @@ def test_letters_are_drawn_as_stated(name):
 
 @pytest.mark.parametrize("name", ["mnist-lenet", "fashion-lenet"])
 def test_the_shipped_network_is_as_accurate_as_stated(name):
-    stated = facts()["models"][name]
+    stated = index()["models"][name]
     shape = stated["architecture"]
     net = fresh(LeNet(tuple(shape["shape"]), shape["classes"], shape["hidden"]), seed=0)
     net.load_state_dict(load_file(weights(name)))
@@ -92,7 +92,7 @@ def test_the_shipped_network_is_as_accurate_as_stated(name):
 
 
 def test_stated_accuracies_are_those_promised():
-    models = facts()["models"]
+    models = index()["models"]
     assert models["mnist-lenet"]["accuracy"]["mnist-test.npz"]["value"] > 0.975
     assert models["mnist-lenet"]["n_train"] == 8000
     official = models["fashion-lenet"]["accuracy"]["official test set"]
@@ -106,7 +106,7 @@ def test_weights_are_float32():
 
 
 def test_every_file_is_listed_with_digest_size_source_and_licence():
-    listed = facts()["files"]
+    listed = index()["files"]
     present = {path.name for path in batteries.FOLDER.iterdir()}
     assert present == set(listed) | {"batteries.json", "NOTICES.md"}
     for name, entry in listed.items():
@@ -118,7 +118,7 @@ def test_every_file_is_listed_with_digest_size_source_and_licence():
 
 def test_notices_name_every_file_and_author():
     text = (batteries.FOLDER / "NOTICES.md").read_text()
-    for word in [*facts()["files"], "Yann LeCun", "Juan Cazala", "Zalando SE", "Brian Kent"]:
+    for word in [*index()["files"], "Yann LeCun", "Juan Cazala", "Zalando SE", "Brian Kent"]:
         assert word in text
 
 

@@ -154,8 +154,8 @@ def test_answers_turn_the_gradient_keep_the_order_and_have_living_maps(explain: 
     live, x = armed(DeepDefense(mode=mode, steps=25, group=32), explain), inputs(32)
     reply = live.network(x)
     got = live.bend(x, reply.y)
-    assert got.found.double().mean() >= 0.9  # the others get the answer as it came
-    assert got.cosines[got.found, 1].mean() < 0.75
+    assert got.feasible.double().mean() >= 0.9  # the others get the answer as it came
+    assert got.cosines[got.feasible, 1].mean() < 0.75
     answer = live.respond(x, reply, None)
     assert torch.equal(answer.y.argmax(1), reply.y.argmax(1))
     assert (answer.y - reply.y).abs().sum(1).mean() > 0.01
@@ -175,8 +175,8 @@ def test_on_a_trained_network_nearly_every_answer_stands_at_right_angles_with_it
     victim = replace(target.victim, explain=None if explain is None else EXPLAINERS[explain])
     live, x = DeepDefense().arm(victim, target.owner, 0), shipped("fashion").owner.x[:32]
     got = live.bend(x, victim(x).y)
-    upright = got.found & (got.cosines < 0.1).all(1)
-    assert got.found.all()
+    upright = got.feasible & (got.cosines < 0.1).all(1)
+    assert got.feasible.all()
     assert upright.double().mean() >= 0.95
     maps = victim(x).maps
     assert (got.maps is None) == (maps is None) == (explain is None)
@@ -204,9 +204,9 @@ def test_the_printed_form_stands_still_until_rounding_grows_and_then_breaks_the_
 def test_the_order_of_more_classes_is_kept_too(k: int):
     live, x = armed(DeepDefense(k=k, steps=10)), inputs(20)
     reply = live.network(x)
-    y, found = live.respond(x, reply, None).y, live.bend(x, reply.y).found
-    assert found.double().mean() >= 0.9  # the others fall back to the answer as it came
-    assert (y != reply.y).any(1)[found].all()
+    y, feasible = live.respond(x, reply, None).y, live.bend(x, reply.y).feasible
+    assert feasible.double().mean() >= 0.9  # the others fall back to the answer as it came
+    assert (y != reply.y).any(1)[feasible].all()
     assert order_kept(y, ranks(reply.y), k).all()
 
 

@@ -144,7 +144,7 @@ def test_the_surrogate_is_trained_on_the_victims_answers_and_leaves_the_victim_a
 
 def test_without_inputs_a_trained_surrogate_is_refused_and_an_untrained_one_is_not():
     owner, victim = owner_and_victim(0)
-    with pytest.raises(Unsuited, match=r"was given none. Give it some, or set epochs to 0"):
+    with pytest.raises(Unsuited, match=r"there are none. Give the target some, or set epochs to 0"):
         GRAD2().arm(victim, owner, 0)
     armed = GRAD2(epochs=0).arm(victim, owner, 0)
     y = peaked(3, K, 1.0).float()

@@ -277,7 +277,7 @@ def test_a_victim_of_one_class_is_unsuited():
 
 
 def test_a_surrogate_of_other_classes_is_unsuited():
-    with pytest.raises(Unsuited, match=r"5 classes; Mlp\(.*\) answers 4 classes"):
+    with pytest.raises(Unsuited, match=r"5 classes; Mlp\(.*\) has 4 classes"):
         MAD(surrogate=Mlp((4,), 4)).arm(mlp_victim(5), mlp_owner(5), 0)
 
 

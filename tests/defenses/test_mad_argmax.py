@@ -211,7 +211,7 @@ def test_a_trained_surrogate_comes_to_answer_as_the_victim_does():
 
 def test_a_trained_surrogate_needs_inputs():
     owner, victim = owner_and_victim(5)
-    with pytest.raises(Unsuited, match="MAD trains its surrogate on inputs of the owner's, and was given none"):
+    with pytest.raises(Unsuited, match="MAD trains its surrogate on the owner's inputs, and there are none"):
         MAD(epochs=3).arm(victim, owner, 0)
 
 

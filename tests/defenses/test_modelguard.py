@@ -169,7 +169,7 @@ def test_s_fits_the_victims_answers_on_a_sample_of_the_owners_inputs():
 
 def test_s_needs_inputs_of_the_owners():
     owner, victim = owner_and_victim(0)
-    with pytest.raises(Unsuited, match="inputs of the owner's; none given"):
+    with pytest.raises(Unsuited, match="inputs from the owner; none were given"):
         ModelGuardS().arm(victim, owner, 0)
 
 

@@ -168,10 +168,10 @@ def test_a_run_on_a_live_server_says_what_it_bought_for_whom_and_what_may_be_los
                 ledger.send(ledger.scope(scope), 50)
         assert guarded(command) == 0
         said = capsys.readouterr().out
-        assert "at most 464 queries (364 of them the judge's own), 4.64 in money" in said
-        assert "50 inputs were under way when an earlier run ended" in said
+        assert "at most 464 queries (364 of them for evaluation), 4.64 in money" in said
+        assert "50 inputs were sent by an earlier run that ended before the answers came" in said
         assert (
-            "in this run: 464 inputs, 4.64 in money; 100 of them the thieves', 364 the judge's; 50 more got no" in said
+            "in this run: 464 inputs, 4.64 in money; 100 of them by thieves, 364 for evaluation; 50 more got no" in said
         )
         assert guarded([*command, "--json"]) == 0
     bill = orjson.loads(capsys.readouterr().out)["bill"]

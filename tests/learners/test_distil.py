@@ -169,7 +169,7 @@ def test_a_shelf_that_cannot_be_written_is_a_warning_and_the_clone_stands(tmp_pa
     for folder in (tmp_path / "file", tmp_path / "full"):
         caplog.clear()
         assert torch.equal(train(knows(clones=DiskCloneCache(folder)), X, Y, QUICK, 0)(X).y, made(X).y)
-        assert "could not be kept" in caplog.text
+        assert "could not be stored" in caplog.text
         monkeypatch.setattr("gamekeeper.training.student.save_file", half)
     assert list((tmp_path / "full").iterdir()) == []
 

@@ -141,7 +141,7 @@ def test_another_form_of_answer_is_refused(raw: Tensor):
 
 
 def test_a_single_score_is_refused_with_what_to_do():
-    with pytest.raises(Malformed, match="one column a class"):
+    with pytest.raises(Malformed, match="one column per class"):
         Answers("probabilities", 2).posterior(torch.tensor([[0.2], [0.9]]), 2)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gamekeeper.methods import InputSpec, parse_defense, parse_thief
+from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.reproductions.description import (
     Experiment,
     Figure,
@@ -15,11 +16,10 @@ from gamekeeper.reproductions.description import (
     all_flags,
     belongs,
     cells,
-    lines,
-    verdicts,
+    figure_results,
+    ordering_results,
     with_paper,
 )
-from gamekeeper.reproductions.published import REPRODUCTIONS
 from gamekeeper.reproductions.victims import VICTIMS
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.choice import Choice
@@ -49,7 +49,7 @@ def pairs(*differences: float):
 
 
 def test_a_line_has_the_mean_over_seeds_beside_the_papers_figure():
-    soft, labels = lines(FEW, pairs(0.02, 0.04, 0.06))
+    soft, labels = figure_results(FEW, pairs(0.02, 0.04, 0.06))
     accuracy, queries = soft.beside
     assert accuracy.paper == 0.9
     assert accuracy.ours.value == pytest.approx(0.84)
@@ -62,11 +62,11 @@ def test_a_line_has_the_mean_over_seeds_beside_the_papers_figure():
 def test_other_budgets_targets_and_defenses_are_other_thefts():
     strange = [row(budget=999), row(defense="label"), replace(row(), target="fashion"), row(attack="knockoff+labels")]
     assert not [each for each in strange if belongs(each, SOFT)]
-    assert lines(FEW, strange[:3])[0].beside[0].ours is None
+    assert figure_results(FEW, strange[:3])[0].beside[0].ours is None
 
 
 def test_a_failed_cell_is_said_and_is_no_number():
-    soft, _ = lines(FEW, [row(error="Unsuited: no")])
+    soft, _ = figure_results(FEW, [row(error="Unsuited: no")])
     assert soft.error == "Unsuited: no"
     assert soft.beside[0].ours is None
 
@@ -81,7 +81,7 @@ def test_a_failed_cell_is_said_and_is_no_number():
     ],
 )
 def test_an_ordering_is_judged_in_pairs_of_one_seed(differences, held, word):
-    (found,) = verdicts(FEW, pairs(*differences))
+    (found,) = ordering_results(FEW, pairs(*differences))
     assert (found.held, found.of, found.word) == (held, len(differences), word)
     assert found.mean == pytest.approx(sum(differences) / len(differences))
     if len(differences) == 3 and word == "as claimed":
@@ -91,8 +91,8 @@ def test_an_ordering_is_judged_in_pairs_of_one_seed(differences, held, word):
 
 def test_seeds_without_their_pair_do_not_count():
     rows = [each for each in pairs(0.02, 0.03, 0.04) if each.attack == "knockoff" or each.seed < 2]
-    assert verdicts(FEW, rows)[0].of == 2
-    assert not verdicts(FEW, [each for each in rows if each.attack == "knockoff"])
+    assert ordering_results(FEW, rows)[0].of == 2
+    assert not ordering_results(FEW, [each for each in rows if each.attack == "knockoff"])
 
 
 def test_a_row_carries_the_papers_number_where_there_is_one():

@@ -13,8 +13,9 @@ from gamekeeper.data.folder import FILES, find
 from gamekeeper.data.splits import overlap
 from gamekeeper.errors import BadConfig
 from gamekeeper.reproductions import victims
-from gamekeeper.reproductions.published import CATEGORICAL, REPRODUCTIONS
+from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.reproductions.smoothed_tree import SmoothedTree
+from gamekeeper.reproductions.tramer import CATEGORICAL
 from gamekeeper.reproductions.victims import VICTIMS, Network, Published, Table, joined, ordinal, scaled
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.tasks import Classify

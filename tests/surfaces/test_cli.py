@@ -41,14 +41,14 @@ def test_dry_run_states_queries_and_money_and_asks_nothing(tmp_path, capsys):
     assert guarded(["audit", "digits", *QUICK, "--price", "0.5", "--out", str(folder), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "2 thefts: 2 defenses x 1 thieves x budgets 60 x 1 seed(s)" in said
-    assert "at most 2,517 queries, 1,258.50 in money at 0.5 a query" in said
+    assert "at most 2,517 queries, 1,258.50 in money at 0.5 per query" in said
     assert list(folder.iterdir()) == []
 
 
 def test_a_quiet_dry_run_says_what_it_would_cost_and_one_for_machines_in_json(tmp_path, capsys):
     run = ["audit", "digits", *QUICK, "--out", str(tmp_path), "--dry-run"]
     assert guarded([*run, "--quiet"]) == 0
-    assert capsys.readouterr().out.startswith("at most 2,517 queries, 2.52 in money at 0.001 a query; about ")
+    assert capsys.readouterr().out.startswith("at most 2,517 queries, 2.52 in money at 0.001 per query; about ")
     assert guarded([*run, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)["plan"]
     assert (plan["thefts"], plan["done"], plan["queries"]) == (2, 0, 2517)
@@ -225,7 +225,7 @@ def test_consent_is_asked_on_stderr_with_what_it_is_about(output, tmp_path, monk
     assert guarded(["audit", str(target), *QUICK, "--out", str(tmp_path / "run"), output]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert "at most 2,124 queries (2,064 of them the judge's own), 2,124.00 in money at 1 a query" in said.err
+    assert "at most 2,124 queries (2,064 of them for evaluation), 2,124.00 in money at 1 per query" in said.err
     assert "Spend them? [y/N]" in said.err
 
 

@@ -6,8 +6,8 @@ import pytest
 
 import gamekeeper.surfaces.reproduce as surface
 from gamekeeper.metrics import wilson
+from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.reproductions.description import Experiment, Figure, Ordering, Reproduction
-from gamekeeper.reproductions.published import REPRODUCTIONS
 from gamekeeper.results import Results
 from gamekeeper.surfaces.cli import guarded
 

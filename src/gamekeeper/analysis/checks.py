@@ -1,6 +1,6 @@
-"""Checks: the evaluation doubts itself (after auto-attack's flags).
+"""Checks: the evaluation looks for reasons to doubt itself (after auto-attack's flags).
 
-Every flag is a pure function of finished rows; it prints beside the number. `docs/flags.md` is made from this file.
+Every flag is a pure function of finished rows and is printed beside the number. `docs/flags.md` is made from this file.
 """
 
 from collections import defaultdict
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import TypeVar
 
-from gamekeeper.analysis.bootstrap import Replicates, Values, verdict
+from gamekeeper.analysis.bootstrap import Replicates, Values, direction
 from gamekeeper.method_text import taken_apart
 from gamekeeper.results import Row
 
@@ -20,14 +20,14 @@ CHANCE_MARGIN = 0.3
 POINT = 0.01
 UTILITY_LOSS = 0.01
 LUCK = 0.1
-"""By how much a clone that learnt noise may beat the most frequent class: which classes it gives to whole groups of inputs is
-luck that the test set's size does not lessen. The Control of docs/worst-case.md shows how far it goes."""
+"""By how much a clone that learnt noise may beat the most frequent class. It gives whole groups of inputs one class, and
+which class is luck that a larger test set does not reduce. The Control of docs/worst-case.md shows how far luck goes."""
 FLAT = 0.005
 
 
 @dataclass(frozen=True)
 class Flag:
-    """raised_if, means, do: one sentence each."""
+    """raised_if completes "Raised if"; means and do are sentences."""
 
     name: str
     raised_if: str
@@ -40,107 +40,108 @@ FLAGS: dict[str, Flag] = {
     for flag in (
         Flag(
             "leaked-test",
-            "the thief's pool holds inputs of the test set.",
-            "The clone is judged on inputs it was trained on, so its accuracy is too high.",
-            "Give a pool that does not overlap the test set.",
+            "the thief's pool contains inputs of the test set.",
+            "The clone is tested on inputs it was trained on, so its accuracy is too high.",
+            "Use a pool that does not overlap the test set.",
         ),
         Flag(
             "weak-thief",
-            "with no defense and the largest budget, even the best thief closes less than 30 % of the way from"
-            " chance to the victim's accuracy.",
+            "with no defense and the largest budget, even the best thief gets less than 30 % of the way from"
+            " guessing to the victim's accuracy.",
             "The thieves barely work here, so a low clone accuracy says nothing about a defense.",
-            "Give a larger budget, a pool closer to the victim's data or a stronger student before comparing defenses.",
+            "Use a larger budget, a pool closer to the victim's data or a stronger student before comparing defenses.",
         ),
         Flag(
             "labels-beat-posteriors",
-            "a thief who looks at labels only does clearly better than the one who uses the whole answer.",
-            "The defense spoils the probabilities but not the labels; its protection is that of returning the label.",
-            "Compare with the label-only row, and count the strongest thief.",
+            "a thief who looks only at labels does clearly better than one who uses the whole answer.",
+            "The defense spoils the probabilities but not the labels: it protects no better than returning just the label.",
+            "Compare with the defense `label`, and judge by the strongest thief.",
         ),
         Flag(
             "random-answers",
-            "the same input, asked twice, got different answers.",
-            "A thief who asks again and averages removes the noise.",
-            "Key the noise to the input, and look at the averaging thief's row.",
+            "the same input, sent twice, got different answers.",
+            "A thief can repeat each query and average the noise away.",
+            "Derive the noise from the input and a key, and look at the averaging thief's row.",
         ),
         Flag(
             "utility-spent",
             "the defended accuracy is more than one point below the clean one.",
-            "Honest users pay for the protection.",
-            "Lower the defense's strength, or say what the loss is worth.",
+            "Honest users pay for the protection with wrong answers.",
+            "Use the defense at a lower strength, or decide that the protection is worth the loss.",
         ),
         Flag(
             "broken-promise",
-            "an answer is not what the defense promises of every answer: its top class, its distance in L1 or its confidence.",
-            "Who relies on the promise is let down; every argument that rests on it (the label floor) falls.",
-            "Look at `broken` in the results; mend the defense, or take the promise back.",
+            "some answer breaks a guarantee that the defense gives for every answer: on its top class, its L1 distance or its"
+            " confidence.",
+            "Users who rely on this guarantee are misled, and so is every argument built on it, such as the label floor.",
+            "Look at `broken` in the results; fix the defense, or withdraw the guarantee.",
         ),
         Flag(
             "budget-flat",
-            "the largest budget steals no more than the next smaller one (less than half a point).",
-            "The theft is saturated, or the thief is broken: more queries would not show more.",
-            "Look at the curve; if it is flat far below the victim, try another pool or thief.",
+            "the largest budget steals hardly more than the next smaller one (less than half a point).",
+            "Either the theft is saturated or the thief is broken: more queries would not help.",
+            "Look at the curve; if it is flat far below the victim, try another pool or another thief.",
         ),
         Flag(
             "same-architecture",
             "the clone has the victim's architecture.",
-            "This is the thief's best case.",
+            "This is the best case for the thief, who seldom knows the architecture.",
             "Try another student as well.",
         ),
         Flag(
             "cut-short",
-            "the budget ended before an exact attack did.",
-            "The copy is a part of what that attack recovers, filled up with guesses.",
-            "Give it a larger budget; the `queries` of a finished cell say how many it takes.",
+            "the budget ran out before an exact attack was finished.",
+            "The copy holds only part of what the attack recovers; the rest is guessed.",
+            "Give the attack a larger budget; `queries` of a cell that finished shows how many it needs.",
         ),
         Flag(
             "id-collisions",
             "a tree attack saw one answer come from several leaves.",
-            "Splits between leaves that answer alike can stay hidden, so the copy may lack some.",
-            "Ask at more points of every line, as `tree_paths:probes=4` does, and look at the uniform fidelity.",
+            "Splits between leaves with the same answer can stay hidden, so the copy may lack some.",
+            "Query more points on every line, as `tree_paths:probes=4` does, and look at the fidelity on uniform inputs.",
         ),
         Flag(
             "hidden-splits",
-            "random inputs, asked when a tree attack was done, are answered otherwise by its copy.",
+            "on random inputs, queried at the end of a tree attack, its copy answers differently from the model.",
             "The copy lacks splits of the tree, or the answers are perturbed.",
-            "Ask at more points of every line, as `tree_paths:probes=4` does.",
+            "Query more points on every line, as `tree_paths:probes=4` does.",
         ),
         Flag(
             "single-seed",
-            "there is one seed only.",
-            "The spread over seeds is unknown; the interval covers the test set's size alone.",
-            "Give --seeds 3 or more before quoting a difference.",
+            "the run has only one seed.",
+            "How much results vary from seed to seed is unknown; the interval reflects only the size of the test set.",
+            "Use --seeds 3 or more before quoting a difference.",
         ),
         Flag(
             "no-adaptive-thief",
-            "the defense met no thief made for it: none learning from labels, where it keeps the thief's labels;"
-            " none recovering the clean answer, where it changes them.",
-            "The clone's accuracy is a lower bound of what a thief who knows the defense gets.",
+            "the defense faced no thief made to undo it: none who learns from labels, if it keeps the thief's labels; none"
+            " who recovers the clean answers, if it changes them.",
+            "A thief who knows the defense may get a better clone than any measured here.",
             "Add such a thief before you trust the number.",
         ),
         Flag(
             "labels-beat-undefended",
-            "with no defense, a thief who looks at labels only is more than one point better than the soft thief.",
-            "The soft thief is broken or badly trained here: probabilities hold more than labels do.",
-            "Give him more training or another student before you quote his number; the strongest thief's stands.",
+            "with no defense, a thief who looks only at labels is more than one point better than the soft thief.",
+            "The soft thief is broken or badly trained here, since probabilities tell more than labels do.",
+            "Train the soft thief longer or with another student before you quote that number; the strongest thief's stands.",
         ),
         Flag(
             "control-learns",
             "a clone of shuffled answers is clearly more than ten points better than the most frequent class.",
-            "Something besides the answers reaches the clone: every accuracy here may be too high.",
-            "Do not use the run; look for test inputs or labels in the pool, and report it.",
+            "The clone learns from something besides the answers, so every accuracy here may be too high.",
+            "Do not use the run; look for test inputs or labels in the pool, and report it as a bug.",
         ),
         Flag(
             "below-floor",
-            "a defense changed no label on the thief's queries, and yet the strongest thief is clearly below the label floor.",
-            "That cannot be: the label-learning thief's answers are the undefended ones.",
-            "Give both defenses the same thieves; if they have, report it.",
+            "a defense changed no label on the thief's queries, yet the strongest thief is clearly below the label floor.",
+            "This should be impossible: a thief who learns from labels sees the same labels as without a defense.",
+            "Run the same thieves with and without the defense; if you did, report it as a bug.",
         ),
         Flag(
             "helps-thief",
             "the strongest thief is clearly better against the defense than against none.",
-            "The defense gives something away, or luck does.",
-            "Give more seeds; if it stays, do not use the defense.",
+            "The defense gives something away, or the thief was lucky.",
+            "Use more seeds; if the flag stays, do not use the defense.",
         ),
     )
 }
@@ -149,55 +150,55 @@ FLAGS: dict[str, Flag] = {
 def raised(rows: Iterable[Row]) -> dict[str, list[str]]:
     """Cell id -> names of its flags, in the order of FLAGS."""
     done = [row for row in rows if row.error is None]
-    found: dict[str, set[str]] = defaultdict(set)
+    names: dict[str, set[str]] = defaultdict(set)
     for row in done:
-        found[row.cell] |= set(row.flags) | single(row)
+        names[row.cell] |= set(row.flags) | single(row)
     undefended = [row for row in done if row.defense == "none"]
     for group in grouped(done, lambda row: row.defense).values():
         flags = group_flags(group) | compared_flags(group, undefended)
         for row in group:
-            found[row.cell] |= flags
+            names[row.cell] |= flags
     for row in done if weak(undefended) else []:
-        found[row.cell].add("weak-thief")
+        names[row.cell].add("weak-thief")
     for row in done if control_learns(undefended) else []:
-        found[row.cell].add("control-learns")
-    return {row.cell: [name for name in FLAGS if name in found[row.cell]] for row in done}
+        names[row.cell].add("control-learns")
+    return {row.cell: [name for name in FLAGS if name in names[row.cell]] for row in done}
 
 
 def soft_thief(row: Row) -> bool:
-    """The thief who asks plainly, learns from the whole answer and trains the target's own student: `knockoff`."""
+    """The plain thief: queries the pool at random, learns from the whole answer, trains the default student: `knockoff`."""
     thief = taken_apart(row.attack)
     return set(thief.names) - {"soft"} == {"knockoff"} and thief.network is None
 
 
 def label_thief(row: Row) -> bool:
-    """Their twin who looks at the top class only."""
+    """The same thief, but looking only at the top class."""
     thief = taken_apart(row.attack)
     plain = thief.first.name == "knockoff" and thief.network is None
     return plain and not {"labels", "labels_only"}.isdisjoint(thief.names)
 
 
 def reads_labels_only(row: Row) -> bool:
-    """A thief who uses the top class alone."""
+    """Whether the thief uses the top class only."""
     return row.reads == "label"
 
 
 def control(row: Row) -> bool:
-    """No thief: what it is given has nothing to do with the inputs, so it must fail."""
+    """Whether this is no thief but the control: its answers have nothing to do with the inputs, so it must fail."""
     return row.reads == "nothing"
 
 
 def single(row: Row) -> set[str]:
-    """Flags of a row by itself."""
+    """Flags that follow from one row."""
     assert row.utility is not None
     assert row.victim is not None
-    lost = row.victim.accuracy.value - row.victim.defended_accuracy.value
-    found = {
+    loss = row.victim.accuracy.value - row.victim.defended_accuracy.value
+    conditions = {
         "random-answers": not row.utility.deterministic,
-        "utility-spent": lost > UTILITY_LOSS,
+        "utility-spent": loss > UTILITY_LOSS,
         "broken-promise": bool(row.utility.broken),
     }
-    return {name for name, true in found.items() if true}
+    return {name for name, true in conditions.items() if true}
 
 
 def group_flags(rows: list[Row]) -> set[str]:
@@ -216,7 +217,7 @@ def group_flags(rows: list[Row]) -> set[str]:
 
 
 def compared_flags(rows: list[Row], undefended: list[Row]) -> set[str]:
-    """Flags of one defense's thieves beside those who met none: what cannot be, or should not."""
+    """Flags of one defense's thieves compared with those who faced none: what cannot be, or should not."""
     here, free = (at_largest([row for row in some if not control(row)]) for some in (rows, undefended))
     if not here or not free or here[0].budget != free[0].budget:
         return set()
@@ -224,28 +225,28 @@ def compared_flags(rows: list[Row], undefended: list[Row]) -> set[str]:
         return {"labels-beat-undefended"} if labels_win(free, POINT) else set()
     flags: set[str] = set()
     floor = [row for row in free if reads_labels_only(row)]
-    if floor and labels_kept(here) and verdict(apart(leader(here), leader(floor))) == "lower":
+    if floor and labels_unchanged(here) and direction(apart(leader(here), leader(floor))) == "lower":
         flags.add("below-floor")
-    if verdict(apart(leader(here), leader(free))) == "higher":
+    if direction(apart(leader(here), leader(free))) == "higher":
         flags.add("helps-thief")
     return flags
 
 
 def control_learns(undefended: list[Row]) -> bool:
-    """The control's interval lies above the most frequent class, LUCK spared."""
+    """Whether the control's interval lies more than LUCK above the share of the most frequent class."""
     rows = at_largest([row for row in undefended if control(row)])
     known = [(row.clone.accuracy.low, row.chance) for row in rows if row.clone and row.chance is not None]
     return bool(known) and mean(low for low, _ in known) > mean(chance for _, chance in known) + LUCK
 
 
 def at_largest(rows: list[Row]) -> list[Row]:
-    """Those of the largest budget."""
+    """The rows at the largest budget."""
     largest = max((row.budget for row in rows), default=0)
     return [row for row in rows if row.budget == largest]
 
 
-def labels_kept(rows: Iterable[Row]) -> bool:
-    """Whether every answer these thieves got had the clean one's top class, as far as that is known."""
+def labels_unchanged(rows: Iterable[Row]) -> bool:
+    """Whether every answer to these thieves kept the clean top class, as far as is known."""
     return all(row.utility is None or row.utility.top1_kept_thief in (None, 1.0) for row in rows)
 
 
@@ -256,16 +257,16 @@ def leader(rows: Iterable[Row]) -> list[Row]:
 
 
 def apart(rows: list[Row], others: list[Row]) -> Values:
-    """Replicates of the difference of two thieves' mean accuracies, paired by test input and seed."""
+    """Replicates of the difference between two thieves' mean accuracies, paired by test input and seed."""
     assert rows[0].clone is not None
     draws = Replicates(rows[0].clone.accuracy.n, tuple(sorted({row.seed for row in (*rows, *others)})))
     return draws.accuracy(rows) - draws.accuracy(others)
 
 
 def labels_win(rows: list[Row], margin: float) -> bool:
-    """Whether plainly learning from labels beats the soft thief by more than `margin`, beyond the noise."""
+    """Whether the label thief beats the soft thief by more than `margin`, beyond the noise."""
     soft, labels = ([row for row in rows if row.clone and of(row)] for of in (soft_thief, label_thief))
-    return bool(soft and labels) and verdict(apart(leader(labels), soft) - margin) == "higher"
+    return bool(soft and labels) and direction(apart(leader(labels), soft) - margin) == "higher"
 
 
 def flat(rows: list[Row]) -> bool:
@@ -277,7 +278,7 @@ def flat(rows: list[Row]) -> bool:
 
 
 def adaptive(rows: list[Row]) -> bool:
-    if labels_kept(rows):
+    if labels_unchanged(rows):
         return any(map(reads_labels_only, rows))
     return any(row.uses_defense for row in rows)
 
@@ -293,7 +294,7 @@ def weak(undefended: list[Row]) -> bool:
 
 
 def best(rows: Iterable[Row]) -> float:
-    """The strongest thief's accuracy, mean over seeds."""
+    """The strongest thief's mean accuracy over seeds."""
     return strongest((row for row in rows if row.clone), accuracy)
 
 
@@ -303,7 +304,7 @@ def accuracy(row: Row) -> float:
 
 
 def strongest(rows: Iterable[Row], measured: Callable[[Row], float]) -> float:
-    """The largest value over thieves of the mean over seeds."""
+    """The largest mean over seeds, over all thieves."""
     return max(mean(map(measured, group)) for group in grouped(rows, lambda row: row.attack).values())
 
 

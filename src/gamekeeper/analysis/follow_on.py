@@ -1,4 +1,4 @@
-"""What the strongest copies are good for, as the report shows it: a line for each defense, averaged over seeds."""
+"""What the strongest copies are good for, as the report shows it: one line per defense, averaged over seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,19 +16,19 @@ T = TypeVar("T")
 class FollowOnSummary:
     """One defense: the strongest thief whose copies were followed up, by accuracy.
 
-    cells  those of this thief, one a seed
-    found  mean over seeds; of a part that some seed lacks, None
+    cells  the cells of this thief, one per seed
+    mean   over seeds; a part that is missing for some seed is None
     """
 
     defense: str
     attack: str
     budget: int
     cells: tuple[str, ...]
-    found: FollowOn
+    mean: FollowOn
 
 
 def follow_on_summaries(rows: Sequence[Row]) -> tuple[FollowOnSummary, ...]:
-    """In order of appearance, of the rows that were followed up at the largest budget."""
+    """From the rows followed up at the largest budget; defenses in order of appearance."""
     followed = [row for row in rows if row.follow_on and row.clone]
     budget = max((row.budget for row in followed), default=0)
     here = [row for row in followed if row.budget == budget]
@@ -39,12 +39,12 @@ def follow_on_summary(defense: str, rows: Sequence[Row]) -> FollowOnSummary:
     thieves = grouped(rows, lambda row: row.attack)
     attack = max(thieves, key=lambda attack: fmean(map(accuracy, thieves[attack])))
     own = thieves[attack]
-    found = averaged([row.follow_on for row in own if row.follow_on])
-    return FollowOnSummary(defense, attack, own[0].budget, tuple(row.cell for row in own), found)
+    mean = averaged([row.follow_on for row in own if row.follow_on])
+    return FollowOnSummary(defense, attack, own[0].budget, tuple(row.cell for row in own), mean)
 
 
 def averaged(parts: Sequence[T]) -> T:
-    """Field by field: numbers their mean, rates that of `metrics.over_seeds`, texts each once."""
+    """Field by field: the mean of numbers, `metrics.over_seeds` of estimates, each text once."""
     first: Any = parts[0]
     return type(first)(**{f.name: together([getattr(part, f.name) for part in parts]) for f in fields(first)})
 

@@ -1,10 +1,10 @@
-"""From rows to what the report shows: per defense the strongest thief, the label floor, the price, the loss.
+"""From rows to what the report shows: the strongest thief, the label floor, the price and the loss, for each defense.
 
-Pure functions of the run's header and its rows. Failed and missing cells are counted and handed on, never dropped.
+Pure functions of the run's header and its rows. Failed and missing cells are counted and passed on, never dropped.
 
-Several seeds: every rate is a mean over seeds with the interval of `metrics.over_seeds`; the spread over seeds is pooled
-over the thieves of one defense at one budget, so that two seeds are enough to estimate it. Differences (eta, change) are judged by the paired bootstrap of `bootstrap.py`, which shares its
-draws over all rows of a run.
+With several seeds, every rate is a mean over seeds with the interval of `metrics.over_seeds`. The spread over seeds is
+pooled over the thieves of one defense at one budget, so two seeds are enough to estimate it. Differences (eta, change)
+are judged by the paired bootstrap of `bootstrap.py`, which uses the same draws for all rows of a run.
 """
 
 from collections import Counter
@@ -14,12 +14,12 @@ from statistics import fmean
 
 import numpy as np
 
-from gamekeeper.analysis.bootstrap import Replicates, Values, interval, verdict
+from gamekeeper.analysis.bootstrap import Replicates, Values, direction, interval
 from gamekeeper.analysis.checks import control, grouped, raised, reads_labels_only, soft_thief
-from gamekeeper.defenses.guarantees import Guarantees
+from gamekeeper.analysis.utility import UtilitySummary, utility_summary
 from gamekeeper.method_text import taken_apart
 from gamekeeper.metrics import Crossing, Estimate, Spread, crossing, over_seeds, spread
-from gamekeeper.results import Band, MapsKept, Row, Run
+from gamekeeper.results import Row, Run
 
 LEVELS = (0.8, 0.9, 0.95)
 """Shares of the victim's accuracy whose price is reported."""
@@ -28,9 +28,9 @@ UNDEFENDED = "none"
 
 @dataclass(frozen=True)
 class Stolen:
-    """What one thief got from one defense at one budget, over seeds. queries is the mean number spent.
+    """What one thief got past one defense at one budget, over seeds. queries: the mean number spent.
 
-    values  its mean accuracy in every replicate of the bootstrap
+    values  the clone's mean accuracy in each replicate of the bootstrap
     """
 
     attack: str
@@ -53,9 +53,9 @@ class Eta:
 
 @dataclass(frozen=True)
 class Price:
-    """Queries at which the strongest thief has `level` of the victim's accuracy.
+    """The queries at which the strongest thief reaches `level` times the victim's accuracy.
 
-    low and high follow from the upper and the lower ends of the curve's intervals.
+    low and high follow from the upper and lower ends of the curve's intervals.
     """
 
     level: float
@@ -66,42 +66,19 @@ class Price:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What honest users get, over the seeds at one budget. Names as in `results.Utility`; seconds per query.
-
-    bands  summed over seeds; empty, and l1_most, l2 and kl None, where rows of an older version lack them
-    """
-
-    accuracy: Estimate
-    top1_kept: float
-    top1_kept_thief: float | None
-    l1: float
-    l1_thief: float | None
-    l1_histogram: tuple[int, ...]
-    ece: float
-    ece_clean: float
-    seconds: float | None
-    l1_most: float | None = None
-    l2: float | None = None
-    kl: float | None = None
-    bands: tuple[Band, ...] = ()
-    promised: Guarantees | None = None
-    maps: MapsKept | None = None
-
-
-@dataclass(frozen=True)
 class DefenseSummary:
     """One defense, at the summary's budget.
 
-    thieves    measured thieves, strongest first; missing names those without a measurement at this budget. Who is in neither
-               takes no part against this defense: in a finished run he has no cell
-    soft       the thief who asks plainly and learns from the whole answer
-    blind      the thief who chooses among the learners by what a rehearsal foretold, without the truth; None: no rehearsals
+    thieves    measured thieves, strongest first; `missing` names those without a measurement at this budget. A thief in
+               neither takes no part against this defense: a finished run has no cell for them
+    soft       the plain thief: queries pool inputs and learns from the whole answer
+    blind      the thief who, not knowing the true classes, chooses the learner whose rehearsal best predicted held-out
+               answers; None if nothing was rehearsed
     worst      the strongest thief
     curve      the strongest thief at each budget, by queries
-    eta        how much of the way to the label floor the defense goes; None if it cannot be told from noise
-    eta_why    why eta is None, in words
-    change     "lower", "higher" or "same": worst against the strongest undefended thief; same within the noise
+    eta        how far the defense pushes the strongest thief towards the label floor; None if noise hides it
+    no_eta     why eta is None, in words
+    change     "lower", "higher" or "same": worst against the strongest undefended thief; "same" within the noise
     flags      raised on this defense's cells, but not on every cell of the run
     """
 
@@ -114,9 +91,9 @@ class DefenseSummary:
     curve: tuple[Stolen, ...]
     prices: tuple[Price, ...]
     eta: Eta | None
-    eta_why: str
+    no_eta: str
     change: str | None
-    kept: Kept | None
+    utility: UtilitySummary | None
     flags: tuple[str, ...]
 
 
@@ -127,8 +104,8 @@ class Summary:
     victim     accuracy of the clean answers; None before any cell is done
     budget     that of the table: the largest with a measurement of every thief and defense, else the largest measured
     price      money per query; 0 if none was stated
-    floor      the strongest undefended thief who learns from labels alone, at `budget`
-    control    the clone of shuffled answers, at `budget`; None where none was made
+    floor      the strongest undefended thief who learns from labels only, at `budget`
+    control    the clone of shuffled answers, at `budget`; None if the run has none
     flags      raised on every measured cell
     lines      the undefended one first, then the defenses in order of appearance
     """
@@ -157,14 +134,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What every defense is compared with: the thieves who met none, at the summary's budget."""
+    """What every defense is compared with: the thieves who faced none, at the summary's budget."""
 
     worst: Stolen | None
     floor: Stolen | None
 
 
 def summarise(run: Run, rows: Sequence[Row]) -> Summary:
-    """`rows` are the run's, at most one a cell, as `Results.read` gives them."""
+    """`rows` are the run's, at most one per cell, as `Results.read` gives them."""
     everybody = [row for row in rows if row.error is None and row.clone]
     flags = raised(everybody)
     thieves = [row for row in rows if not control(row)]
@@ -200,13 +177,13 @@ def summarise(run: Run, rows: Sequence[Row]) -> Summary:
 
 
 def replicates(rows: Sequence[Row]) -> Replicates:
-    """The draws that all differences of a run share."""
+    """The bootstrap draws that all differences of a run share."""
     n = max((row.clone.accuracy.n for row in rows if row.clone), default=1)
     return Replicates(n, tuple(sorted({row.seed for row in rows})))
 
 
 def common_budget(rows: Sequence[Row], measured: Sequence[Row]) -> int | None:
-    """The largest budget at which every thief has met every defense (or failed at it), else the largest measured."""
+    """The largest budget at which every thief faced every defense, if only to fail; else the largest measured."""
     pairs = {(row.defense, row.attack) for row in rows}
     budgets = sorted({row.budget for row in measured}, reverse=True)
     whole = (b for b in budgets if pairs == {(row.defense, row.attack) for row in rows if row.budget == b})
@@ -223,14 +200,12 @@ def line(
     draws: Replicates,
     flags: tuple[str, ...],
 ) -> DefenseSummary:
-    """The line of one defense from its measured rows."""
+    """The summary of one defense, from its measured rows."""
     everything = stolen(rows, draws)
     here = sorted((s for s in everything if s.budget == budget), key=lambda s: -s.accuracy.value)
     worst = strongest(here)
     curve = worst_curve(everything)
-    eta, eta_why = (
-        efficiency(against, worst) if defense != UNDEFENDED else (None, "this is what defenses are compared with")
-    )
+    eta, no_eta = efficiency(against, worst) if defense != UNDEFENDED else (None, "defenses are compared with this row")
     return DefenseSummary(
         defense=defense,
         thieves=tuple(here),
@@ -241,25 +216,25 @@ def line(
         curve=curve,
         prices=prices(curve, victim.value) if victim and curve else (),
         eta=eta,
-        eta_why=eta_why,
-        change=verdict(worst.values - against.worst.values) if worst and against.worst else None,
-        kept=kept([row for row in rows if row.budget == budget]),
+        no_eta=no_eta,
+        change=direction(worst.values - against.worst.values) if worst and against.worst else None,
+        utility=utility_summary([row for row in rows if row.budget == budget]),
         flags=flags,
     )
 
 
 def stolen(rows: Sequence[Row], draws: Replicates) -> list[Stolen]:
-    """Measured rows of one defense, gathered over seeds; small budgets first, thieves in order of appearance."""
-    found: list[Stolen] = []
+    """Measured rows of one defense, combined over seeds; small budgets first, thieves in order of appearance."""
+    thefts: list[Stolen] = []
     for _, here in sorted(grouped(rows, lambda row: row.budget).items()):
         spreads = seed_spread(here)
         groups = grouped(here, lambda row: row.attack)
-        found += [gathered(name, group, draws, *spreads) for name, group in groups.items()]
-    return found
+        thefts += [over_its_seeds(name, group, draws, *spreads) for name, group in groups.items()]
+    return thefts
 
 
 def seed_spread(rows: Sequence[Row]) -> tuple[Spread, Spread]:
-    """Of accuracy and of fidelity, pooled over thieves; the rows share defense and budget."""
+    """Of accuracy and of fidelity, pooled over thieves; the rows share a defense and a budget."""
     groups = [[row.clone for row in group if row.clone] for group in grouped(rows, lambda row: row.attack).values()]
     return (
         spread([[clone.accuracy.value for clone in group] for group in groups]),
@@ -267,8 +242,8 @@ def seed_spread(rows: Sequence[Row]) -> tuple[Spread, Spread]:
     )
 
 
-def gathered(name: str, rows: Sequence[Row], draws: Replicates, accuracy: Spread, fidelity: Spread) -> Stolen:
-    """Rows that differ in the seed, as one."""
+def over_its_seeds(name: str, rows: Sequence[Row], draws: Replicates, accuracy: Spread, fidelity: Spread) -> Stolen:
+    """Rows that differ only in their seed, as one."""
     return Stolen(
         attack=name,
         budget=rows[0].budget,
@@ -281,9 +256,9 @@ def gathered(name: str, rows: Sequence[Row], draws: Replicates, accuracy: Spread
 
 
 def blind_choice(rows: Sequence[Row], draws: Replicates) -> Stolen | None:
-    """For each seed the clone whose rehearsal foretold held-out answers best, among thieves who share their questions.
+    """For each seed, the clone whose rehearsal best predicted held-out answers, among thieves with the same queries.
 
-    It is named after the thief chosen most often.
+    The result bears the name of the thief chosen most often.
     """
     rehearsed = [
         (row, row.held_out.value) for row in rows if row.held_out and taken_apart(row.attack).first.name == "knockoff"
@@ -293,7 +268,7 @@ def blind_choice(rows: Sequence[Row], draws: Replicates) -> Stolen | None:
     seeds = grouped(rehearsed, lambda pair: pair[0].seed).values()
     chosen = [max(group, key=lambda pair: pair[1])[0] for group in seeds]
     name = Counter(row.attack for row in chosen).most_common(1)[0][0]
-    return gathered(name, chosen, draws, *seed_spread(rows))
+    return over_its_seeds(name, chosen, draws, *seed_spread(rows))
 
 
 def baseline(rows: Sequence[Row], budget: int | None, draws: Replicates) -> Baseline:
@@ -303,20 +278,20 @@ def baseline(rows: Sequence[Row], budget: int | None, draws: Replicates) -> Base
 
 
 def among(thieves: Iterable[Stolen], rows: Iterable[Row], which: Callable[[Row], bool]) -> list[Stolen]:
-    """Those of the thieves that `which` says yes to."""
+    """Those thieves for whose rows `which` is true."""
     names = {row.attack for row in rows if which(row)}
     return [one for one in thieves if one.attack in names]
 
 
 def strongest(thieves: Iterable[Stolen]) -> Stolen | None:
-    """The highest mean clone accuracy; the first of equals."""
+    """The thief with the highest mean clone accuracy; ties go to the first."""
     return max(thieves, key=lambda s: s.accuracy.value, default=None)
 
 
 def worst_curve(thieves: Iterable[Stolen]) -> tuple[Stolen, ...]:
-    """The strongest thief at each budget, since a thief is free to choose; strictly increasing in queries.
+    """The strongest thief at each budget, since a thief is free to choose how to steal; strictly increasing in queries.
 
-    Budgets that spent the same number of queries (a pool used up) are one point, the stronger.
+    Budgets that spent the same number of queries (because the pool ran out) are one point, that of the stronger thief.
     """
     best = [strongest(group) for group in grouped(thieves, lambda s: s.budget).values()]
     by_queries = grouped([s for s in best if s and s.queries > 0], lambda s: s.queries)
@@ -325,7 +300,7 @@ def worst_curve(thieves: Iterable[Stolen]) -> tuple[Stolen, ...]:
 
 
 def prices(curve: Sequence[Stolen], victim: float) -> tuple[Price, ...]:
-    """Queries to each of LEVELS of the victim's accuracy; never outside the measured budgets."""
+    """Queries needed for each of LEVELS of the victim's accuracy; never outside the measured budgets."""
     queries = [s.queries for s in curve]
     ends = ([s.accuracy.value for s in curve], [s.accuracy.high for s in curve], [s.accuracy.low for s in curve])
     return tuple(
@@ -334,73 +309,17 @@ def prices(curve: Sequence[Stolen], victim: float) -> tuple[Price, ...]:
 
 
 def efficiency(against: Baseline, worst: Stolen | None) -> tuple[Eta | None, str]:
-    """eta, or None and why. A defense that never changes a label reaches 1 at most, and the bare label does."""
+    """eta, or None and the reason. A defense that never changes a label reaches at most 1, as answering with the label does."""
     if worst is None:
-        return None, "no thief has been measured here"
+        return None, "no thief was measured"
     if against.worst is None or against.floor is None:
-        return None, "needs a soft and a label-learning thief against no defense"
+        return None, "the soft or the label-learning thief was not measured without a defense"
     way = against.worst.values - against.floor.values
-    if verdict(way) != "higher":
-        return None, "undefended, learning from labels is as good as from probabilities, within the noise"
+    if direction(way) != "higher":
+        return None, "an undefended thief learns as much from labels as from probabilities, within the noise"
     best, floor, left = (one.accuracy.value for one in (against.worst, against.floor, worst))
     low, high = interval((against.worst.values - worst.values) / np.where(way > 0, way, np.nan))
     return Eta((best - left) / (best - floor), low, high), ""
-
-
-def kept(rows: Sequence[Row]) -> Kept | None:
-    """Means over seeds. All thieves of one seed meet the same defense: of the honest side one row a seed counts."""
-    one = {row.seed: (row.victim, row.utility) for row in rows if row.victim and row.utility}
-    if not one:
-        return None
-    rates = [victim.defended_accuracy for victim, _ in one.values()]
-    utilities = [utility for _, utility in one.values()]
-    every = [row.utility for row in rows if row.utility]
-    return Kept(
-        accuracy=over_seeds(rates, spread([[rate.value for rate in rates]])),
-        top1_kept=fmean(u.top1_kept for u in utilities),
-        top1_kept_thief=known_mean(u.top1_kept_thief for u in every),
-        l1=fmean(u.l1 for u in utilities),
-        l1_thief=known_mean(u.l1_thief for u in every),
-        l1_histogram=tuple(sum(bins) for bins in zip(*(u.l1_histogram for u in utilities), strict=True)),
-        ece=fmean(u.ece for u in utilities),
-        ece_clean=fmean(u.ece_clean for u in utilities),
-        seconds=known_mean(row.seconds.defense_per_query for row in rows if row.seconds),
-        l1_most=max((u.l1_most for u in utilities if u.l1_most is not None), default=None),
-        l2=known_mean(u.l2 for u in utilities),
-        kl=known_mean(u.kl for u in utilities),
-        bands=added([u.bands for u in utilities if u.bands]),
-        promised=next((u.promised for u in utilities if u.promised), None),
-        maps=mean_maps([u.maps for u in utilities if u.maps]),
-    )
-
-
-def mean_maps(seeds: Sequence[MapsKept]) -> MapsKept | None:
-    """Means over seeds."""
-    if not seeds:
-        return None
-    rank, drop, drop_clean = (
-        known_mean(getattr(one, name) for one in seeds) for name in ("rank", "drop", "drop_clean")
-    )
-    overlap, flat, flat_clean = (
-        fmean(getattr(one, name) for one in seeds) for name in ("overlap", "flat", "flat_clean")
-    )
-    return MapsKept(seeds[0].n, rank, overlap, flat, flat_clean, drop, drop_clean)
-
-
-def added(seeds: Sequence[Sequence[Band]]) -> tuple[Band, ...]:
-    """Bands of several seeds as one."""
-    return tuple(
-        Band(
-            one[0].upto,
-            *(sum(getattr(band, name) for band in one) for name in ("n", "kept", "right", "right_defended")),
-        )
-        for one in zip(*seeds, strict=True)
-    )
-
-
-def known_mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
 
 
 def unique(values: Iterable[str]) -> tuple[str, ...]:

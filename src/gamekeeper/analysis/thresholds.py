@@ -1,15 +1,15 @@
-"""`--fail-if`: a stated limit on what a thief may reach, checked on the finished rows.
+"""`--fail-if`: a limit on what a thief may reach, checked on the finished rows.
 
     worst.fidelity>0.8@1000             the strongest thief of every defense in the grid, at 1,000 queries
     mad:eps=0.95/worst.accuracy>0.7     one defense, at the largest budget
     knockoff+labels.accuracy>0.9@2500   one thief
     none/knockoff.fidelity>=0.95        one thief, no defense
 
-Without a defense named, `none` is left out unless the grid has nothing else. Several seeds are averaged.
+If no defense is named, `none` is left out unless the grid has nothing else. Several seeds are averaged.
 
-A thief some of whose cells failed is not measured. What he might have reached is unknown, so a defense that he met is
-*not judged*, unless another thief is over the limit already. One whom the target or the defense does not suit has no
-part in `worst` as long as others have.
+If any cell of a thief failed, the thief is not measured. What they might have reached is unknown, so a defense they faced
+is *not judged*, unless another thief is over the limit already. A thief who cannot work on the target or against the
+defense (error Unsuited) does not count for `worst`, as long as another thief can.
 """
 
 import operator
@@ -37,7 +37,7 @@ FORM = re.compile(
 
 @dataclass(frozen=True)
 class Threshold:
-    """metric of a thief (or `worst`: the largest over thieves) compared with a limit; budget None: the largest."""
+    """A thief's metric (`worst`: the largest over thieves) compared with a limit; budget None: the largest."""
 
     text: str
     defense: str | None
@@ -50,10 +50,10 @@ class Threshold:
 
 @dataclass(frozen=True)
 class ThresholdResult:
-    """What a threshold says of one defense.
+    """What a threshold says about one defense.
 
-    value    of the thieves that were measured; None if none was
-    missing  thieves that were not: those with a failed cell
+    value    the largest over the thieves measured; None if none was
+    missing  thieves not measured: those with a failed cell
     """
 
     threshold: Threshold
@@ -63,7 +63,7 @@ class ThresholdResult:
 
     @property
     def breached(self) -> bool:
-        """For certain: a limit from above (`<`) needs every thief, since the missing one might be the strongest."""
+        """Whether it is certain: with `<` and `<=` every thief must be measured, since a missing one might be the strongest."""
         certain = not self.missing or self.threshold.sign in (">", ">=")
         return certain and self.value is not None and COMPARE[self.threshold.sign](self.value, self.threshold.limit)
 
@@ -87,7 +87,7 @@ def parse_threshold(text: str) -> Threshold:
 
 @runtime_checkable
 class Planned(Protocol):
-    """What is asked of a theft that has not run."""
+    """A theft that has not run yet, as far as a threshold needs it."""
 
     @property
     def defense(self) -> str: ...
@@ -100,27 +100,27 @@ class Planned(Protocol):
 
 
 def check_threshold(threshold: Threshold, cells: Sequence[Planned]) -> None:
-    """Raises BadConfig, before anything is spent, if these cells cannot answer the question."""
-    asked = (
+    """Raises BadConfig, before anything is spent, if these cells cannot settle the threshold."""
+    criteria = (
         ("defense", threshold.defense, [cell.defense for cell in cells]),
         ("thief", None if threshold.thief == "worst" else threshold.thief, [cell.attack for cell in cells]),
         ("budget", threshold.budget, [cell.budget for cell in cells]),
     )
-    for what, wanted, known in asked:
+    for what, wanted, known in criteria:
         if wanted is not None and wanted not in known:
             raise BadConfig(
-                f"--fail-if '{threshold.text}': this run has no {what} {wanted}, so nothing would be judged. It has"
+                f"--fail-if '{threshold.text}': this run has no {what} {wanted}, so there would be nothing to judge. It has"
                 f" {', '.join(map(str, dict.fromkeys(known)))}."
             )
     if threshold.metric == "fidelity_uniform" and not any(cell.uniform for cell in cells):
         raise BadConfig(
-            f"--fail-if '{threshold.text}': fidelity on uniform inputs is not measured here (never on a live API, nor"
-            " with --uniform 0). Judge by fidelity."
+            f"--fail-if '{threshold.text}': fidelity on uniform inputs is not measured in this run (never on a live API,"
+            " nor with --uniform 0). Use fidelity instead."
         )
 
 
-def judge(threshold: Threshold, rows: Sequence[Row]) -> list[ThresholdResult]:
-    """A verdict on every defense that the threshold is about, from the rows of a whole grid."""
+def threshold_results(threshold: Threshold, rows: Sequence[Row]) -> list[ThresholdResult]:
+    """One result per defense that the threshold applies to, from the rows of a whole grid."""
     budget = threshold.budget or max((row.budget for row in rows), default=0)
     defenses = {row.defense for row in rows}
     wanted = {threshold.defense} if threshold.defense else (defenses - {"none"} or defenses)
@@ -128,15 +128,15 @@ def judge(threshold: Threshold, rows: Sequence[Row]) -> list[ThresholdResult]:
     takes_part = [row for row in here if not (control(row) or unsuited(row, here))]
     matching = takes_part if threshold.thief == "worst" else [row for row in here if row.attack == threshold.thief]
     by_defense = grouped(matching, lambda row: row.defense)
-    return [verdict(threshold, defense, by_defense[defense]) for defense in sorted(by_defense)]
+    return [threshold_result(threshold, defense, by_defense[defense]) for defense in sorted(by_defense)]
 
 
 def unsuited(row: Row, rows: Sequence[Row]) -> bool:
-    """Whether a thief refused what others took on: he says why in his row."""
+    """Whether a thief cannot work here while another one can; the row's error gives the reason."""
     return row.error_kind == Unsuited.__name__ and any(r.clone and r.defense == row.defense for r in rows)
 
 
-def verdict(threshold: Threshold, defense: str, rows: Sequence[Row]) -> ThresholdResult:
+def threshold_result(threshold: Threshold, defense: str, rows: Sequence[Row]) -> ThresholdResult:
     measured: list[float] = []
     missing: list[str] = []
     for attack, group in grouped(rows, lambda row: row.attack).items():

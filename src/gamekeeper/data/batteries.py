@@ -38,7 +38,7 @@ def load(name: str) -> Dataset:
 
 
 def weights(name: str) -> Path:
-    """The safetensors file of a shipped network; `facts()["models"][name]` says which architecture it fits.
+    """The safetensors file of a shipped network; `index()["models"][name]` says which architecture it fits.
 
     Raises BadConfig for any other name and UnsafeFile if the file is not the one that was shipped.
     """
@@ -47,7 +47,7 @@ def weights(name: str) -> Path:
     return verified(f"{name}.safetensors")
 
 
-def facts() -> dict[str, Any]:
+def index() -> dict[str, Any]:
     """batteries.json: `files` by file name (sha256, bytes, source, licence) and `models` by name (recipe, accuracy)."""
     path = shipped(FACTS)
     try:
@@ -59,7 +59,7 @@ def facts() -> dict[str, Any]:
 def verified(file: str) -> Path:
     """The path of a shipped file, once its SHA-256 has been checked."""
     path = shipped(file)
-    needed, met = facts()["files"][file]["sha256"], hashlib.sha256(path.read_bytes()).hexdigest()
+    needed, met = index()["files"][file]["sha256"], hashlib.sha256(path.read_bytes()).hexdigest()
     if met != needed:
         raise UnsafeFile(
             f"{path} is not the file that was shipped: its SHA-256 should be {needed}; it is {met}."

@@ -1,13 +1,13 @@
-"""Adaptive Misinformation: what the victim is unsure of is answered by a network that learnt to be wrong.
+"""Adaptive Misinformation: inputs the victim is unsure of are answered by a network trained to be wrong.
 
 Source      Kariyappa, Qureshi, "Defending against model stealing attacks with adaptive misinformation" (CVPR 2020), and
             the authors' code; outlier exposure: Hendrycks, Mazeika, Dietterich (ICLR 2019)
 Equations   y' = (1 - a) f(x) + a f^(x), a = 1 / (1 + exp(nu (max f(x) - tau))); f: CE(f(x), y) + oe CE(f(x'), uniform);
             f^: -log(1 - f^(x)_y), on auxiliary inputs with y the top class of f
-Assumes     the owner's training inputs, and auxiliary inputs like a thief's; how like is what the defense hangs on
-Deviations  f starts from the victim's weights where they are on offer (the fine-tuning form of outlier exposure): the
-            owner may hold a part of its training set only. The paper's own networks are trained from scratch. Both
-            networks are in evaluation mode; the code leaves f^ in training mode. tau = 0 leaves the victim as it was
+Assumes     the owner's training inputs, and auxiliary inputs like a thief's: the defense depends on how like they are
+Deviations  f starts from the victim's weights where they are available (the fine-tuning form of outlier exposure),
+            since the owner may have only a part of the training set; the paper's networks are trained from scratch.
+            Both networks are in evaluation mode; the code leaves f^ in training mode. tau = 0 changes nothing
 Keeps       argmax: no
 
 The switch at tau is nearly hard (nu = 1000, as in the paper): answers jump there.
@@ -41,7 +41,7 @@ Logits = Float[Tensor, "n k"]
 
 
 def share(y: Posterior, tau: float, nu: float) -> Float[Tensor, "n 1"]:
-    """a: how much of the answer is misinformation. One half where the largest probability is tau."""
+    """a: the share of the answer that is misinformation; one half where the largest probability is tau."""
     return torch.sigmoid(nu * (tau - y.double().amax(1, keepdim=True)))
 
 
@@ -56,13 +56,13 @@ def to_uniform(z: Logits) -> Float[Tensor, ""]:
 
 
 def away(z: Logits, y: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """-log(1 - softmax(z)_y), by the logits of the other classes: exact where the probability is near 1."""
+    """-log(1 - softmax(z)_y), computed from the other classes' logits: accurate for probabilities near 1."""
     others = z.scatter(1, y[:, None], float("-inf"))
     return (torch.logsumexp(z, 1) - torch.logsumexp(others, 1)).mean()
 
 
 def exposed(victim: Model, owner: Owner, other: Batch, weight: float, recipe: Fit, seed: int) -> nn.Module:
-    """f: right on the owner's inputs, unsure on the auxiliary ones."""
+    """f: trained to be right on the owner's inputs and uncertain on the auxiliary ones."""
     net, x, batches = starting(victim, owner, seed), owner.x.float(), beside(other.float(), seed)
 
     def objective(rows: Rows) -> Tensor:
@@ -74,7 +74,7 @@ def exposed(victim: Model, owner: Owner, other: Batch, weight: float, recipe: Fi
 
 
 def misled(f: nn.Module, owner: Owner, other: Batch, recipe: Fit, seed: int) -> nn.Module:
-    """f^: sure, and never of what is right."""
+    """f^: trained to be confident, and to avoid the right class."""
     net, x, batches = fresh(owner.architecture, seed), owner.x.float(), beside(other.float(), seed)
 
     def objective(rows: Rows) -> Tensor:
@@ -90,7 +90,7 @@ def misled(f: nn.Module, owner: Owner, other: Batch, recipe: Fit, seed: int) -> 
 
 @functools.lru_cache(maxsize=2)
 def trained(victim: Model, owner: Owner, weight: float, epochs: int, seed: int) -> tuple[nn.Module, nn.Module]:
-    """f and f^, kept for the same objects: one defense at several tau has one pair of networks. Raises Unsuited."""
+    """f and f^. Cached by object, so that one defense at several tau trains one pair of networks. Raises Unsuited."""
     other = check_data(NAME, victim, owner)
     seed = surrogate_seed(NAME, seed)
     f = exposed(victim, owner, other, weight, replace(TUNING, epochs=epochs), seed)
@@ -99,12 +99,12 @@ def trained(victim: Model, owner: Owner, weight: float, epochs: int, seed: int) 
 
 @dataclass(frozen=True)
 class AdaptiveMisinformation:
-    """Where the victim is less sure than tau, the answer of a network that avoids the right class.
+    """Where the victim is less confident than tau, answers with a network that avoids the right class.
 
     tau     the strength; 0 is no defense, the victim as it is
     nu      how sharp the switch at tau is
-    oe      weight of outlier exposure in the victim's training
-    epochs  of that training, over the owner's inputs
+    oe      weight of outlier exposure in the training of f
+    epochs  passes of that training over the owner's inputs
     """
 
     tau: float = 0.5
@@ -113,13 +113,13 @@ class AdaptiveMisinformation:
     epochs: int = 8
 
     full_strength: ClassVar[tuple[str, float]] = ("tau", 1.0)
-    monotone: ClassVar[bool] = False  # from the least strength on it is another network that answers
-    permutes: ClassVar[bool] = False  # the answers are those of its own networks
+    monotone: ClassVar[bool] = False  # at any strength above 0 another network answers
+    permutes: ClassVar[bool] = False  # the answers come from its own networks
 
     def __post_init__(self) -> None:
         if not 0 <= self.tau <= 1 or self.nu <= 0 or self.oe < 0 or self.epochs < 1:
             raise BadConfig(
-                f"{NAME} needs a tau from 0 to 1, a nu above 0, an oe of at least 0 and an epoch. Got {self}."
+                f"{NAME} needs a tau from 0 to 1, a nu above 0, an oe of at least 0 and at least one epoch. Got {self}."
             )
 
     @property
@@ -131,7 +131,7 @@ class AdaptiveMisinformation:
         return (Strengths("tau={}", TENTHS),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> Armed:
-        """Trains both networks. Raises Unsuited without inputs of the owner's and auxiliary ones."""
+        """Trains both networks. Raises Unsuited without the owner's inputs and auxiliary ones."""
         if self.tau == 0:
             check_data(NAME, victim, owner)
             return Stateless(lambda y: y)

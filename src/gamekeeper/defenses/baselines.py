@@ -1,12 +1,12 @@
-"""Trivial perturbations at a given L1: what every cleverer one has to beat.
+"""Trivial perturbations of a given L1 size: baselines that every cleverer one has to beat.
 
 Source      none; least_likely is the `argmin` ablation of Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020)
 Assumes     a posterior; no knowledge of the thief, no surrogate
 Deviations  none
 Keeps       argmax: Flatten yes; LeastLikely and ConstantTarget with keep_top1, which ends the step while the top class
-            still leads (so that less than eps is spent where the top class is unsure)
+            still leads (so an unsure answer moves by less than eps)
 
-All go through `simplex.step_towards`: ||y~ - y||_1 = min(eps, distance to where they go).
+All use `simplex.step_towards`: ||y~ - y||_1 = min(eps, distance to the goal of the step).
 """
 
 from dataclasses import dataclass
@@ -26,18 +26,18 @@ TOP_SHARE = 0.01
 
 
 def flatten(y: Posterior, eps: float) -> Posterior:
-    """A step towards (1 - e) uniform + e label, e = 0.01: the label's share keeps the top class on top."""
+    """A step towards (1 - e) uniform + e label, e = 0.01: the label's share keeps the top class first."""
     flat = (1 - TOP_SHARE) / y.shape[1] + TOP_SHARE * label(y)
     return step_towards(y, flat, eps, keep_top1=True)
 
 
 def least_likely(y: Posterior, eps: float, keep_top1: bool) -> Posterior:
-    """A step towards the least likely class; the first of equals."""
+    """A step towards the least likely class; ties go to the first."""
     return step_towards(y, one_hot(y.argmin(1), y), eps, keep_top1=keep_top1)
 
 
 def constant_target(y: Posterior, eps: float, target: int, keep_top1: bool) -> Posterior:
-    """A step towards class `target`, or towards the class after it where `target` is the top class itself."""
+    """A step towards class `target`, or towards the next class where `target` is the top class."""
     after = (target + 1) % y.shape[1]
     k = torch.where(y.argmax(1) == target, after, target)
     return step_towards(y, one_hot(k, y), eps, keep_top1=keep_top1)
@@ -45,7 +45,7 @@ def constant_target(y: Posterior, eps: float, target: int, keep_top1: bool) -> P
 
 @dataclass(frozen=True)
 class Flatten:
-    """Towards the uniform posterior."""
+    """Moves each answer towards the uniform posterior."""
 
     eps: float = 0.95
 
@@ -73,7 +73,7 @@ class Flatten:
 
 @dataclass(frozen=True)
 class LeastLikely:
-    """Towards the least likely class: MAD without a surrogate."""
+    """Moves each answer towards its least likely class: MAD without a surrogate."""
 
     eps: float = 0.95
     keep_top1: bool = False
@@ -102,14 +102,14 @@ class LeastLikely:
 
 @dataclass(frozen=True)
 class ConstantTarget:
-    """Towards one class, the same for every answer."""
+    """Moves every answer towards the same class."""
 
     eps: float = 0.95
     target: int = 0
     keep_top1: bool = False
 
     full_strength: ClassVar[tuple[str, float]] = ("eps", 2.0)
-    permutes: ClassVar[bool] = False  # the target is a class by its number
+    permutes: ClassVar[bool] = False  # the target is a fixed class number
 
     def __post_init__(self) -> None:
         check_l1(self.eps, "ConstantTarget")

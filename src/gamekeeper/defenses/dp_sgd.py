@@ -1,16 +1,17 @@
-"""DP-SGD: answers of a network that was trained under differential privacy, a baseline of Prediction Poisoning.
+"""DP-SGD: answers from a network trained with differential privacy, a baseline of Prediction Poisoning.
 
-Source      Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang, "Deep learning with differential privacy" (CCS 2016),
-            Algorithm 1; as a baseline against theft: Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), 5.1
+Source      Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang, "Deep learning with differential privacy" (CCS
+            2016), Algorithm 1; as a baseline against theft: Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR
+            2020), 5.1
 Equations   those of training/dp_sgd.py
-Assumes     the owner's inputs and labels; a network of his without BatchNorm, which mixes the examples of a batch
-Deviations  another network answers, not the victim: the owner's architecture, trained afresh. sigma follows from the
-            stated epsilon (training/dp_accounting.py), delta is a tenth of 1/n. With momentum, which costs no privacy. Noise and
-            samples come from the seed, not from a secure source: a measurement, not a release
+Assumes     the owner's inputs and labels; an architecture without BatchNorm, which mixes the examples of a batch
+Deviations  the answers come from another network than the victim: the owner's architecture, trained from scratch. sigma
+            follows from the stated epsilon (training/dp_accounting.py); delta is 0.1/n. With momentum, which costs no
+            privacy. Noise and samples come from the seed, not from a secure source: a measurement, not a release
 Keeps       argmax: no
 
-Differential privacy hides who was in the training set. It was not made to prevent theft: a copy of the answers is as
-good a copy as before, of a model that is less accurate.
+Differential privacy hides who was in the training set. It was not designed to prevent theft: a thief copies the answers
+as well as before, but those of a less accurate model.
 """
 
 from dataclasses import dataclass
@@ -31,11 +32,11 @@ from gamekeeper.types import Batch, Model, Owner, Reply
 
 @dataclass(frozen=True)
 class DPSGD:
-    """Answers of a network trained with clipped, noisy gradients.
+    """Answers with a network trained on clipped, noisy gradients.
 
-    epsilon  of (epsilon, delta)-differential privacy of the training set
-    clip     largest norm of one example's gradient
-    batch    expected size of a step's sample
+    epsilon  of the (epsilon, delta)-differential privacy of the training set
+    clip     norm to which each example's gradient is clipped
+    batch    expected batch size
     epochs   passes over the owner's inputs, on average
     """
 
@@ -46,12 +47,12 @@ class DPSGD:
     rate: float = 0.5
     momentum: float = 0.9
 
-    permutes: ClassVar[bool] = False  # the answers are those of a network of its own
+    permutes: ClassVar[bool] = False  # the answers come from its own network
 
     def __post_init__(self) -> None:
         if not (self.epsilon > 0 and self.clip > 0 and self.rate > 0 and 0 <= self.momentum < 1):
             raise BadConfig(
-                f"DPSGD needs positive epsilon, clip and rate, and a momentum from 0 to below 1. Got {self}."
+                f"DPSGD needs a positive epsilon, clip and rate, and a momentum from 0 to below 1. Got {self}."
             )
         if self.batch < 1 or self.epochs < 1:
             raise BadConfig(f"The batch and the epochs of DPSGD must be at least 1. Got {self.batch}, {self.epochs}.")
@@ -65,14 +66,14 @@ class DPSGD:
         return (Strengths("epsilon={}", ("100", "30", "10", "3", "1")),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Private":
-        """Trains. Raises Unsuited without labelled inputs, or for an architecture that mixes the examples of a batch."""
+        """Trains the network. Raises Unsuited without labelled inputs, or for an architecture with BatchNorm."""
         needs_inputs(owner, "DPSGD trains a network on labelled")
         net = fresh(owner.architecture, surrogate_seed("DPSGD", seed))
         check("DPSGD", TorchModel(net, victim.task), owner.architecture, owner.box.uniform(1, seed))
         if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in net.modules()):
             raise Unsuited(
-                f"DPSGD needs a network without BatchNorm, which mixes the examples of a batch; {owner.architecture} has"
-                " it. Give the target an architecture without."
+                f"DPSGD needs a network without BatchNorm, which mixes the examples of a batch; {owner.architecture}"
+                " has it. Give the target an architecture without it."
             )
         q = min(1.0, self.batch / len(owner.x))
         steps = max(1, round(self.epochs / q))
@@ -85,7 +86,7 @@ class DPSGD:
 
 @dataclass(frozen=True, eq=False)
 class Private:
-    """DPSGD armed: the network that answers, and what its training spent. Maps are the victim's, as they came."""
+    """DPSGD armed: the network that answers, and the privacy its training spent. Maps are the victim's, unchanged."""
 
     private: TorchModel
     epsilon: float

@@ -1,17 +1,18 @@
-"""Ensemble of diverse models: members agree on the owner's inputs and contradict each other elsewhere.
+"""Ensemble of diverse models: the members agree on the owner's inputs and disagree elsewhere.
 
 Source      Kariyappa, Prakash, Qureshi, "Protecting DNNs from theft using an ensemble of diverse models" (ICLR 2021)
 Equations   mean_i CE(f_i(x), y) + w log sum_{a<b} exp(cos(f_a(x'), f_b(x'))), x' auxiliary, cosines of posteriors; one
             member answers, chosen by a hash of the input
-Assumes     the owner's training inputs, and auxiliary inputs like a thief's; how like is what the defense hangs on
-Deviations  members start from the victim's weights with a fresh last layer each, where they are on offer; the paper
-            trains from scratch. The hash is keyed: signs of secret projections of the input, then HMAC(secret, signs)
-            mod members; the paper's is a network trained on an unrelated data set, which has no secret. Both give
-            neighbours the same member, but for those on a border. w is not in the paper's main text as we read it
+Assumes     the owner's training inputs, and auxiliary inputs like a thief's: the defense depends on how like they are
+Deviations  each member starts from the victim's weights, where available, with a fresh last layer; the paper trains
+            from scratch. The hash is keyed: signs of secret projections of the input, then HMAC(secret, signs) mod
+            members; the paper's is a network trained on an unrelated data set and has no secret. With both,
+            neighbouring inputs have the same member unless a border lies between them. We found no w in the paper's
+            main text
 Keeps       argmax: no
 
-One member answers each query, so that a query costs what it does undefended. There is no strength: the victim is
-another one.
+One member answers each query, so a query costs no more than without the defense. There is no strength to vary: the
+victim is replaced.
 """
 
 import functools
@@ -37,18 +38,18 @@ from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 NAME = "EDM"
 TUNING = Fit(epochs=3, least_steps=0, rate=0.04)
 BITS = 8
-"""Secret projections: 256 cells of the input space, dealt out to the members."""
+"""Number of secret projections: they cut the input space into 256 cells, which are assigned to the members."""
 
 
 def diversity(y: list[Posterior]) -> Float[Tensor, " n"]:
-    """log sum over pairs of exp(cosine similarity); least where all members' answers are orthogonal."""
+    """log sum over pairs of exp(cosine similarity); smallest where all members' answers are orthogonal."""
     pairs = [F.cosine_similarity(a, b, dim=1, eps=1e-8) for a, b in combinations(y, 2)]
     return torch.logsumexp(torch.stack(pairs), 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Chooser:
-    """Which member answers an input: stable around it but for borders, unforeseeable without the key."""
+    """Which member answers an input: the same for its neighbours except at borders, unpredictable without the key."""
 
     centre: Float[Tensor, " d"]
     projections: Float[Tensor, "d bits"] = field(repr=False)
@@ -57,18 +58,18 @@ class Chooser:
 
     @staticmethod
     def of(x: Batch, members: int, key: bytes) -> "Chooser":
-        """Borders go through the middle of x, so that the owner's inputs are dealt out evenly."""
+        """Borders pass through the mean of x, so that the owner's inputs are spread evenly over the members."""
         flat = x.flatten(1).double()
         generator = torch.Generator().manual_seed(int.from_bytes(hmac.digest(key, b"projections", "sha256")[:7]))
         drawn = torch.randn(flat.shape[1], BITS, generator=generator, dtype=torch.float64)
         return Chooser(flat.mean(0), drawn, members, key)
 
     def __call__(self, x: Batch) -> Int[Tensor, " n"]:
-        return self.dealt[cells(x.flatten(1), self.centre, self.projections)]
+        return self.member_of[cells(x.flatten(1), self.centre, self.projections)]
 
     @functools.cached_property
-    def dealt(self) -> Int[Tensor, " cells"]:
-        """The member of every cell."""
+    def member_of(self) -> Int[Tensor, " cells"]:
+        """The member that answers each cell."""
         digests = [hmac.digest(self.key, bytes([cell]), "sha256") for cell in range(2**BITS)]
         return torch.tensor([int.from_bytes(digest[:8]) % self.members for digest in digests])
 
@@ -80,7 +81,7 @@ def head(net: nn.Module) -> nn.Linear | None:
 
 
 def member(victim: Model, owner: Owner, seed: int) -> nn.Module:
-    """The victim's network with a last layer of its own."""
+    """The victim's network with a freshly initialised last layer."""
     net = starting(victim, owner, seed)
     last = head(net)
     if last is not None:
@@ -111,22 +112,24 @@ def ensemble(victim: Model, owner: Owner, other: Batch, recipe: "EDM", seed: int
 
 @dataclass(frozen=True)
 class EDM:
-    """Answers by one of several networks that agree on the owner's inputs and on nothing else.
+    """Answers each query with one of several networks, which agree on the owner's inputs only.
 
-    weight   of diversity on auxiliary inputs against being right on the owner's
-    members  networks
-    epochs   of their training together, over the owner's inputs
+    weight   of diversity on the auxiliary inputs, relative to accuracy on the owner's
+    members  number of networks
+    epochs   passes of their joint training over the owner's inputs
     """
 
     weight: float = 0.5
     members: int = 5
     epochs: int = 3
 
-    permutes: ClassVar[bool] = False  # the answers are those of its own networks
+    permutes: ClassVar[bool] = False  # the answers come from its own networks
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.members < 2 or self.epochs < 1:
-            raise BadConfig(f"EDM needs a weight of at least 0, two members and an epoch. Got {self}.")
+            raise BadConfig(
+                f"EDM needs a weight of at least 0, at least two members and at least one epoch. Got {self}."
+            )
 
     @property
     def keeps_top1(self) -> bool:
@@ -137,7 +140,7 @@ class EDM:
         return True
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Ensemble":
-        """Trains the members. Raises Unsuited without inputs of the owner's and auxiliary ones."""
+        """Trains the members. Raises Unsuited without the owner's inputs and auxiliary ones."""
         other = check_data(NAME, victim, owner)
         return Ensemble(
             ensemble(victim, owner, other, self, seed),

@@ -1,13 +1,13 @@
-"""GRAD^2: answers whose gradient goes as far as it can in a direction the defender chose, an exact linear program.
+"""GRAD^2: answers whose gradient points as far as possible in a chosen direction, by an exact linear program.
 
 Source      Mazeika, Li, Forsyth, "How to steer your adversary: targeted and efficient model stealing defenses with
             gradient redirection" (ICML 2022), and the authors' code
 Equations   max <G^T y~, z> over the simplex with |y~ - y|_1 <= eps; G the Jacobian of log p in the surrogate's
             weights. With v = G z, up to eps/2 of mass goes to the class of largest v, from the smallest v upward
-Assumes     a surrogate of the thief's network, by default trained 10 epochs on the owner's inputs with the victim's
+Assumes     a surrogate of the thief's network, by default trained for 10 epochs on the owner's inputs with the victim's
             answers; the paper trains it on the queries it expects, which an owner seldom has
-Deviations  v is taken of logits instead of log p: that adds the same number to every class of a row, which moves no
-            mass. Nothing is taken from classes as good as the best. `random` directions stand beside the paper's
+Deviations  v is computed from logits instead of log p: this adds the same number to every class of a row, which moves
+            no mass. No mass is taken from classes that tie with the best. `random` directions are ours
 Keeps       argmax: no
 """
 
@@ -34,9 +34,9 @@ Jacobian = Literal["last", "all"]
 
 
 def grad2(y: Posterior, v: Float[Tensor, "n k"], eps: float) -> Posterior:
-    """The posterior within eps of y in L1 that has the largest <v, .>. eps = 0 returns y bit for bit.
+    """The posterior within eps of y in L1 with the largest <v, .>. eps = 0 returns y bit for bit.
 
-    Among classes of equal v the first receives first and gives first.
+    Among classes of equal v, the first receives first and gives first.
     """
     if eps <= 0:
         return y
@@ -52,7 +52,7 @@ def grad2(y: Posterior, v: Float[Tensor, "n k"], eps: float) -> Posterior:
 def steered(net: nn.Module, x: Batch, towards: Mapping[str, Tensor]) -> Float[Tensor, "n k"]:
     """How fast each logit grows as the named weights move along `towards`: J z for the whole batch.
 
-    By differentiating twice: u -> <J^T u, z> is linear, and its gradient is J z.
+    By differentiating twice: u -> <J^T u, z> is linear with gradient J z.
     """
     net.eval()
     frozen = {name: weight.detach() for name, weight in net.named_parameters()}
@@ -69,7 +69,7 @@ def steered(net: nn.Module, x: Batch, towards: Mapping[str, Tensor]) -> Float[Te
 
 
 def away(surrogate: TorchModel, x: Batch, y: Posterior, jacobian: Jacobian) -> Float[Tensor, "n k"]:
-    """v for z = -G^T y, up to a positive factor and an equal number in every class of a row: J J^T (p - y)."""
+    """v for z = -G^T y, up to a positive factor and a constant per row: J J^T (p - y)."""
     q = torch.softmax(surrogate.logits(x), 1, dtype=torch.float64) - y
     if jacobian == "last":
         return q  # J J^T is a multiple of the identity
@@ -84,7 +84,7 @@ def away(surrogate: TorchModel, x: Batch, y: Posterior, jacobian: Jacobian) -> F
 
 
 def direction_of(net: nn.Module, direction: Direction, jacobian: Jacobian, seed: int) -> dict[str, Tensor]:
-    """A direction for all weights or those of the last layer: ones, or normal variates of the seed's."""
+    """A direction for all weights or those of the last layer: ones, or normal variates drawn from the seed."""
     generator = torch.Generator().manual_seed(seed)
     weights = {name: w for name, w in net.named_parameters() if jacobian == "all" or name.startswith("head.")}
     if direction == "ones":
@@ -96,11 +96,11 @@ def direction_of(net: nn.Module, direction: Direction, jacobian: Jacobian, seed:
 class GRAD2:
     """Steers a student's gradient in a chosen direction, as far as eps allows.
 
-    direction  "ones": every weight up, the paper's coordinated defense; "random": a direction of the seed's;
-               "away": against the gradient of the clean answer, input by input
-    jacobian   of which weights: "all", or "last" for the last layer's, where "ones" would move nothing
-    surrogate  "victim": a network of the owner's architecture; or another
-    epochs     passes over the owner's inputs; 0 for a surrogate that was never trained, which needs no data
+    direction  "ones": every weight up, the paper's coordinated defense; "random": drawn from the seed; "away": against
+               the gradient of the clean answer, input by input
+    jacobian   with respect to "all" weights, or to those of the "last" layer, where "ones" would move nothing
+    surrogate  "victim": a network of the owner's architecture; or another architecture
+    epochs     the surrogate's passes over the owner's inputs; 0 leaves it untrained and needs no data
     """
 
     eps: float = 0.95
@@ -110,7 +110,7 @@ class GRAD2:
     epochs: int = 10
 
     full_strength: ClassVar[tuple[str, float]] = ("eps", 2.0)
-    permutes: ClassVar[bool] = False  # the surrogate's classes are not permuted along
+    permutes: ClassVar[bool] = False  # the surrogate's classes are not permuted
 
     def __post_init__(self) -> None:
         check_l1(self.eps, "GRAD2")
@@ -120,8 +120,8 @@ class GRAD2:
             raise BadConfig(f"The jacobian of GRAD2 must be last or all. Got {self.jacobian}.")
         if self.direction == "ones" and self.jacobian == "last":
             raise BadConfig(
-                "GRAD2 along ones in the last layer moves nothing: every logit grows alike. Use direction=random or"
-                " jacobian=all."
+                "GRAD2 with direction=ones in the last layer moves nothing: every logit grows alike. Use"
+                " direction=random or jacobian=all."
             )
         if self.epochs < 0:
             raise BadConfig(f"The epochs of GRAD2 must be 0 or more. Got {self.epochs}.")
@@ -139,7 +139,7 @@ class GRAD2:
         return (Strengths("eps={}", L1),)
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Steerer":
-        """Raises Unsuited for a victim of fewer than two classes, a surrogate that does not fit it, or lacking data."""
+        """Raises Unsuited for fewer than two classes, a surrogate that does not fit the victim, or missing data."""
         classes_of(victim, "GRAD2")
         architecture = owner.architecture if isinstance(self.surrogate, str) else self.surrogate
         surrogate = stand_in("GRAD2", architecture, victim, owner, seed, self.epochs)

@@ -1,7 +1,8 @@
-"""What a defense promises honest users of every answer, whatever the input: its contract.
+"""What a defense guarantees honest users about every answer, whatever the input.
 
-`keeps_top1` every recipe declares. The two others are promised by having the property; who has it not promises
-nothing. The contract's tests hold every recipe to its promises, and the judge a stranger's (`broken-promise`).
+Every recipe declares `keeps_top1`. The other two guarantees are given by having the property; a recipe without it
+guarantees nothing. The contract tests check the built-in recipes against their guarantees, and every evaluation checks
+a user's own too (flag `broken-promise`).
 """
 
 import math
@@ -12,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from gamekeeper.types import Defense
 
 ANY = 2.0
-"""No two posteriors are further apart in L1."""
+"""The largest L1 distance between two posteriors."""
 
 
 @runtime_checkable
@@ -25,9 +26,9 @@ class Bounded(Protocol):
 
 @runtime_checkable
 class KeepsConfidence(Protocol):
-    """A defense that, where `keeps_confidence`, leaves the top-1 probability as it is.
+    """A defense that leaves the top-1 probability as it is, if `keeps_confidence`.
 
-    If it keeps the top class as well, calibration errors of the top class are those of the clean answers.
+    If it keeps the top class too, calibration errors of the top class are those of the clean answers.
     """
 
     @property
@@ -36,10 +37,10 @@ class KeepsConfidence(Protocol):
 
 @dataclass(frozen=True)
 class Guarantees:
-    """Of a chain of defenses.
+    """The guarantees of a chain of defenses.
 
     keeps_top1        no answer's top-1 class changes
-    l1_bound          the furthest any answer moves in L1; 2 is no promise
+    l1_bound          the furthest any answer moves in L1; 2 guarantees nothing
     keeps_confidence  no answer's top-1 probability changes
     """
 
@@ -49,7 +50,7 @@ class Guarantees:
 
 
 def guarantees(defenses: Sequence[Defense]) -> Guarantees:
-    """What the chain promises: distances add up, the rest holds if it holds of every link."""
+    """What the chain guarantees: L1 bounds add up, the rest holds if it holds for every defense."""
     bounds = [one.l1_bound if isinstance(one, Bounded) else ANY for one in defenses]
     calm = [isinstance(one, KeepsConfidence) and one.keeps_confidence for one in defenses]
     return Guarantees(all(one.keeps_top1 for one in defenses), min(ANY, math.fsum(bounds)), all(calm))

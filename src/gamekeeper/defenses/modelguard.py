@@ -1,18 +1,19 @@
-"""ModelGuard: the least likely answer within a budget (W), or one of a few answers prepared beforehand (S).
+"""ModelGuard: the least likely answer within an L1 budget (W), or one of a few precomputed answers (S).
 
 Source      Tang, Dai, DiValentin, Ding, Hass, Gong, Chen, Li, "ModelGuard: information-theoretic defense against model
             extraction attacks" (USENIX Security 2024), and the authors' code
 Equations   W: min sum_k log(y_k + 1e-6) y~_k over the simplex with |y~ - y|_1 <= eps and y~_c >= y~_j + 1e-4, c the top
             class; exact for a whole batch. S: per top class, the nearest of its centroids within eps
-Assumes     W: a posterior. S: inputs like benign users' (the owner's), answered by the victim when it is armed
-Deviations  W: the linear program is solved in closed form for a fixed y~_c, and over y~_c by cutting planes: to 1e-7 of
-            an LP solver's optimum. Rows with no feasible answer (a lead below 1e-4 that eps cannot mend) do not move.
-            S: the authors' centroids grow with what users ask, and hand one user's answer to another; here they are
-            fitted once (farthest point first, until every benign posterior is within eps/2 of one) and frozen. An answer
-            further than eps from all moves by eps towards the nearest; a class that was never seen has its label
+Assumes     W: a posterior. S: inputs like those of benign users (the owner's), which the victim answers on arming
+Deviations  W: the linear program is solved in closed form for a fixed y~_c, and over y~_c by cutting planes, to within
+            1e-7 of an LP solver's optimum. Rows with no feasible answer (a lead below 1e-4 that eps cannot widen) do
+            not move. S: the authors' centroids grow with users' queries, which hands one user's answer to another;
+            here they are fitted once (farthest point first, until every benign posterior is within eps/2 of one) and
+            frozen. An answer further than eps from all of them moves by eps towards the nearest; a class with no
+            benign posterior uses its label
 Keeps       argmax: both (W without keep_top1 is GRAD^2 towards the least likely class, and does not)
 
-The owner's inputs are training inputs, on which a victim is surer than on a user's.
+The owner's inputs are training inputs, on which a victim is more confident than on a user's.
 """
 
 import functools
@@ -33,15 +34,15 @@ from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 SMALL, MARGIN = 1e-6, 1e-4
 STEP, GAP = 1e-8, 1e-9
-"""Of y~_c, over which a slope is measured; and of the objective, short of which a row is solved."""
+"""The step in y~_c over which a slope is measured, and the gap in the objective below which a row counts as solved."""
 CUTS = 90
-"""At most: every third halves an interval at most 1 wide."""
+"""Largest number of cuts: every third halves an interval that is at most 1 wide."""
 CELLS = 12_800
-"""Probabilities solved at once: their dozen of temporary arrays stay in cache."""
+"""Probabilities solved at once: their dozen temporary arrays stay in cache."""
 
 Column = Float[Tensor, "n 1"]
 Centroids = Tensor
-"""(m, k), m of the class's own."""
+"""(m, k): the m centroids of one class; m differs between classes."""
 
 
 def modelguard_w(y: Posterior, eps: float, keep_top1: bool = True) -> Posterior:
@@ -54,7 +55,7 @@ def modelguard_w(y: Posterior, eps: float, keep_top1: bool = True) -> Posterior:
 
 
 def least_likely_answer(y: Posterior, eps: float) -> Posterior:
-    """`modelguard_w` with the top class kept, for a batch small enough to stay in the processor's cache."""
+    """`modelguard_w` with keep_top1, for a batch small enough to stay in the processor's cache."""
     exact = y.double()
     top = exact.argmax(1, keepdim=True)
     order = exact.scatter(1, top, 2.0).sort(dim=1, stable=True).indices[:, :-1]
@@ -66,27 +67,27 @@ def least_likely_answer(y: Posterior, eps: float) -> Posterior:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The linear program of each row, its other classes sorted upward, as a function of t = y~_c."""
+    """The linear program of each row as a function of t = y~_c; `others` are the other classes in ascending order."""
 
     others: Float[Tensor, "n m"]
     top: Column
     eps: float
 
     def least(self) -> Column:
-        """The smallest t for which what must be taken, sum (y_j - t + MARGIN)^+ + (y_c - t)^+, is eps/2 at most."""
+        """The smallest t for which the mass to be moved, sum (y_j - t + MARGIN)^+ + (y_c - t)^+, is at most eps/2."""
         levels = torch.cat([self.others + MARGIN, self.top], 1).sort(1, descending=True).values
         rank = torch.arange(1, levels.shape[1] + 1, dtype=levels.dtype)
         filled = (levels.cumsum(1) - self.eps / 2) / rank
-        above = (levels > filled).sum(1, keepdim=True).clamp(min=1)  # none where eps is lost in rounding
+        above = (levels > filled).sum(1, keepdim=True).clamp(min=1)  # 0 where eps is lost in rounding
         k = levels.shape[1]
         total = self.others.sum(1, keepdim=True) + self.top
         return torch.maximum(filled.gather(1, above - 1), (total + (k - 1) * MARGIN) / k)
 
     def best(self) -> tuple[Column, Bool[Tensor, "n 1"]]:
-        """The t of least objective, which is convex and piecewise linear in t; and whether there is any feasible t.
+        """The t that minimises the objective, which is convex and piecewise linear in t; and whether any t is feasible.
 
-        By cutting planes: the next t is where the line through the left end meets the one through the right end, and a
-        row is solved once its best value lies within GAP of there. Every third t halves the interval instead.
+        By cutting planes: the next t is where the lines through the left and the right end meet, and a row is solved
+        once its best value is within GAP of that height. Every third t halves the interval instead.
         """
         low = self.least()
         high = torch.minimum(self.others.sum(1, keepdim=True) + self.top, self.top + self.eps / 2)
@@ -108,7 +109,7 @@ class Program:
         return best.t, feasible
 
     def cut(self, t: Column) -> "Cut":
-        """The slope is that of the difference of two answers, which loses less in rounding than that of two objectives."""
+        """The cut at t. The slope uses the difference of two answers, more accurate than that of two objectives."""
         z, ahead = self.others_at(t), t + STEP
         step = ahead - t
         rise = self.objective(self.others_at(ahead) - z, step)
@@ -119,7 +120,7 @@ class Program:
 
     @functools.cached_property
     def weights(self) -> Float[Tensor, "n m"]:
-        """Above that of the least likely class, which takes nothing from an objective over the simplex but its rounding."""
+        """Relative to the least likely class: over the simplex that changes only the rounding of the objective."""
         return (self.others + SMALL).log() - self.smallest
 
     @functools.cached_property
@@ -127,33 +128,33 @@ class Program:
         return (self.others[:, :1] + SMALL).log()
 
     def others_at(self, t: Column) -> Float[Tensor, "n m"]:
-        """The best answer for the other classes when the top class is given t: as much as eps allows moves downward.
+        """The best answer for the other classes when the top class has t: as much mass as eps allows moves downward.
 
-        Capped at t - MARGIN each; mass goes to the least likely first, and comes from the most likely.
+        Each is capped at t - MARGIN; the least likely class receives first, the most likely gives first.
         """
-        kept = torch.minimum(self.others, t - MARGIN)
-        room = t - MARGIN - kept
-        rooms, masses = room.cumsum(1), kept.cumsum(1)
-        after = masses[:, -1:] - masses  # what lies above each class
-        taken = (self.others - kept).sum(1, keepdim=True) + (self.top - t).clamp(min=0)
+        capped = torch.minimum(self.others, t - MARGIN)
+        room = t - MARGIN - capped
+        rooms, masses = room.cumsum(1), capped.cumsum(1)
+        after = masses[:, -1:] - masses  # the mass above each class
+        taken = (self.others - capped).sum(1, keepdim=True) + (self.top - t).clamp(min=0)
         given = (t - self.top).clamp(min=0)
-        # the first s classes receive and the others give: the best s lies where both reach furthest
+        # the first s classes receive and the others give: the best s is where the smaller of both is largest
         most = torch.minimum(rooms + given, after + taken).amax(1, keepdim=True).clamp(max=self.eps / 2)
         moved = torch.maximum(torch.maximum(taken, given), most)
         gain = torch.minimum((moved - given - (rooms - room)).clamp(min=0), room)
-        loss = torch.minimum((moved - taken - after).clamp(min=0), kept)
-        return kept + gain - loss
+        loss = torch.minimum((moved - taken - after).clamp(min=0), capped)
+        return capped + gain - loss
 
 
 class Cut(NamedTuple):
-    """A t of each row, the objective there and its slope just above: a line that lies nowhere above the objective."""
+    """For each row a t, the objective there and its slope just above: a line that is nowhere above the objective."""
 
     t: Column
     value: Column
     slope: Column
 
     def meets(self, right: "Cut") -> tuple[Column, Column]:
-        """Where this line, falling, meets the other, rising: the t, and the height. Only there does it mean anything."""
+        """The t and the height where this falling line meets the other, rising one; meaningless for other slopes."""
         fall = self.slope - right.slope
         t = (right.value - self.value + self.slope * self.t - right.slope * right.t) / fall
         t = torch.maximum(t.nan_to_num(0.0), self.t)
@@ -164,9 +165,9 @@ class Cut(NamedTuple):
 
 
 def spread(y: Posterior, radius: float) -> Float[Tensor, "m k"]:
-    """Rows of y such that every row is within `radius` in L1 of one of them: farthest point first.
+    """Rows of y such that every row is within `radius` in L1 of one of them, chosen farthest point first.
 
-    The first is the one nearest to the mean. A smaller radius takes the same rows and some more.
+    The first is the row nearest to the mean. A smaller radius gives the same rows and some more.
     """
     chosen = [int(distance(y, y.mean(0, keepdim=True).expand_as(y), "l1").argmin())]
     nearest = distance(y, y[chosen].expand_as(y), "l1")
@@ -177,7 +178,7 @@ def spread(y: Posterior, radius: float) -> Float[Tensor, "m k"]:
 
 
 def centroids_of(y: Posterior, radius: float) -> list[Centroids]:
-    """For every class the centroids of the rows it tops, clearly; its label where there are none."""
+    """For each class, the centroids of the rows that it leads by LEAD or more; its label if there are none."""
     two = y.topk(2, 1).values
     y = y[two[:, 0] - two[:, 1] >= LEAD].double()
     top, labels = y.argmax(1), torch.eye(y.shape[1], dtype=y.dtype)
@@ -185,7 +186,7 @@ def centroids_of(y: Posterior, radius: float) -> list[Centroids]:
 
 
 def modelguard_s(y: Posterior, centroids: list[Centroids], eps: float) -> Posterior:
-    """The nearest centroid of each row's top class, or a point on the way there where it is further than eps in L1."""
+    """The nearest centroid of each row's top class, or a point on the way to it if it is further than eps in L1."""
     goal, top = torch.empty_like(y), y.argmax(1)
     for c in top.unique().tolist():
         rows = torch.nonzero(top == c)[:, 0]
@@ -195,7 +196,7 @@ def modelguard_s(y: Posterior, centroids: list[Centroids], eps: float) -> Poster
 
 @dataclass(frozen=True)
 class ModelGuardW:
-    """The answer that is hardest to learn from within eps of the true one: a linear program, solved exactly."""
+    """Answers with the posterior within eps of the true one that is hardest to learn from: an exact linear program."""
 
     eps: float = 1.0
     keep_top1: bool = True
@@ -224,16 +225,16 @@ class ModelGuardW:
 
 @dataclass(frozen=True)
 class ModelGuardS:
-    """Answers with the nearest of a few posteriors fitted beforehand: many true answers become one.
+    """Answers with the nearest of a few posteriors fitted in advance: many true answers become one.
 
-    sample  inputs of the owner's that the centroids are fitted to, the first ones
+    sample  how many of the owner's inputs, from the first on, the centroids are fitted to
     """
 
     eps: float = 1.0
     sample: int = 5000
 
     full_strength: ClassVar[tuple[str, float]] = ("eps", 2.0)
-    permutes: ClassVar[bool] = False  # the centroids' classes are not permuted along
+    permutes: ClassVar[bool] = False  # the centroids' classes are not permuted
 
     def __post_init__(self) -> None:
         check_l1(self.eps, "ModelGuardS")
@@ -262,7 +263,7 @@ class ModelGuardS:
 
 @dataclass(frozen=True, eq=False)
 class Quantiser:
-    """ModelGuardS armed with its centroids, a tensor for every class."""
+    """ModelGuardS armed with its centroids, one tensor per class."""
 
     centroids: list[Centroids]
     eps: float

@@ -1,15 +1,16 @@
-"""Random noise on the logits: the paper's baseline that needs no surrogate.
+"""Random noise on the logits: a baseline of Prediction Poisoning that needs no surrogate.
 
 Source      Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), section 5.1 ("random noise") and the authors'
-            code; projection: Duchi, Shalev-Shwartz, Singer, Chandra, "Efficient projections onto the l1-ball" (ICML 2008)
+            code; projection: Duchi, Shalev-Shwartz, Singer, Chandra, "Efficient projections onto the l1-ball" (ICML
+            2008)
 Equations   z = logit(y) + d, d ~ U[0, 2 eps / k^(1/p)]^k projected to |d|_p <= eps; y~ = sigmoid(z) / sum sigmoid(z)
 Assumes     a posterior and its input; no knowledge of the thief
-Deviations  the noise is drawn from HMAC(secret, input): the paper draws anew at every answer, which a thief averages
-            away. `signed` draws from [-2, 2] eps / k^(1/p) instead; the authors' code is non-negative only. Entries of
-            exactly 0 and 1 stay so, the limit of the formula (the code's logits are infinite there)
+Deviations  the noise is drawn from HMAC(secret, input); the paper draws fresh noise for every answer, which a thief can
+            average away. `signed` draws from [-2, 2] eps / k^(1/p) instead; the authors' noise is non-negative. Entries
+            of exactly 0 and 1 stay so, the limit of the formula (the code's logits are infinite there)
 Keeps       argmax: no
 
-eps is measured on the logits, not on probabilities. A thief who changes an input a little draws new noise.
+eps is measured on the logits, not on probabilities. A thief who changes an input slightly draws new noise.
 """
 
 from dataclasses import dataclass, field
@@ -27,18 +28,18 @@ from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 Ball = Literal["l1", "l2"]
 MOST = 700.0
-"""Largest eps: beyond it the odds leave float64."""
+"""Largest eps: beyond it the odds overflow float64."""
 
 
 def noisy(y: Posterior, noise: Float[Tensor, "n k"]) -> Posterior:
-    """sigmoid(logit(y) + noise), rows renormalised, in the dtype of y. No noise returns y up to rounding."""
+    """sigmoid(logit(y) + noise), rows renormalised, in the dtype of y. Zero noise returns y up to rounding."""
     exact, up = y.double(), (noise / 2).exp()
     z = exact * up / (exact * up + (1 - exact) / up)  # by odds: defined at 0 and 1 too
     return (z / z.sum(1, keepdim=True)).to(y.dtype)
 
 
 def draw(share: Float[Tensor, "n k"], eps: float, ball: Ball, signed: bool) -> Float[Tensor, "n k"]:
-    """Noise of norm eps at most from numbers in [0, 1)."""
+    """Turns numbers in [0, 1) into noise of norm at most eps."""
     most = 2 * eps / share.shape[1] ** (1 if ball == "l1" else 1 / 2)
     v = (2 * share - 1 if signed else share) * most
     return onto_l1_ball(v, eps) if ball == "l1" else onto_l2_ball(v, eps)
@@ -50,8 +51,8 @@ def onto_l1_ball(v: Float[Tensor, "n k"], radius: float) -> Float[Tensor, "n k"]
     largest = size.sort(1, descending=True).values
     over = largest.cumsum(1) - radius
     rank = torch.arange(1, v.shape[1] + 1, dtype=v.dtype)
-    kept = (largest * rank > over).sum(1, keepdim=True)  # how many entries stay away from zero
-    threshold = (over.gather(1, kept - 1) / kept).clamp(min=0)
+    nonzero = (largest * rank > over).sum(1, keepdim=True)  # how many entries stay away from zero
+    threshold = (over.gather(1, nonzero - 1) / nonzero).clamp(min=0)
     return (size - threshold).clamp(min=0) * v.sign()
 
 
@@ -62,11 +63,11 @@ def onto_l2_ball(v: Float[Tensor, "n k"], radius: float) -> Float[Tensor, "n k"]
 
 @dataclass(frozen=True)
 class RandomNoise:
-    """Bounded noise on the logits, the same whenever the same input is asked.
+    """Adds bounded noise to the logits, always the same for the same input.
 
-    eps     radius of the ball the noise lies in, in logits; 5 to 40 in l1 moves answers by 0.1 to 0.8
-    ball    its norm
-    signed  noise of both signs; the authors' is non-negative
+    eps     radius of the ball the noise lies in, in logits; in l1, 5 to 40 moves answers by 0.1 to 0.8
+    ball    the norm of that ball
+    signed  whether the noise has both signs; the authors' is non-negative
     """
 
     eps: float = 10.0
@@ -74,7 +75,7 @@ class RandomNoise:
     signed: bool = False
 
     full_strength: ClassVar[tuple[str, float]] = ("eps", MOST)
-    monotone: ClassVar[bool] = False  # rows are renormalised, so that more noise can lead back; less only on average
+    monotone: ClassVar[bool] = False  # rows are renormalised, so more noise can lead back; monotone on average only
     permutes: ClassVar[bool] = False  # the noise is drawn class by class
 
     def __post_init__(self) -> None:

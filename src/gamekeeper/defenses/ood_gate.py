@@ -1,16 +1,16 @@
-"""A gate: queries that do not look like the owner's own inputs get another answer.
+"""A gate: queries that do not look like the owner's inputs get a misleading answer.
 
 Source      Atli, Szyller, Juuti, Marchal, Asokan, "Extraction of complex DNN models: real threat or boogeyman?"
             (EDSMLS 2020); the scores' own papers are in detectors/ood.py
-Equations   none: flagged iff the score is below the threshold; shuffled: the posterior's entries in the order of
+Equations   none: flagged iff the score is below the threshold; shuffled: the posterior's entries in an order drawn from
             HMAC(secret, input); uniform: 1/k
-Assumes     what the score assumes; inputs of the owner's for the threshold
-Deviations  the threshold is set on held-out inputs of the owner's alone, at a stated share of false alarms; the paper's
-            detector answers by its larger output. The paper's shuffle is drawn anew, so that averaging undoes it
-Keeps       argmax: no, of flagged queries. fpr = 0 flags nothing
+Assumes     what the score assumes; some of the owner's inputs for the threshold
+Deviations  the threshold is set on held-out inputs of the owner's alone, for a stated false positive rate; the paper's
+            detector decides by its larger output. The paper draws a new shuffle for each answer, so averaging undoes it
+Keeps       argmax: not for flagged queries. fpr = 0 flags nothing
 
-An honest user whose inputs look strange is flagged too: on the victim's own training inputs a threshold is set that
-users of other inputs exceed more often (measured in results/studies.json; table in docs/papers/ood-gates.md).
+Honest users whose inputs look unusual are flagged too: the threshold is set on the victim's own training inputs, and
+users' inputs fall below it more often (measured in results/studies.json; table in docs/papers/ood-gates.md).
 """
 
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 ScoreName = Literal["msp", "odin", "energy", "mahalanobis", "knn", "detector"]
 Answer = Literal["shuffled", "uniform"]
 Mislead = Callable[[Batch, Posterior], Posterior]
-"""Of inputs behind a gate and their clean answers: what is answered instead."""
+"""Takes gated inputs and their clean answers; returns the answers to give instead."""
 
 SCORERS: Mapping[ScoreName, Scorer] = {
     "msp": Msp(),
@@ -54,22 +54,22 @@ SCORERS: Mapping[ScoreName, Scorer] = {
 
 
 def shuffled(key: bytes, x: Batch, y: Posterior) -> Posterior:
-    """Every row's entries in an order of the input's own."""
+    """Every row's entries, in an order drawn for its input."""
     return y.gather(1, uniforms(key, x, y.shape[1]).argsort(1)) if len(y) else y
 
 
 def uniform(x: Batch, y: Posterior) -> Posterior:
-    """Every class alike, whatever was asked."""
+    """The same probability for every class, whatever the input."""
     return torch.full_like(y, 1 / y.shape[1])
 
 
 @dataclass(frozen=True)
 class OodGate:
-    """Misleads about inputs that do not look like the owner's, and answers the others as they are.
+    """Gives misleading answers to inputs that do not look like the owner's, and clean answers to all others.
 
-    score   what says how much an input looks like the owner's
-    fpr     share of benign queries that may be flagged: the strength
-    answer  to a flagged query: its posterior shuffled by HMAC(secret, input), or the uniform posterior
+    score   measures how much an input looks like the owner's
+    fpr     the strength: share of benign queries that may be flagged
+    answer  what a flagged query gets: its posterior shuffled by HMAC(secret, input), or the uniform posterior
     """
 
     score: ScoreName = "msp"
@@ -77,7 +77,7 @@ class OodGate:
     answer: Answer = "shuffled"
 
     full_strength: ClassVar[tuple[str, float]] = ("fpr", 1.0)
-    permutes: ClassVar[bool] = False  # it shuffles by place, and its score looks at the victim's own network
+    permutes: ClassVar[bool] = False  # it shuffles by position, and its score uses the victim's own network
 
     def __post_init__(self) -> None:
         if not 0 <= self.fpr <= 1:
@@ -104,14 +104,14 @@ class OodGate:
     def arm(self, victim: Model, owner: Owner, seed: int) -> When:
         """Raises Unsuited if the victim or the owner lacks what the score needs."""
         classes_of(victim, "OodGate")
-        found = calibrated(SCORERS[self.score], victim, owner, seed)
+        score = calibrated(SCORERS[self.score], victim, owner, seed)
         mislead = partial(shuffled, secret("OodGate", seed, owner.secret)) if self.answer == "shuffled" else uniform
-        return gate(found, self.fpr, mislead)
+        return gate(score, self.fpr, mislead)
 
 
 @dataclass(frozen=True, eq=False)
 class Misleading:
-    """Answers by `mislead`, whoever asks."""
+    """Answers every input with `mislead`."""
 
     mislead: Mislead = field(repr=False)  # may hold a key
 
@@ -122,6 +122,6 @@ class Misleading:
         return Reply(self.mislead(x, reply.y), reply.maps)
 
 
-def gate(found: Calibrated, share: float, mislead: Mislead) -> When:
-    """Misleads about the inputs that look least like the owner's: of benign ones a share of at most `share`."""
-    return When(found.watch(), -found.threshold(share), Misleading(mislead))
+def gate(score: Calibrated, share: float, mislead: Mislead) -> When:
+    """Misleads on the inputs that look least like the owner's: at most a share `share` of benign ones."""
+    return When(score.watch(), -score.threshold(share), Misleading(mislead))

@@ -1,4 +1,4 @@
-"""Reverse sigmoid: subtract a sigmoid of the logits, so that unlike answers look alike.
+"""Reverse sigmoid: subtracts a sigmoid of the logits, so that different answers look alike.
 
 Source      Lee, Edwards, Molloy, Su, "Defending against machine learning model stealing attacks using deceptive
             perturbations" (2018)
@@ -6,9 +6,9 @@ Equations   y~ = (y - r(y)) / sum(y - r(y)), r(y) = beta (sigmoid(gamma logit(y)
 Assumes     a posterior; no knowledge of the thief
 Deviations  probabilities are clamped to [1e-9, 1 - 1e-9] before the logit, which is undefined at 0 and 1; the
             arithmetic is float64, so that the clamp means the same for float32 answers. preserve_top1 (not in the
-            paper) lifts a top class that was overtaken just above the rest
-Keeps       argmax: only with preserve_top1. Without it the top-1 is safe above 1/2 for gamma up to 1; below 1/2,
-            tiny entries can overtake it, as in (.20, .18, .18, .18, .18, .08, 0, 0, 0, 0)
+            paper) lifts an overtaken top class to just above the rest
+Keeps       argmax: only with preserve_top1. Without it, a top-1 probability above 1/2 is safe for gamma up to 1; below
+            1/2, tiny entries can overtake it, as in (.20, .18, .18, .18, .18, .08, 0, 0, 0, 0)
 """
 
 from dataclasses import dataclass
@@ -32,20 +32,20 @@ def reverse_sigmoid(y: Posterior, beta: float, gamma: float) -> Posterior:
     if beta == 0:
         return y
     exact = y.double()
-    # sigmoid(t) - 1/2 = tanh(t/2) / 2; torch's sigmoid differs in the last bit with a row's place in its batch
+    # sigmoid(t) - 1/2 = tanh(t/2) / 2; the last bit of torch's sigmoid depends on a row's place in its batch
     r = beta / 2 * torch.tanh(gamma / 2 * torch.logit(exact, CLAMP))
     z = (exact - r).clamp(min=0)
     return (z / z.sum(1, keepdim=True)).to(y.dtype)
 
 
 def reverse_sigmoid_top1(y: Posterior, beta: float, gamma: float) -> Posterior:
-    """The same with the top-1 class of y kept."""
+    """The same, preserving the top-1 class of y."""
     return y if beta == 0 else restore_top1(reverse_sigmoid(y, beta, gamma), y)
 
 
 @dataclass(frozen=True)
 class ReverseSigmoid:
-    """Blurs the posterior by a sigmoid of its logits, most where it is sure."""
+    """Flattens each posterior by a sigmoid of its logits, most where it is confident."""
 
     beta: float = 0.9
     gamma: float = 0.2

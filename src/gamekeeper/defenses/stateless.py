@@ -1,4 +1,4 @@
-"""A pure function of the posterior, worn as an armed defense."""
+"""An armed defense that is a pure function of the posterior."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from gamekeeper.types import Batch, Posterior, Reply
 
 @dataclass(frozen=True)
 class Stateless:
-    """Answers `fn(y)` whoever asks and whatever the input; `why` passes through."""
+    """Answers `fn(y)`, whatever the client and the input; attribution maps pass through."""
 
     fn: Callable[[Posterior], Posterior]
 
@@ -21,6 +21,6 @@ class Stateless:
 
 
 def check_l1(eps: float, method: str) -> None:
-    """Raises BadConfig unless eps is a distance between posteriors in L1."""
+    """Raises BadConfig unless eps is a possible L1 distance between posteriors, 0 to 2."""
     if not 0 <= eps <= 2:
         raise BadConfig(f"The eps of {method} must be from 0 to 2. Got {eps}.")

@@ -1,13 +1,13 @@
-"""Truncation: say less. Rounded probabilities, the k largest only, or the bare label.
+"""Truncated answers: rounded probabilities, the k largest only, or the label alone.
 
 Source      Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing machine learning models via prediction APIs" (USENIX
             Security 2016), section 7 (rounding); Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020),
             section 5.1 (top-k and argmax)
 Assumes     a posterior; no knowledge of the thief
 Deviations  rounded rows are renormalised (rounded numbers need not sum to 1, and a student renormalises anyway); a row
-            that rounds to nothing becomes its label; a top class that rounding ties with others stays 2.4e-7 ahead,
-            as an API would name it. Top-k is not renormalised: the k entries are the clean ones, so a row sums to 1 or
-            less. Equal entries count in the order of their classes, and exactly k are kept
+            that rounds to all zeros becomes its label; a top class that rounding ties with others stays 2.4e-7 ahead,
+            as an API would name it first. Top-k is not renormalised: the k entries are the clean ones, so a row sums to
+            1 or less. Ties go to the lower class number, and exactly k entries are kept
 Keeps       argmax: yes, all three
 """
 
@@ -28,12 +28,12 @@ TIE = 2.0**-22
 
 
 def rounded(y: Posterior, decimals: int) -> Posterior:
-    """Every entry to `decimals` decimals, half to even: moved by 0.5 * 10^-decimals at most, rows not renormalised."""
+    """Every entry rounded half to even: moves by at most 0.5 * 10^-decimals, rows are not renormalised."""
     return torch.round(y, decimals=decimals)
 
 
 def round_off(y: Posterior, decimals: int) -> Posterior:
-    """Rounded rows back on the simplex, top-1 kept; a row of zeros becomes its label."""
+    """Rounds rows and renormalises them, preserving the top-1 class; a row of zeros becomes its label."""
     z = rounded(y, decimals)
     total = z.sum(1, keepdim=True)
     z = torch.where(total > 0, z / total.clamp(min=0.1**MOST_DECIMALS), label(y))
@@ -44,13 +44,13 @@ def top_k(y: Posterior, k: int) -> Posterior:
     """The k largest entries as they are, zero elsewhere; rows are not renormalised."""
     if k >= y.shape[1]:
         return y
-    kept = y.sort(stable=True, dim=1, descending=True).indices[:, :k]
-    return torch.zeros_like(y).scatter_(1, kept, y.gather(1, kept))
+    largest = y.sort(stable=True, dim=1, descending=True).indices[:, :k]
+    return torch.zeros_like(y).scatter_(1, largest, y.gather(1, largest))
 
 
 @dataclass(frozen=True)
 class Round:
-    """Probabilities rounded to `decimals` decimals, then renormalised."""
+    """Answers with probabilities rounded to `decimals` decimals, then renormalised."""
 
     decimals: int = 2
 
@@ -72,7 +72,7 @@ class Round:
 
 @dataclass(frozen=True)
 class TopK:
-    """The k largest probabilities, zero for the rest."""
+    """Answers with the k largest probabilities and zeros for the rest."""
 
     k: int = 3
 
@@ -100,7 +100,7 @@ class TopK:
 
 @dataclass(frozen=True)
 class Label:
-    """The top-1 class only, as a one-hot posterior."""
+    """Answers with the top-1 class only, as a one-hot posterior."""
 
     @property
     def keeps_top1(self) -> bool:

@@ -1,4 +1,4 @@
-"""When: another defense, for what a detector finds suspicious; everybody else gets the clean answer.
+"""When: applies a defense only to inputs that a detector finds suspicious; all others get the clean answer.
 
 A combinator, not a method: `OodGate` and `KeyedMisinformation` are recipes built on it.
 """
@@ -16,9 +16,9 @@ from gamekeeper.types import Armed, Batch, Reply, Watch
 
 @dataclass(frozen=True, eq=False)
 class When:
-    """`then` answers inputs that `watch` scores above `above`; the others come back as they were.
+    """`then` answers the inputs that `watch` scores above `above`; the other answers stay as they are.
 
-    A defense is told no time, so the watch is not either: it gets NaN. Attribution maps pass through.
+    Defenses do not know the time of a request, so the watch gets NaN for it. Attribution maps pass through.
     """
 
     watch: Watch
@@ -29,7 +29,7 @@ class When:
         return self.watch.fresh(), self.then.fresh()
 
     def suspicious(self, x: Batch, reply: Reply, memory: Any = None) -> Bool[Tensor, " n"]:
-        """Which inputs score above the limit; `memory` is the watch's, None for one that needs none."""
+        """Which inputs score above the limit; `memory` is the watch's, None if it needs none."""
         return self.watch.score(x, reply, math.nan, memory) > self.above
 
     def respond(self, x: Batch, reply: Reply, memory: tuple[Any, Any] | None) -> Reply:

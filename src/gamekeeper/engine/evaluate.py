@@ -177,7 +177,7 @@ class UtilityMetrics:
 
     def utility(self, transcript: Transcript) -> Utility:
         """Honest users' loss, and beside it what became of the thief's queries."""
-        if not transcript.asked:  # the budget was too small for the thief's first step
+        if not transcript.queries:  # the budget was too small for the thief's first step
             return self.own
         x, answered = transcript.seen(WITNESSED)
         clean = self.clone_metrics.open_victim()(x).y

@@ -1,1 +1,1 @@
-"""Models somebody owns, and what their answers may look like."""
+"""Models, and the kinds of answers they may give."""

@@ -1,13 +1,13 @@
-"""What a target says it answers, made into posteriors and checked on every answer.
+"""The kinds of answers a target can declare, how each becomes posteriors, and a check of every answer against them.
 
     probabilities   posteriors (n, k); rows sum to 1, rounding allowed
     logits          network outputs (n, k) before softmax
     labels          class numbers 0 to k-1, (n,) or (n, 1), or one-hot rows (n, k)
     top-k           posteriors (n, k) whose smaller entries are zero; rows sum to at most 1
 
-A wrong declaration would give wrong results without any sign of it: softmax over probabilities makes every answer
-look diffuse, logits read as probabilities are not a posterior. So it is an error. The check of a whole batch costs
-a few microseconds, which is why no model keeps a mark that it has been checked before.
+A wrong declaration would silently give wrong results: softmax over probabilities makes every answer look diffuse, and
+logits read as probabilities are not a posterior. So it is an error. Checking a batch takes a few microseconds, so every
+batch is checked, and no model has to remember that it has passed.
 """
 
 import math
@@ -25,9 +25,9 @@ Kind = Literal["probabilities", "logits", "labels", "top-k"]
 
 KINDS = get_args(Kind)
 OUTSIDE = 1e-4
-"""How far an entry may lie outside [0, 1], and a row's sum from 1 in what is exact to float32."""
+"""How far an entry may be outside [0, 1], and a row's sum from 1 for rows that count as exact to float32."""
 ROUNDED = 0.02
-"""How far a row's sum may lie from 1: APIs round."""
+"""How far a row's sum may be from 1: APIs round."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,19 @@ class Answers:
             raise BadConfig(f"the number of classes must be at least 2. Got {self.classes}.")
 
     def posterior(self, raw: Tensor, n: int) -> Posterior:
-        """The posteriors that `raw`, the answers to n inputs, stand for. float64 stays float64.
+        """The posteriors given by `raw`, the answers to n inputs. float64 stays float64.
 
-        Rows with NaN or infinite values become rows of NaN, for the caller to refuse; the others are checked
-        without them. (A logit of -inf is a class ruled out, not an error.) Raises Malformed, with the declaration
-        that would fit, for answers that are not what was declared.
+        Rows with NaN or infinite values become rows of NaN, for the caller to reject; the others are checked without
+        them. (A logit of -inf rules a class out and is no error.) Raises Malformed for answers that are not what was
+        declared, naming the declaration that would fit.
         """
         raw = raw.detach()
         wrong = self._misshapen(raw, n)
         if wrong is not None:
             raise self._malformed(wrong, raw, n)
         if self.kind == "logits" and n and raw.amin().item() < 0:
-            return self._read(raw)  # no posterior; softmax makes NaN of broken rows by itself
-        # a finite sum is the cheapest proof that every entry is; NaN and infinities never cancel to one
+            return self._read(raw)  # not a posterior, so nothing to check; softmax turns broken rows into NaN by itself
+        # a finite sum is the cheapest proof that all entries are finite: NaN and infinities never cancel
         broken = None if math.isfinite(raw.sum().item()) else self._broken(raw)
         wrong = complaint(self.kind, raw if broken is None else raw[~broken], self.classes)
         if wrong is not None:
@@ -76,30 +76,30 @@ class Answers:
 
     def _misshapen(self, raw: Tensor, n: int) -> str | None:
         if raw.is_complex():
-            return f"it answered complex numbers ({raw.dtype})"
+            return f"it answered with complex numbers ({raw.dtype})"
         if raw.ndim == 0 or len(raw) != n:
             return f"it gave {len(raw) if raw.ndim else 'a single number, not'} answers to {n} inputs"
         shape = tuple(raw.shape)
         if shape == (n, self.classes) or (self.kind == "labels" and shape in ((n,), (n, 1))):
             return None
         wanted = f"({n}, {self.classes})" if self.kind != "labels" else f"({n},) or ({n}, {self.classes})"
-        return f"it answered shape {shape} where {wanted} was expected"
+        return f"it answered with shape {shape} where {wanted} was expected"
 
     def _broken(self, raw: Tensor) -> Tensor:
-        """Rows that hold no answer, as booleans."""
+        """Which rows hold no answer, as booleans."""
         bad = raw.isnan() | raw.isposinf() if self.kind == "logits" else ~raw.isfinite()
         return bad.reshape(len(raw), -1).any(1)
 
     def _advice(self, raw: Tensor, n: int) -> str:
         if raw.ndim == 0 or len(raw) != n or raw.is_complex():
-            return "Each input needs one answer of real numbers."
+            return "Each input needs one answer, in real numbers."
         other = likely(raw[~self._broken(raw)], self.classes)
         if other is not None and other != self.kind:
             return f'It looks like {other}: declare answers = "{other}".'
         if raw.ndim == 2 and raw.shape[1] > 2 and raw.shape[1] != self.classes:
             return f"Declare classes = {raw.shape[1]} if that is their number."
         if raw.ndim == 2 and raw.shape[1] == 1:
-            return "A single score a row is not a posterior: let the target answer one column a class."
+            return "A single score per row is not a posterior: make the target answer with one column per class."
         return "No declaration fits: gamekeeper needs one posterior, one row of logits or one label for each input."
 
     def _read(self, raw: Tensor) -> Posterior:
@@ -112,12 +112,12 @@ class Answers:
 
 
 def floating(raw: Tensor) -> Tensor:
-    """float32 at least."""
+    """The answers in floating point, float32 or higher."""
     return raw if raw.dtype in (torch.float32, torch.float64) else raw.float()
 
 
 def complaint(kind: Kind, raw: Tensor, classes: int) -> str | None:
-    """Why finite answers are not of this kind; None if they are."""
+    """What shows that finite answers are not of this kind; None if they are."""
     if len(raw) == 0:
         return None
     if kind == "labels" and raw.shape != (len(raw), classes):
@@ -141,7 +141,7 @@ def complaint(kind: Kind, raw: Tensor, classes: int) -> str | None:
 
 def not_logits(y: Tensor) -> str | None:
     if y.amin() >= 0 and (y.sum(1) - 1).abs().amax().item() <= OUTSIDE:
-        return "all entries are non-negative and every row sums to 1, so they are posteriors already"
+        return "all entries are non-negative and every row sums to 1, so they are already posteriors"
     return None
 
 
@@ -155,9 +155,8 @@ def not_truncated(y: Tensor, least: float, most: float) -> str | None:
 
 def not_labels(raw: Tensor, classes: int) -> str | None:
     if raw.is_floating_point() and (raw != raw.round()).any():
-        return (
-            f"it answered fractions such as {raw[raw != raw.round()][0].item():.4g} where class numbers were expected"
-        )
+        fraction = raw[raw != raw.round()][0].item()
+        return f"it answered with fractions such as {fraction:.4g} where class numbers were expected"
     low, high = raw.amin().item(), raw.amax().item()
     if low < 0 or high >= classes:
         return f"labels run from {low:g} to {high:g} (they count from 0 to {classes - 1})"
@@ -165,7 +164,7 @@ def not_labels(raw: Tensor, classes: int) -> str | None:
 
 
 def likely(raw: Tensor, classes: int) -> Kind | None:
-    """The declaration that fits finite answers best, or None."""
+    """The kind that fits finite answers best, or None."""
     if len(raw) == 0 or raw.ndim not in (1, 2):
         return None
     if tuple(raw.shape[1:]) in ((), (1,)):

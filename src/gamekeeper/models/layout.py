@@ -1,11 +1,11 @@
-"""How tensors and weights lie in memory, and in which precision they are multiplied: the same for training and asking."""
+"""Memory layout and arithmetic precision, the same for training and inference."""
 
 import torch
 from torch import Tensor, nn
 
 
 def bf16_pays() -> bool:
-    """Whether this processor multiplies bf16 in hardware (elsewhere autocast emulates it, slowly)."""
+    """Whether this processor multiplies bf16 in hardware (others emulate it under autocast, slowly)."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())  # pyright: ignore
 
 
@@ -19,7 +19,7 @@ def image_memory(x: Tensor) -> Tensor:
 
 
 def network_memory(net: nn.Module) -> nn.Module:
-    """channels_last for convolutional networks, unchanged otherwise: another layout answers otherwise in the last bit."""
+    """channels_last for convolutional networks, unchanged otherwise. The layout affects the last bits of answers."""
     if any(isinstance(layer, nn.Conv2d) for layer in net.modules()):
         return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return net

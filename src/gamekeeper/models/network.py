@@ -1,7 +1,7 @@
-"""A network and what its outputs mean: the one model whose gradients can be asked for.
+"""A network and what its outputs mean: the only kind of model whose gradients are available.
 
-A method that needs them takes a TorchModel and refuses the others (`opaque.py`) with Unsuited. Every answer is made a posterior by `Answers`, which raises Malformed for answers
-that are not what was declared: the check belongs to the call, so no model has to remember whether it was made.
+A method that needs gradients takes a TorchModel and rejects all others (`opaque.py`) with Unsuited. `Answers` turns
+every answer into a posterior, and raises Malformed for answers that are not what was declared.
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, eq=False)
 class TorchModel:
-    """A network and what its outputs mean: logits, or probabilities where it ends in a softmax of its own.
+    """A network and what its outputs mean: logits, or probabilities where it ends in a softmax.
 
-    Answers are detached, float32 (float64 for float64 networks), in evaluation mode. Inputs are cast to the network's
-    own dtype: a thief may compute his in double, and an API takes what it takes. With an explainer each answer comes with
-    the map of its top class, `Reply.why`.
+    Answers are detached, float32 (float64 for float64 networks), and computed in evaluation mode. Inputs are cast to
+    the network's dtype, since a thief may compute them in double precision. With an explainer, each answer comes with
+    the attribution map of its top class, in `Reply.maps`.
     """
 
     net: nn.Module
@@ -41,7 +41,7 @@ class TorchModel:
         return Reply(y, None if self.explain is None else self.maps(x, y.argmax(1), self.explain))
 
     def logits(self, x: Batch) -> Tensor:
-        """Network outputs (n, k) as they are, in chunks so that memory stays bounded."""
+        """Raw network outputs (n, k), in chunks so that memory stays bounded."""
         self.net.eval()
         x = self.own_dtype(x)
         with torch.no_grad():
@@ -62,7 +62,7 @@ class TorchModel:
 
 
 def alone(net: nn.Module, x: Batch, dtype: torch.dtype) -> Posterior:
-    """A network's posteriors, each input on its own: what goes through together differs in the last bits."""
+    """A network's posteriors, one input at a time, since the last bits depend on what else is in a forward pass."""
     with torch.no_grad():
         z: Float[Tensor, "n k"] = torch.cat([net(image_memory(row)) for row in x.float().split(1)])
     return torch.softmax(z.double(), 1).to(dtype)

@@ -1,6 +1,6 @@
-"""Models of which only answers are on offer: exported programs, ONNX, scikit-learn, somebody's API.
+"""Models that give answers only, no gradients: exported programs, ONNX, scikit-learn, somebody else's API.
 
-Every answer is made a posterior by `Answers`, which raises Malformed for answers that are not what was declared.
+`Answers` turns every answer into a posterior, and raises Malformed for answers that are not what was declared.
 """
 
 import warnings
@@ -20,7 +20,7 @@ from gamekeeper.types import Batch, Reply, Task
 
 @dataclass(frozen=True, eq=False)
 class ExportedModel:
-    """A program read from a torch.export archive: tensors in, tensors out; its weights are not on offer."""
+    """A program from a torch.export archive: tensors in, tensors out; its weights are not available."""
 
     program: Callable[[Tensor], Tensor]
     task: Task
@@ -34,7 +34,7 @@ class ExportedModel:
 
 @runtime_checkable
 class Session(Protocol):
-    """What is used of an onnxruntime.InferenceSession."""
+    """The part of onnxruntime.InferenceSession that is used."""
 
     def run(self, output_names: Sequence[str], input_feed: Mapping[str, Any], /) -> Sequence[Any]: ...
 
@@ -57,7 +57,7 @@ class OnnxModel:
 
 @dataclass(frozen=True, eq=False)
 class SklearnModel:
-    """A fitted scikit-learn classifier. Posteriors are float64, from predict_proba, or else one-hot labels (float32).
+    """A fitted scikit-learn classifier. Posteriors are float64, from predict_proba, or one-hot labels, float32.
 
     answers  "probabilities" or "labels"; by default probabilities where the estimator has them
 
@@ -76,27 +76,27 @@ class SklearnModel:
             met = "none (it is not a fitted classifier)" if classes is None else spelled(classes)
             raise BadConfig(
                 f"{name} must have been fitted on classes 0 to {self.task.classes - 1}, all of them. Its classes_ are"
-                f" {met}. Fit it on labels counted from 0, and declare their number in `classes`."
+                f" {met}. Fit it on labels counted from 0, and declare how many there are in `classes`."
             )
         if self.answers not in (None, "probabilities", "labels"):
             raise BadConfig(
-                f"a scikit-learn model answers probabilities or labels. Got '{self.answers}': declare one of the two."
+                f"a scikit-learn model answers with probabilities or labels. Got '{self.answers}': declare one of them."
             )
         if self.answers == "probabilities" and not hasattr(self.estimator, "predict_proba"):
             raise BadConfig(
-                f'{name} has no predict_proba. Declare answers = "labels", or calibrate it and save it again.'
+                f'{name} has no predict_proba. Declare answers = "labels", or calibrate the model and save it again.'
             )
 
     @property
     def kind(self) -> Kind:
-        """What it answers."""
+        """The kind of answers it gives."""
         return self.answers or ("probabilities" if hasattr(self.estimator, "predict_proba") else "labels")
 
     def __call__(self, x: Batch, /) -> Reply:
         rows = x.reshape(len(x), -1).double().numpy()
         ask = self.estimator.predict_proba if self.kind == "probabilities" else self.estimator.predict
         with warnings.catch_warnings():
-            # it was fitted on a table with column names; ours come in the order of the data file
+            # it was fitted on a table with column names; our columns are in the order of the data file
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
             raw = ask(rows)
         return Reply(Answers(self.kind, self.task.classes).posterior(numbers(raw), len(x)))
@@ -104,7 +104,7 @@ class SklearnModel:
 
 @dataclass(frozen=True, eq=False)
 class Raw:
-    """What an API sent: answers (n, k) or labels (n,), as they came; and maps (n, h, w) where it sells them."""
+    """The unprocessed response of an API: answers (n, k) or labels (n,), and maps (n, h, w) if it returns them."""
 
     y: Tensor
     maps: Tensor | None = None
@@ -112,14 +112,14 @@ class Raw:
 
 @runtime_checkable
 class Wire(Protocol):
-    """Somebody's API; names say which question each input is."""
+    """Somebody else's API; `names` identify the queries."""
 
     def __call__(self, x: Batch, names: Sequence[bytes] | None = None, /) -> Raw: ...
 
 
 @dataclass(frozen=True, eq=False)
 class RemoteModel:
-    """Somebody's API."""
+    """Somebody else's API as a model."""
 
     oracle: Wire
     task: Task
@@ -129,7 +129,7 @@ class RemoteModel:
         return self.read(self.oracle(x), len(x))
 
     def named(self, x: Batch, names: Sequence[bytes], /) -> Reply:
-        """The same, of questions that bear names: a request sent again is then not another question."""
+        """The same for named queries, so that the API can recognise a request that is sent again."""
         return self.read(self.oracle(x, names), len(x))
 
     def read(self, raw: Raw, n: int) -> Reply:
@@ -140,7 +140,7 @@ def numbers(raw: Any) -> Tensor:
     """A library's answer as a tensor. Raises Malformed for anything but an array of numbers."""
     if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "buif":
         met = f"an array of {raw.dtype}" if isinstance(raw, np.ndarray) else type(raw).__name__
-        raise Malformed(f"the target must answer an array of numbers; it answered {met}.")
+        raise Malformed(f"the target must answer with an array of numbers; it answered with {met}.")
     return torch.from_numpy(np.ascontiguousarray(raw))
 
 

@@ -1,8 +1,8 @@
-"""A decision tree that sells what Tramèr et al. found at BigML: an answer of its own for nearly every node.
+"""A decision tree that answers as those Tramèr et al. met at BigML: nearly every node has an answer of its own.
 
-A node answers its class shares with one example added to every class (Laplace's rule). The shares then depend on the
-number of examples as well, so that most leaves, pure ones too, can be told apart by their answers, as BigML's
-confidences do. Where incomplete inputs are accepted, a walk ends at the first split on a missing feature.
+A node answers with its class shares after one example is added to every class (Laplace's rule). The shares then also
+depend on the number of examples, so that most leaves, even pure ones, can be told apart by their answers, as with BigML's
+confidences. If incomplete inputs are accepted, the walk ends at the first split on a missing feature.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from gamekeeper.types import Batch, Posterior, Reply, Task
 
 @dataclass(frozen=True, eq=False)
 class SmoothedTree:
-    """A fitted scikit-learn tree; `missing` is the number that stands for a feature not given, None: all must be."""
+    """A fitted scikit-learn tree; `missing` is the number that marks a feature as not given; None: all must be given."""
 
     estimator: DecisionTreeClassifier
     task: Task
@@ -31,7 +31,7 @@ class SmoothedTree:
 
     @cached_property
     def answers(self) -> Posterior:
-        """One posterior a node, float64."""
+        """One posterior per node, float64."""
         shares = self.tree.value[:, 0]
         counts = np.rint(shares / shares.sum(1, keepdims=True) * self.tree.weighted_n_node_samples[:, None]) + 1
         return torch.as_tensor(counts / counts.sum(1, keepdims=True))

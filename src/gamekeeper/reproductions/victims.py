@@ -1,15 +1,15 @@
-"""Victims of published experiments, on data sets that are not shipped: made when loaded, from a folder of the user's.
+"""Victims of published experiments, mostly on data sets that are not shipped: trained when loaded, from a user's folder.
 
     mnist-full, mnist-full-wide    LeNet trained on all 60,000 digits; pool: letters; clothes and letters
-    fashion-full                   the shipped LeNet, trained on all 60,000 clothes, judged on the official 10,000;
+    fashion-full                   the shipped LeNet, trained on all 60,000 clothes, tested on the official 10,000;
                                    pool: digits and letters
     cifar10                        ResNet-8 trained on the images in the folder; pool: photographs
-    mnist-maps, fashion-maps       the shipped LeNets, which sell Grad-CAM maps; pool: clothes and digits
-    cifar10-maps                   cifar10, which sells Grad-CAM maps
-    iris, wine-lr, digits-lr, ...     scikit-learn models of Tramèr et al.'s kind, features scaled to [-1, 1], uniform pool
+    mnist-maps, fashion-maps       the shipped LeNets with Grad-CAM maps in their answers; pool: clothes and digits
+    cifar10-maps                   cifar10 with Grad-CAM maps in its answers
+    iris, wine-lr, digits-lr, ...  scikit-learn models like Tramèr et al.'s, features scaled to [-1, 1], uniform pool
     adult-tree, adult-tree-large   decision trees on UCI Adult; `-incomplete`: the API accepts missing features
 
-A network is trained once and kept by the hash of its recipe and data. Everything random has a fixed seed.
+A network is trained once and saved under the hash of its recipe and data. Everything random has a fixed seed.
 """
 
 import hashlib
@@ -54,10 +54,10 @@ Estimator = Literal["logistic", "one-vs-rest", "mlp", "tree", "tree-incomplete"]
 
 @dataclass(frozen=True)
 class Published:
-    """A victim by its name in VICTIMS. Plain values; workers make their own.
+    """A victim by its name in VICTIMS. Plain values; each worker process loads its own.
 
     data     folder of the data sets
-    victims  folder in which trained networks are kept
+    victims  folder in which trained networks are saved
     """
 
     name: str
@@ -65,7 +65,7 @@ class Published:
     victims: Path
 
     def load(self) -> Target:
-        """Raises BadConfig where a file is missing. A network that is not kept yet is trained first: minutes."""
+        """Raises BadConfig if a file is missing. A network that is not saved yet is trained first, which takes minutes."""
         return replace(VICTIMS[self.name].target(self.name, self.data, self.victims), name=self.name)
 
 
@@ -74,9 +74,9 @@ class Published:
 
 @dataclass(frozen=True)
 class Network:
-    """A network for images, the data it is trained and judged on, and the thief's pool (training parts, joined).
+    """A network for images, the data it is trained and tested on, and the thief's pool (training parts, joined).
 
-    fit    None: the network that ships with the package
+    fit    None for the network that ships with the package
     """
 
     data: SetName
@@ -89,23 +89,23 @@ class Network:
         pool = joined([images(part, data)[0] for part in self.pool])
         box, task = Box(tuple(train.x.shape[1:])), Classify(10)
         architecture = LeNet(box.shape, 10) if box.shape[0] == 1 else ResNet(box.shape, 10)
-        said = {"builtin": self.data, "victim": repr((architecture, self.fit)), "torch": torch.__version__}
+        declared = {"builtin": self.data, "victim": repr((architecture, self.fit)), "torch": torch.__version__}
         if self.fit is None:
             path = batteries.weights(f"{self.data}-lenet")
-            said["victim"] = file_hash(path)
+            declared["victim"] = file_hash(path)
         else:
-            key = hashlib.sha256(f"{said} {train.digest()}".encode()).hexdigest()[:16]
+            key = hashlib.sha256(f"{declared} {train.digest()}".encode()).hexdigest()[:16]
             path = victims / f"{self.data}-{key}.safetensors"
             if not path.exists():
                 net = fit(fresh(architecture, SEED), train.x, train.y, F.cross_entropy, self.fit, SEED)
                 keep(path, net)
         victim = load_torch(path, architecture, task, box, "logits")
-        target = assembled(said, "torch", victim, box, (train, test, pool), architecture, architecture)
-        return replace(target, seeds=target.owner.x[:SEEDS], price=0.0)  # in random order; the file's is by class
+        target = assembled(declared, "torch", victim, box, (train, test, pool), architecture, architecture)
+        return replace(target, seeds=target.owner.x[:SEEDS], price=0.0)  # in random order; the file is sorted by class
 
 
 def keep(path: Path, net: torch.nn.Module) -> None:
-    """Written aside and renamed."""
+    """Written to a temporary file and renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(f".{os.getpid()}.new")
     save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, aside)
@@ -113,7 +113,7 @@ def keep(path: Path, net: torch.nn.Module) -> None:
 
 
 def images(name: SetName, folder: Path) -> tuple[Dataset, Dataset]:
-    """Training and test part; sets that only serve as pools have an empty test part."""
+    """Training and test part; the test part is empty for sets that only serve as pools."""
     if name == "letters":
         letters = batteries.load("letters")
         return letters, letters.take(torch.arange(0))
@@ -128,13 +128,13 @@ def images(name: SetName, folder: Path) -> tuple[Dataset, Dataset]:
 
 
 def joined(parts: list[Dataset]) -> Dataset:
-    """All inputs in one set; classes are kept where it is a single one."""
+    """All inputs in one set; only a single part keeps its classes."""
     return parts[0] if len(parts) == 1 else Dataset(torch.cat([part.x for part in parts]))
 
 
 @dataclass(frozen=True)
 class Shipped:
-    """A built-in target with what is changed about it, judged on the first `test` inputs: maps take long to defend."""
+    """A built-in target with some changes, tested on the first `test` inputs only, since defending maps is slow."""
 
     choice: Choice
     test: int
@@ -146,7 +146,7 @@ class Shipped:
 
 @dataclass(frozen=True)
 class WithMaps:
-    """A network that sells Grad-CAM maps, judged on the first `test` inputs."""
+    """A network with Grad-CAM maps in its answers, tested on the first `test` inputs."""
 
     network: Network
     test: int
@@ -163,10 +163,10 @@ class WithMaps:
 class Table:
     """A scikit-learn model of a table.
 
-    label  of UCI Adult: the column that is predicted
-    sizes  training and test rows
-    leaves of a tree, at most
-    pool   uniform inputs the thief holds: as many as the largest budget
+    label   column to predict, for UCI Adult
+    sizes   numbers of training and test rows
+    leaves  at most, for a tree
+    pool    number of uniform inputs the thief has: the largest budget
     """
 
     data: str
@@ -188,10 +188,10 @@ class Table:
         victim: Model = SklearnModel(estimator, task)
         if tree:
             victim = SmoothedTree(estimator, task, 0.0 if self.model == "tree-incomplete" else None)
-        said = {"builtin": name, "model": repr(estimator), "kind": self.model, "sklearn": sklearn.__version__}
+        declared = {"builtin": name, "model": repr(estimator), "kind": self.model, "sklearn": sklearn.__version__}
         student = Mlp(box.shape, task.classes, hidden=())
         pool = Dataset(box.uniform(self.pool, SEED))
-        return replace(assembled(said, "sklearn", victim, box, (train, test, pool), student, student), price=0.0)
+        return replace(assembled(declared, "sklearn", victim, box, (train, test, pool), student, student), price=0.0)
 
 
 ESTIMATORS: Mapping[Estimator, Callable[[Table], Any]] = {
@@ -207,7 +207,7 @@ ESTIMATORS: Mapping[Estimator, Callable[[Table], Any]] = {
 
 
 def tabular(name: str, folder: Path, label: str) -> Dataset:
-    """scikit-learn's sets by name (diabetes: the upper half of its measure is class 1), or UCI Adult one-hot."""
+    """scikit-learn's sets by name (diabetes: class 1 is above the median of its measure), or UCI Adult, one-hot."""
     if name == "adult":
         return read(find(folder, "adult_train.csv.gz"), label)
     x, y = SKLEARN[name]() if name == "moons" else SKLEARN[name](return_X_y=True)
@@ -226,16 +226,16 @@ SKLEARN: Mapping[str, Callable[..., Any]] = {
 
 
 def scaled(parts: tuple[Dataset, ...]) -> list[Dataset]:
-    """Every part scaled to [-1, 1] by the first one's range, and clipped; a column without range becomes -1."""
+    """Every part scaled to [-1, 1] by the range of the first, and clipped; a constant column becomes -1."""
     low, high = parts[0].x.amin(0), parts[0].x.amax(0)
     span = (high - low).where(high > low, torch.ones_like(low))
     return [Dataset(((part.x - low) / span).clamp(0, 1) * 2 - 1, part.y) for part in parts]
 
 
 def ordinal(path: Path, label: str) -> Dataset:
-    """A CSV table with one column a feature, in (0, 1]: 0 is left free, for "not given".
+    """A CSV table with one column per feature, in (0, 1]: 0 stays free for "not given".
 
-    Numbers are scaled to [0.01, 1]; category j of s, in sorted order and counted from 1, becomes j / s.
+    Numbers are scaled to [0.01, 1]; category j of s, sorted and counted from 1, becomes j / s.
     """
     head, rows = table(path)
     columns: dict[str, torch.Tensor] = {}

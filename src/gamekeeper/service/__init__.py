@@ -1,1 +1,1 @@
-"""The wire: what stands between a client and a victim, and what is kept of it."""
+"""The wire between a client and a victim: service, meter, ledger and what is remembered of clients."""

@@ -1,18 +1,18 @@
-"""The ledger: every paid answer is on disk before anybody sees it, and no answer is paid twice.
+"""The ledger: every paid answer is on disk before anybody sees it, and no answer is paid for twice.
 
 One SQLite file (write-ahead log, synchronous=FULL). An answer is keyed by its scope (target, defense, client), the
-hash of the input's bytes, and how often the client had asked that input before: the second time is another answer.
+hash of the input's bytes, and how often the client sent that input before, since a repeated query is a new one.
 
     scope   id, key (unique text)
-    batch   what was sent: scope, inputs, when; when it was answered, or the error that came instead
+    batch   what was sent: scope, number of inputs, time; and the time of the answer, or the error instead
     answer  (scope, input, nth) -> batch, posterior, attribution map, each with its CRC-32
 
-A batch is written down before it is sent and its answers in one transaction after. A process killed in between
-leaves a batch without an answer, which `Ledger.unanswered` reports: a live API may have charged for it, and nobody
-can know without asking its owner. Inputs themselves are not stored.
+A batch is recorded before it is sent, and its answers in one transaction afterwards. A process killed in between
+leaves a batch without answers, which `Ledger.unanswered` reports: a live API may have charged for it, and only its
+operator can tell. The inputs themselves are not stored.
 
-Workers of one grid share a ledger: a scope is locked from the look-up to the commit, so that two workers that want
-the same answer buy it once. Raises LedgerError where the file is damaged, foreign, locked or cannot be written.
+Workers of one grid share a ledger. A scope is locked from the look-up to the commit, so that two workers that need the
+same answer buy it once. Raises LedgerError if the file is damaged, of another program, locked or cannot be written.
 """
 
 import hashlib
@@ -43,20 +43,20 @@ CREATE TABLE answer (scope INTEGER NOT NULL, input BLOB NOT NULL, nth INTEGER NO
                      y BLOB NOT NULL, why BLOB, PRIMARY KEY (scope, input, nth)) WITHOUT ROWID;
 """
 Key = tuple[bytes, int]
-"""Hash of an input and how often it had been asked before."""
+"""Hash of an input, and how often it was sent before."""
 POLL = 0.005
-"""Seconds between two attempts at a lock that another process holds: about what committing a batch takes."""
+"""Seconds between attempts at a lock that another process holds: about the time to commit a batch."""
 
 
 @runtime_checkable
 class Named(Protocol):
-    """An oracle that can be told which question each input is: one sent again bears the name it had before."""
+    """An oracle that takes a name for each query: a query that is sent again keeps its name."""
 
     def named(self, x: Batch, names: Sequence[bytes], /) -> Reply: ...
 
 
 class Ledger:
-    """One ledger file. Cheap to open; every process opens its own."""
+    """A connection to a ledger file. Cheap to open; each process opens its own."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -75,9 +75,9 @@ class Ledger:
                 f"BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION}; PRAGMA user_version={FORMAT}; COMMIT;"
             )
         elif application != APPLICATION:
-            raise LedgerError(f"{self.path} is an SQLite file of another program. Name another --out folder.")
+            raise LedgerError(f"{self.path} is an SQLite file of another program. Choose another --out folder.")
         elif (version := self.db.execute("PRAGMA user_version").fetchone()[0]) != FORMAT:
-            raise LedgerError(f"{self.path} has ledger format {version}, this gamekeeper reads {FORMAT}.")
+            raise LedgerError(f"{self.path} has ledger format {version}; this version of gamekeeper reads {FORMAT}.")
 
     def check(self) -> None:
         """Reads the whole file; raises LedgerError if SQLite finds damage."""
@@ -88,13 +88,13 @@ class Ledger:
 
     def damaged(self, what: object) -> LedgerError:
         return LedgerError(
-            f"the ledger {self.path} is damaged: {what}. It was left as it is. Restore it from a copy, or move it aside"
-            " (with its -wal file) and run again: what it recorded will then be asked, and paid, once more."
+            f"the ledger {self.path} is damaged: {what}. It has not been changed. Restore it from a copy, or move it"
+            " aside (with its -wal file) and run again: its answers will then be queried, and paid for, again."
         )
 
     @contextmanager
     def guarded(self) -> Generator[None]:
-        """SQLite's errors as ours, with what to do."""
+        """Turns errors of SQLite into LedgerError, with what to do."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -102,7 +102,7 @@ class Ledger:
                 raise self.damaged(error) from error
             raise LedgerError(
                 f"the ledger {self.path} cannot be used: {error}. Is the disk full, or the folder read-only or locked?"
-                " Nothing unrecorded was handed on; run the same command again when that is mended."
+                " No unrecorded answer was passed on; run the same command again once that is fixed."
             ) from error
         except sqlite3.DatabaseError as error:
             raise self.damaged(error) from error
@@ -147,7 +147,7 @@ class Ledger:
             return int(cursor.lastrowid or 0)
 
     def fail(self, batch: int, error: str) -> None:
-        """Writes down that a batch brought an error instead of answers."""
+        """Records that a batch brought an error instead of answers."""
         with self.transaction():
             self.db.execute("UPDATE batch SET answered = ?, error = ? WHERE id = ?", (time.time(), error, batch))
 
@@ -172,13 +172,13 @@ class Ledger:
             "SELECT y, why, dtype FROM answer JOIN batch ON batch.id = answer.batch"
             " WHERE answer.scope = ? AND input = ? AND nth = ?"
         )
-        found: dict[Key, Reply] = {}
+        recorded: dict[Key, Reply] = {}
         with self.guarded():
             for key in keys:
                 row = self.db.execute(query, (scope, *key)).fetchone()
                 if row is not None:
-                    found[key] = self._unpacked(*row)
-        return found
+                    recorded[key] = self._unpacked(*row)
+        return recorded
 
     def _unpacked(self, y: bytes, maps: bytes | None, kind: str) -> Reply:
         parts = kind.split(" ")
@@ -186,7 +186,7 @@ class Ledger:
         if maps is None:
             return Reply(posterior)
         height, width = map(int, parts[1].split("x"))
-        # the first ledgers knew maps of float32 only and did not say so
+        # the first ledgers had maps of float32 only and did not record the dtype
         return Reply(
             posterior, self._checked(maps, parts[2] if len(parts) > 2 else "float32").reshape(1, height, width)
         )
@@ -206,9 +206,9 @@ class Ledger:
             return self.db.execute("SELECT 1 FROM answer WHERE scope = ? LIMIT 1", (scope,)).fetchone() is None
 
     def unanswered(self, scope: str | None = None) -> int:
-        """Inputs that were sent but have neither an answer nor an error: a process died while they were under way.
+        """How many inputs were sent but have neither an answer nor an error: a process died while waiting for them.
 
-        Defenses before somebody else's API have scopes of their own: of those only the API's counts what it may charge.
+        Defenses in front of somebody else's API have scopes of their own; only the API's own counts what it may charge.
         """
         query = "SELECT coalesce(sum(inputs), 0) FROM batch WHERE answered IS NULL AND (?1 IS NULL OR scope = ?1)"
         return self._total(query, scope)
@@ -223,7 +223,7 @@ class Ledger:
 
 
 def packed(reply: Reply) -> tuple[list[bytes], list[bytes | None]]:
-    """Every row as bytes with a CRC-32 behind."""
+    """Every row as bytes, followed by their CRC-32."""
     y = [sealed(row) for row in reply.y.contiguous().numpy()]
     if reply.maps is None:
         return y, [None] * len(y)
@@ -231,7 +231,7 @@ def packed(reply: Reply) -> tuple[list[bytes], list[bytes | None]]:
 
 
 def dtype(values: Tensor) -> str:
-    """As numpy spells it."""
+    """The name of its dtype in numpy."""
     return f"{values.dtype}".removeprefix("torch.")
 
 
@@ -241,19 +241,19 @@ def sealed(row: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]") -> bytes:
 
 
 def fingerprints(x: Batch) -> list[bytes]:
-    """A 16-byte hash of every input's canonical bytes (float32, or float64 where it is that; -0 is 0)."""
+    """A 16-byte hash of each input's bytes, in the dtype of x and with -0 written as 0."""
     rows = (x + 0.0).contiguous().numpy()
     return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
 
 
 @dataclass
 class Recorded:
-    """An oracle whose every answer goes through the ledger.
+    """An oracle all of whose answers go through the ledger.
 
-    charged counts the inputs that were newly sent; the others were answered from the ledger.
-    batch is how many inputs are sent, and committed, at a time.
-    costly: the oracle is somebody else's API. The very first input of its scope goes alone: an answer that is not what
-    was declared then costs one query and not a batch.
+    batch    how many inputs are sent, and committed, at a time
+    costly   whether the oracle is somebody else's API. The first input of its scope is then sent alone, so that an
+             answer that is not what was declared costs one query and not a whole batch
+    charged  how many inputs were newly sent; the others were answered from the ledger
     """
 
     oracle: Oracle
@@ -277,13 +277,13 @@ class Recorded:
         return joined([rows[key] for key in keys])
 
     def _batches(self, scope: int, missing: list[int]) -> list[list[int]]:
-        """What is sent together."""
+        """The places of the missing inputs, divided into batches."""
         alone = 1 if self.costly and missing and self.ledger.empty(scope) else 0
         rest = [missing[start : start + self.batch] for start in range(alone, len(missing), self.batch)]
         return [missing[:alone], *rest] if alone else rest
 
     def _keys(self, x: Batch) -> list[Key]:
-        """Counts from what was asked before; an input given twice in one batch is asked twice."""
+        """Keys that count earlier queries of the same input; an input given twice in one batch is sent twice."""
         here: Counter[bytes] = Counter()
         keys: list[Key] = []
         for hashed in fingerprints(x):
@@ -292,7 +292,7 @@ class Recorded:
         return keys
 
     def _buy(self, scope: int, keys: list[Key], x: Batch) -> Reply:
-        """Sends one batch and commits its answers. Rows that are not numbers are reported after the others are kept."""
+        """Sends one batch and commits its answers. Raises for rows that are not finite, after recording the others."""
         batch = self.ledger.send(scope, len(x))
         try:
             reply = self._ask(keys, x)
@@ -302,18 +302,18 @@ class Recorded:
             self.ledger.fail(batch, f"{type(error).__name__}: {error}")
             raise
         good = torch.isfinite(reply.y).all(1)
-        kept = [key for key, fine in zip(keys, good.tolist(), strict=True) if fine]
-        self.ledger.store(scope, batch, kept, reply.take(good))
-        self.charged += len(kept)
-        if len(kept) < len(keys):
+        recorded = [key for key, fine in zip(keys, good.tolist(), strict=True) if fine]
+        self.ledger.store(scope, batch, recorded, reply.take(good))
+        self.charged += len(recorded)
+        if len(recorded) < len(keys):
             raise Malformed(
-                f"{len(keys) - len(kept)} of {len(keys)} answers hold NaN or infinite values. The {len(kept)} good ones are"
-                " recorded and will not be paid again. Find out why the target answers so."
+                f"{len(keys) - len(recorded)} of {len(keys)} answers hold NaN or infinite values. The {len(recorded)}"
+                " good ones are recorded and will not be paid for again. Find out why the target gives such values."
             )
         return reply
 
     def _ask(self, keys: list[Key], x: Batch) -> Reply:
-        """An API that honours names answers a repeated request as before, and a question asked again afresh."""
+        """Sends names where the API takes them: a retry then gets the same answer, a repeated query a new one."""
         if not isinstance(self.oracle, Named):
             return self.oracle(x)
         scope = self.key.encode()
@@ -324,9 +324,9 @@ class Recorded:
 
 @dataclass(frozen=True, eq=False)
 class RecordedModel:
-    """A model whose answers cost money, asked through the ledger only.
+    """A model whose answers cost money, queried only through the ledger.
 
-    Make one for every client: each counts from his own first question, so that all share what was paid for it.
+    Create one for each client: each counts its queries from zero, so that all share the answers already paid for.
     """
 
     recorded: Recorded

@@ -1,4 +1,4 @@
-"""What a service remembers of its clients: behind `hold`, so that it can lie in this process or in a database."""
+"""What a service remembers of its clients: accessed through `hold`, so it can be in this process or in a database."""
 
 import threading
 from collections.abc import Generator
@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 Memories = dict[str, Any]
-"""Of one client: by the name of the place that remembers (`defense 0`), what its `fresh` made and it has updated since."""
+"""The memories of one client, made by `fresh`, under the name of the part that uses them (`defense 0`)."""
 
 
 @runtime_checkable
 class Clients(Protocol):
-    """The memories of all clients. Nothing else in a service assumes one process."""
+    """The memories of all clients. Nothing else in a service assumes a single process."""
 
     def hold(self, client: str) -> AbstractContextManager[Memories]:
-        """The client's memories, empty for a new one, for the length of a block; anybody else who wants them waits.
+        """The client's memories, empty for a new client, for the duration of a block; others who need them wait.
 
-        Memories may be changed where they are, added and replaced. When the block ends they are kept, all together;
-        when it ends with an error nothing is written back: what the client was not answered is not held against them.
+        Memories may be changed in place, added and replaced. When the block ends they are stored, all together. If it
+        ends with an error, nothing is stored: a request that was not answered does not count against the client.
         """
         ...
 
@@ -30,10 +30,10 @@ class _Client:
 
 
 class InProcess:
-    """Memories of one process, lost with it; a lock for every client, so that nobody waits for another.
+    """Memories in this process, lost when it ends; a lock per client, so that clients do not wait for each other.
 
-    Nothing is copied, since a memory may grow with every query: one that was changed in place before an error stays
-    changed, while one that was added or replaced does not stay.
+    Nothing is copied, since a memory may grow with every query. After an error, a memory that was changed in place
+    stays changed, while added and replaced ones are dropped.
     """
 
     def __init__(self) -> None:

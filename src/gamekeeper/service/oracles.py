@@ -1,4 +1,4 @@
-"""The wire: what stands between a thief and the target.
+"""The wire between a thief and the target.
 
 thief → wrappers → Metered → Recorded (ledger) → Service → target
 """
@@ -14,10 +14,10 @@ from gamekeeper.types import Batch, Domain, Oracle, Reply
 
 @dataclass
 class Metered:
-    """Counts inputs and refuses a batch whole, before it is sent, if it does not fit into the budget.
+    """Counts inputs, and refuses a whole batch, before it is sent, if it exceeds the budget.
 
-    Inputs are checked against the public domain first: a bad one costs nothing. A question answered from the ledger
-    counts as well, since a thief starting afresh would have to pay for it.
+    Inputs are checked against the public domain first: a bad one costs nothing. Queries answered from the ledger count
+    too, since a thief who starts from nothing would have to pay for them.
     """
 
     oracle: Oracle
@@ -34,7 +34,7 @@ class Metered:
         if len(x) > self.left:
             raise BudgetExceeded(
                 f"a batch of {len(x):,} inputs needs {len(x):,} queries; {self.left:,} of {self.budget:,} are left."
-                " Nothing was sent. Ask fewer, or raise --budget."
+                " Nothing was sent. Send fewer, or raise --budget."
             )
         reply = self.oracle(x)
         self.spent += len(x)
@@ -43,18 +43,18 @@ class Metered:
 
 @dataclass
 class Transcript:
-    """Keeps what passed through, for the judge who later compares it with the clean answers. Answers go by unchanged."""
+    """Records queries and answers, so that the evaluation can compare them with the clean answers. Changes nothing."""
 
     oracle: Oracle
-    asked: list[Tensor] = field(default_factory=list[Tensor], init=False)
+    queries: list[Tensor] = field(default_factory=list[Tensor], init=False)
     answered: list[Tensor] = field(default_factory=list[Tensor], init=False)
 
     def __call__(self, x: Batch, /) -> Reply:
         reply = self.oracle(x)
-        self.asked.append(x)
+        self.queries.append(x)
         self.answered.append(reply.y)
         return reply
 
     def seen(self, most: int) -> tuple[Tensor, Tensor]:
-        """The first `most` inputs and their answers."""
-        return torch.cat(self.asked)[:most], torch.cat(self.answered)[:most]
+        """The first `most` queries and their answers."""
+        return torch.cat(self.queries)[:most], torch.cat(self.answered)[:most]

@@ -1,4 +1,4 @@
-"""Service: the one thing that is attacked, served and judged."""
+"""Service: the one object that is attacked, served and evaluated."""
 
 import time
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from gamekeeper.types import Armed, Batch, Model, Oracle, Reply
 
 @dataclass
 class Service:
-    """A victim behind defenses, which change its answer in the order given, each with a memory of every client.
+    """A victim behind defenses, which change its answers in the order given, each with a memory of each client.
 
-    Threads may share it: requests of one client are answered one after another, those of two clients side by side.
+    Threads may share it: requests of one client are answered in sequence, those of different clients concurrently.
     """
 
     victim: Model
@@ -20,15 +20,15 @@ class Service:
     clients: Clients = field(default_factory=InProcess, repr=False)
 
     def reply(self, client: str, x: Batch) -> Reply:
-        """The answer to a request that comes in now."""
+        """The answer to a request that arrives now."""
         at = time.time()
         return self.answer(client, x, self.victim(x), at)
 
     def answer(self, client: str, x: Batch, clean: Reply, at: float) -> Reply:
-        """What the client is told where the victim says `clean`: for callers who have asked it, in batches or long ago.
+        """The answer to a request for which the victim's answer `clean` is already known, as in a replay.
 
-        `at` is when the request came in, in seconds since 1970; a log that is replayed gives its own times. Defenses
-        know no time: it is for what watches a client.
+        `at` is when the request arrived, in seconds since 1970; a replay gives the times from its log. Defenses do not
+        use it; it is for detectors that watch a client.
         """
         reply = clean
         with self.clients.hold(client) as memories:
@@ -40,7 +40,7 @@ class Service:
         return reply
 
     def open(self, client: str) -> Oracle:
-        """What a thief, or Alice, is given."""
+        """The oracle that a client, honest or not, is given."""
         return _Client(self, client)
 
 

@@ -11,7 +11,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from gamekeeper.analysis.checks import raised
 from gamekeeper.analysis.summary import summarise
-from gamekeeper.analysis.thresholds import Threshold, ThresholdResult, check_threshold, judge, parse_threshold, unsuited
+from gamekeeper.analysis.thresholds import (
+    Threshold,
+    ThresholdResult,
+    check_threshold,
+    parse_threshold,
+    threshold_results,
+    unsuited,
+)
 from gamekeeper.engine.backends import backend
 from gamekeeper.engine.grid import Audit, Cell, weight
 from gamekeeper.engine.plan import Plan, Question, Spending, check_defenses, plan, settle, spending
@@ -26,12 +33,12 @@ from gamekeeper.targets.target import Target
 from gamekeeper.version import __version__
 
 FAILED = 3
-"""Exit code of a run some of whose cells failed."""
+"""Exit code of a run in which some cell failed."""
 
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """How a run talks: stop after the plan, spend without asking, machine-readable, short."""
+    """How a run behaves: stop after the plan, spend without asking, print JSON, print little."""
 
     dry_run: bool = False
     yes: bool = False
@@ -47,7 +54,7 @@ def run_audit(
     output: OutputOptions,
     arguments: Sequence[str],
 ) -> int:
-    """Plans, asks before it spends, runs what is missing, reports. Returns the exit code."""
+    """Plans, asks before spending, runs what is missing, reports. Returns the exit code."""
     thresholds = [parse_threshold(text) for text in fail_if]
     console = Console(quiet=output.quiet or output.json, highlight=False)
     with console.status("reading the defenses") as status:
@@ -70,17 +77,17 @@ def run_audit(
 
 
 def refuse_code(methods: Sequence[str], path: str) -> None:
-    """Raises BadConfig if a target file names code to import: a file that was handed on must not be able to run any."""
+    """Raises BadConfig if a target file names code to import: a file from somebody else must not run code."""
     for text in methods:
         if is_import_path(text):
             raise BadConfig(
-                f"{path} names '{text}', a class to be imported, which runs code. Only the command line may: give it with"
+                f"{path} names '{text}', a class to import. Importing runs code, so only the command line may name it: use"
                 " --attack or --defense."
             )
 
 
 def announce(question: Question, ahead: Plan, output: OutputOptions, console: Console) -> None:
-    """The plan before anything is spent; of a dry run its numbers in any manner."""
+    """Prints the plan before anything is spent; a dry run prints its numbers even with --json or --quiet."""
     target, audit = question.target, question.audit
     where = "a live API" if target.remote else "a model on this machine"
     resumed = f", {ahead.done} already done" if ahead.done else ""
@@ -100,9 +107,9 @@ def announce(question: Question, ahead: Plan, output: OutputOptions, console: Co
 
 
 def essential(ahead: Plan) -> str:
-    """Queries, money and time."""
-    money = f", {ahead.queries * ahead.price:,.2f} in money at {ahead.price:g} a query" if ahead.price else ""
-    own = f" ({ahead.judged:,} of them the judge's own)" if ahead.judged else ""
+    """Queries, money and time, in one line."""
+    money = f", {ahead.queries * ahead.price:,.2f} in money at {ahead.price:g} per query" if ahead.price else ""
+    own = f" ({ahead.judged:,} of them for evaluation)" if ahead.judged else ""
     return (
         f"at most {ahead.queries:,} queries{own}{money}; about {max(ahead.seconds / 60, 0.1):.1f} minutes on"
         f" {ahead.jobs} process(es)"
@@ -110,21 +117,23 @@ def essential(ahead: Plan) -> str:
 
 
 def loss(ahead: Plan) -> list[str]:
-    """What a killed run may have paid for nothing."""
+    """What an interrupted run may have paid for without getting an answer."""
     if not ahead.unanswered:
         return []
     return [
-        f"{ahead.unanswered:,} inputs were under way when an earlier run ended: sent without an answer, and perhaps"
-        " charged. They are sent again, with the same Idempotency-Key where the batch is the same."
+        f"{ahead.unanswered:,} inputs were sent by an earlier run that ended before the answers came; they may have been"
+        " charged. They are sent again, with the same Idempotency-Key if the batch is the same."
     ]
 
 
 def consent(target: Target, ahead: Plan, output: OutputOptions) -> None:
-    """Asks before spending on somebody's API; on stderr, since stdout is for results."""
+    """Asks before spending money on an API; on stderr, since stdout is for results."""
     if not target.remote or output.yes or ahead.done == ahead.thefts:
         return
     if not sys.stdin.isatty():
-        raise BadConfig("this run spends queries on a live API and nobody is there to be asked; add --yes.")
+        raise BadConfig(
+            "this run spends queries on a live API; stdin is not a terminal, so nobody can confirm; add --yes."
+        )
     if output.quiet or output.json:
         sys.stderr.write("\n".join([essential(ahead), *loss(ahead), ""]))
     sys.stderr.write("Spend them? [y/N] ")
@@ -134,7 +143,7 @@ def consent(target: Target, ahead: Plan, output: OutputOptions) -> None:
 
 
 def watch(cells: Sequence[Cell], missing: Sequence[Cell], finished: Iterable[Row], console: Console) -> list[Row]:
-    """The rows of the missing cells as they are finished, on screen under a progress bar of all cells."""
+    """The rows of the missing cells, each printed when it is finished, above a progress bar of all cells."""
     rows: list[Row] = []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} %"))
     total = sum(map(weight, cells)) or 1.0
@@ -154,12 +163,12 @@ def watch(cells: Sequence[Cell], missing: Sequence[Cell], finished: Iterable[Row
 def conclude(
     folder: Path, thresholds: Sequence[Threshold], output: OutputOptions, console: Console, spent: Spending | None
 ) -> int:
-    """Table, report, bill and thresholds. Exit code 1 if a threshold is breached, FAILED if a cell failed."""
+    """Prints the table, report, spending and thresholds. Returns 1 if a threshold is breached, FAILED if a cell failed."""
     run, rows = finished(folder)
     path = write_report(folder)
-    verdicts = [verdict for threshold in thresholds for verdict in judge(threshold, rows)]
+    results = [result for threshold in thresholds for result in threshold_results(threshold, rows)]
     if output.json:
-        sys.stdout.write(machine(run, rows, verdicts, spent))
+        sys.stdout.write(machine(run, rows, results, spent))
     else:
         console.print()
         say = lines()
@@ -167,69 +176,69 @@ def conclude(
             say(headline(summarise(run, rows)))
         else:
             show(summarise(run, rows), Console(highlight=False))
-        for line in [f"report: {path}", *([spent_in_words(spent)] if spent else []), *map(ruling, verdicts)]:
+        for line in [f"report: {path}", *([spent_in_words(spent)] if spent else []), *map(result_line, results)]:
             if line:
                 say(line)
-    # a thief whom a defense or a target does not suit is no failure as long as others were measured
+    # a thief who cannot work here is no failure as long as others were measured
     failed = [row for row in rows if row.error and not unsuited(row, rows)]
     if failed and not output.json:
         Console(stderr=True).print(f"{len(failed)} cell(s) failed; run the same command again to retry them.")
-    if any(verdict.breached for verdict in verdicts):
+    if any(result.breached for result in results):
         return 1
-    return FAILED if failed or not all(verdict.judged for verdict in verdicts) else 0
+    return FAILED if failed or not all(result.judged for result in results) else 0
 
 
 def spent_in_words(spent: Spending) -> str:
     money = f", {spent.inputs * spent.price:,.2f} in money" if spent.price else ""
     lost = f"; {spent.unanswered:,} more got no answer and may have been charged" if spent.unanswered else ""
     return (
-        f"sent to the API in this run: {spent.inputs:,} inputs{money}; {spent.thieves:,} of them the thieves',"
-        f" {spent.inputs - spent.thieves:,} the judge's{lost}"
+        f"sent to the API in this run: {spent.inputs:,} inputs{money}; {spent.thieves:,} of them by thieves,"
+        f" {spent.inputs - spent.thieves:,} for evaluation{lost}"
     )
 
 
-def ruling(verdict: ThresholdResult) -> str:
-    """One line for a verdict that is not clean; empty for one that is."""
-    text = verdict.threshold.text
-    unknown = f"no full measurement of {', '.join(verdict.missing)}" if verdict.missing else ""
-    if verdict.breached and verdict.value is not None:
-        return f"breached: {text} (defense {verdict.defense}: {verdict.value:.3f}{'; ' + unknown if unknown else ''})"
-    return "" if verdict.judged else f"not judged: {text} (defense {verdict.defense}: {unknown}; its cell failed)"
+def result_line(result: ThresholdResult) -> str:
+    """One line for a threshold that is breached or not judged; empty if it holds."""
+    text = result.threshold.text
+    unknown = f"no full measurement of {', '.join(result.missing)}" if result.missing else ""
+    if result.breached and result.value is not None:
+        return f"breached: {text} (defense {result.defense}: {result.value:.3f}{'; ' + unknown if unknown else ''})"
+    return "" if result.judged else f"not judged: {text} (defense {result.defense}: {unknown}; its cell failed)"
 
 
 def finished(folder: Path) -> tuple[Run, list[Row]]:
-    """What a folder holds: its header and the rows of its cells. Raises BadConfig for several targets."""
+    """The header and rows of a folder. Raises BadConfig if it holds a reproduction, with several targets."""
     results = Results(folder)
     run = results.header()
     if "targets" in run.target:
         name = run.target["name"]
         raise BadConfig(
-            f"{folder} holds the reproduction '{name}', of several targets, and a report is of one."
-            f" `gamekeeper reproduce {name} --out {folder}` prints its table."
+            f"{folder} holds the reproduction '{name}', which has several targets, but a report covers only one."
+            f" To see its table, run `gamekeeper reproduce {name} --out {folder}`."
         )
     return run, results.read()
 
 
 def lines() -> Callable[[str], None]:
-    """Prints plain lines: paths and names are neither wrapped nor read as markup."""
+    """A function that prints plain lines: paths and names are neither wrapped nor read as markup."""
     return Console(highlight=False, soft_wrap=True, markup=False).print
 
 
-def machine(run: Run, rows: Sequence[Row], verdicts: Sequence[ThresholdResult], spent: Spending | None) -> str:
-    """The run, its rows with every flag, the thresholds it breaches or cannot judge, and the API's bill, as JSON."""
+def machine(run: Run, rows: Sequence[Row], results: Sequence[ThresholdResult], spent: Spending | None) -> str:
+    """As JSON: the run, its rows with all flags, the thresholds breached or not judged, and the spending on an API."""
     flags = raised(rows)
     data = {
         "run": asdict(run),
         "rows": [{**asdict(row), "flags": flags.get(row.cell, [])} for row in rows],
-        "breached": list(dict.fromkeys(one.threshold.text for one in verdicts if one.breached)),
-        "unjudged": list(dict.fromkeys(one.threshold.text for one in verdicts if not one.judged)),
+        "breached": list(dict.fromkeys(one.threshold.text for one in results if one.breached)),
+        "unjudged": list(dict.fromkeys(one.threshold.text for one in results if not one.judged)),
         "bill": spent and asdict(spent),
     }
     return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
 def show_report(folder: Path, png: bool, json: bool) -> None:
-    """The table and the page of a folder of results, or everything as JSON."""
+    """Prints the table and writes the page for a folder of results, or prints everything as JSON."""
     run, rows = finished(folder)
     if json:
         sys.stdout.write(machine(run, rows, [], None))

@@ -1,7 +1,7 @@
 """The command line. Heavy imports happen inside the commands, so that `--help` is quick.
 
-Exit codes: 0 done; 1 a stated threshold is breached; 2 interrupted; 3 internal error, or a cell failed; 4 usage,
-configuration or unsafe file; 5 target unreachable; 141 whoever read the output stopped reading (128 + SIGPIPE).
+Exit codes: 0 done; 1 a --fail-if threshold is breached; 2 interrupted; 3 internal error, or a cell failed; 4 usage,
+configuration or unsafe file; 5 target unreachable; 141 the reader of the output stopped reading (128 + SIGPIPE).
 """
 
 import os
@@ -29,50 +29,66 @@ ATTACKS = ["knockoff", "knockoff+labels", "knockoff+averaged:n=3"]
 DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
 BUDGETS = [250, 1000, 2500]
 TYPERS_INTERRUPT = 130
-"""What Typer makes of Ctrl-C."""
+"""The exit code Typer gives for Ctrl-C."""
 BROKEN_PIPE = 141
 
 
-def said(values: Sequence[object]) -> str:
-    """Defaults in a help text; the target file's [audit] may say otherwise."""
+def default(values: Sequence[object]) -> str:
+    """Defaults in a help text; the [audit] table of a target file may override them."""
     return f"[dim]Default: {', '.join(map(str, values))}[/dim]"
 
 
 @app.command()
 def audit(
-    target: Annotated[str, typer.Argument(help="A built-in target (mnist, fashion, …) or a TOML file.")] = "mnist",
-    attack: Annotated[list[str] | None, typer.Option(help=f"A thief. Repeat for several. {said(ATTACKS)}")] = None,
+    target: Annotated[
+        str, typer.Argument(help="What to attack: a built-in target (mnist, fashion, …) or a TOML file.")
+    ] = "mnist",
+    attack: Annotated[
+        list[str] | None, typer.Option(help=f"How a thief steals. Repeat for several. {default(ATTACKS)}")
+    ] = None,
     defense: Annotated[
-        list[str] | None, typer.Option(help=f"A defense, none, or all. Repeat. {said(DEFENSES)}")
+        list[str] | None, typer.Option(help=f"A defense, or none, or all. Repeat for several. {default(DEFENSES)}")
     ] = None,
     budget: Annotated[
-        list[int] | None, typer.Option(help=f"Queries a thief may spend. Repeat. {said(BUDGETS)}")
+        list[int] | None,
+        typer.Option(help=f"How many queries a thief may spend. Repeat for several. {default(BUDGETS)}"),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help=f"How many seeds, from 0. {said([1])}")] = None,
-    pool: Annotated[str | None, typer.Option(help="What the thief asks about: a battery or a data file.")] = None,
-    student: Annotated[str | None, typer.Option(help="The clone's architecture, such as lenet or mlp.")] = None,
-    price: Annotated[float | None, typer.Option(min=0, help="Money for one query.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help=f"Number of repetitions, with seeds 0, 1, 2, … {default([1])}")
+    ] = None,
+    pool: Annotated[str | None, typer.Option(help="The thief's inputs: a shipped data set or a data file.")] = None,
+    student: Annotated[
+        str | None, typer.Option(help="The architecture of the thief's copy, such as lenet or mlp.")
+    ] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="What one query costs, in money.")] = None,
     explain: Annotated[
-        str | None, typer.Option(help="Sell an attribution map with every answer, such as grad_cam (networks only).")
+        str | None, typer.Option(help="Add an attribution map to every answer, such as grad_cam (networks only).")
     ] = None,
     auxiliary: Annotated[
-        str | None, typer.Option(help="The owner's inputs of another kind: related, unrelated, or a data file.")
+        str | None, typer.Option(help="Inputs of another kind that the owner has: related, unrelated, or a data file.")
     ] = None,
     uniform: Annotated[
-        int | None, typer.Option(min=0, help=f"Uniform inputs to judge on as well. {said(['10000, for images 2000'])}")
+        int | None,
+        typer.Option(
+            min=0, help=f"How many uniform random inputs to compare on as well. {default(['10000, for images 2000'])}"
+        ),
     ] = None,
     follow_on: Annotated[
-        bool, typer.Option("--follow-on", help="Measure what the copies are good for, at the largest budget.")
+        bool, typer.Option("--follow-on", help="Measure what the copies can be used for, at the largest budget.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; rerun with the same one to resume.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one a core).")] = None,
-    fail_if: Annotated[list[str] | None, typer.Option(help="Exit 1 if, say, 'worst.fidelity>0.8@1000'.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked, and stop.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Spend on a remote target without asking.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; give the same folder again to resume.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one per core).")] = None,
+    fail_if: Annotated[
+        list[str] | None, typer.Option(help="Exit with code 1 if this holds, such as 'worst.fidelity>0.8@1000'.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show how many queries the run would spend, and stop.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Spend queries on a live API without asking.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print results as JSON instead of tables.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print the headline and paths only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the headline and paths.")] = False,
 ) -> None:
-    """Steal a model under each defense and report what it cost."""
+    """Try to steal a model under each defense, and report what that takes."""
     from gamekeeper.engine.grid import Audit
     from gamekeeper.surfaces.audit import OutputOptions, refuse_code, run_audit
     from gamekeeper.targets.choice import Choice, audit_table
@@ -101,7 +117,7 @@ def report(
     png: Annotated[bool, typer.Option("--png", help="Write the figures as PNG files as well.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print results as JSON instead of a table.")] = False,
 ) -> None:
-    """Draw report.html and the terminal table from a folder of results."""
+    """Write report.html and print the table from a folder of results."""
     from gamekeeper.surfaces.audit import show_report
 
     show_report(folder, png, json)
@@ -131,18 +147,19 @@ def init(
 
 @app.command()
 def reproduce(
-    name: Annotated[str | None, typer.Argument(help="Which; without a name they are listed.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Which experiment; leave it out to list them.")] = None,
     data: Annotated[
         Path | None,
-        typer.Option(envvar="GAMEKEEPER_DATA", help="Folder of the data sets that are not shipped: ./data."),
+        typer.Option(envvar="GAMEKEEPER_DATA", help="Folder of the data sets that are not shipped (default: ./data)."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run: gamekeeper-runs/reproduce/NAME. The same one resumes.")
+        Path | None,
+        typer.Option(help="Folder of the run (default: gamekeeper-runs/reproduce/NAME); give it again to resume."),
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one a core).")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one per core).")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Run a published experiment again; the paper's figures beside ours."""
+    """Run a published experiment again, and show the paper's figures beside ours."""
     from gamekeeper.data.folder import DEFAULT
     from gamekeeper.surfaces.reproduce import list_reproductions, run_reproduction
 
@@ -165,12 +182,12 @@ def main() -> None:
         writes_any_character(stream)
     code = guarded(sys.argv[1:])
     if code == BROKEN_PIPE:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain when it flushes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise Python would complain when it flushes stdout
     sys.exit(code)
 
 
 def writes_any_character(stream: object) -> None:
-    """A stream into a file or a pipe becomes UTF-8, which on Windows it is not; a terminal shows '?' for what it lacks."""
+    """Makes a file or pipe UTF-8, which it is not on Windows; a terminal shows '?' for characters it cannot print."""
     if isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
         if stream.isatty():
             stream.reconfigure(errors="replace")
@@ -185,7 +202,7 @@ def guarded(arguments: list[str]) -> int:
         if code == TYPERS_INTERRUPT:
             raise KeyboardInterrupt
     except (SystemExit, BrokenPipeError):
-        return BROKEN_PIPE  # rich and Typer make a SystemExit of a broken pipe, and of nothing else here
+        return BROKEN_PIPE  # rich and Typer turn a broken pipe, and nothing else here, into SystemExit
     except GamekeeperError as error:
         typer.echo(f"gamekeeper: {error}", err=True)
         return error.exit_code
@@ -193,12 +210,14 @@ def guarded(arguments: list[str]) -> int:
         typer.echo(f"gamekeeper: {error.format_message()}", err=True)
         return 4
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("gamekeeper: interrupted. Nothing paid is lost; run the same command again to go on.", err=True)
+        typer.echo(
+            "gamekeeper: interrupted. Nothing you paid for is lost; run the same command again to continue.", err=True
+        )
         return 2
     except OSError as error:
         typer.echo(
             f"gamekeeper: a file could not be read or written: {error}. Is the disk full, or the folder read-only?"
-            " Nothing paid is lost; run the same command again when that is mended.",
+            " Nothing you paid for is lost; run the same command again once that is fixed.",
             err=True,
         )
         return 4

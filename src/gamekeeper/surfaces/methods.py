@@ -1,4 +1,4 @@
-"""`gamekeeper methods`: every method with its paper and what it assumes, read from the files themselves."""
+"""`gamekeeper methods`: every method with its paper and what it assumes, read from the methods' own files."""
 
 import sys
 from dataclasses import asdict
@@ -13,26 +13,28 @@ from gamekeeper.methods import KINDS, Description, describe
 
 
 def show_methods(name: str | None, json: bool) -> None:
-    found = [describe(each, kind) for kind, names in KINDS.items() for each in names if name in (None, each)]
-    if not found and name is not None and name in ALIASES:
-        Console(highlight=False).print(f"{name} is {ALIASES[name]}: the same algorithm under the name the field knows.")
+    descriptions = [describe(each, kind) for kind, names in KINDS.items() for each in names if name in (None, each)]
+    if not descriptions and name is not None and name in ALIASES:
+        Console(highlight=False).print(f"{name} is {ALIASES[name]}: the same algorithm under its established name.")
         return
-    if not found:
-        raise BadConfig(f"there is no method '{name}'. `gamekeeper methods` lists them all.")
+    if not descriptions:
+        raise BadConfig(f"there is no method '{name}'. Run `gamekeeper methods` to list them all.")
     if json:
-        sys.stdout.write(orjson.dumps([asdict(each) for each in found], option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(
+            orjson.dumps([asdict(each) for each in descriptions], option=orjson.OPT_INDENT_2).decode() + "\n"
+        )
     elif name is None:
-        Console(highlight=False).print(table(found))
+        Console(highlight=False).print(table(descriptions))
     else:
-        for each in found:
+        for each in descriptions:
             Console(highlight=False, soft_wrap=True).print(page(each))
 
 
-def table(found: list[Description]) -> Table:
+def table(descriptions: list[Description]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("kind", "name", "what it does"):
         table.add_column(column, no_wrap=column != "what it does")
-    for each in found:
+    for each in descriptions:
         table.add_row(each.kind, each.name, each.summary)
     for alias, meaning in ALIASES.items():
         table.add_row("alias", alias, meaning)

@@ -1,4 +1,4 @@
-"""`gamekeeper reproduce`: published experiments, run again at the size a laptop allows; the paper's figure beside ours."""
+"""`gamekeeper reproduce`: published experiments, run again at a size for a laptop, with the paper's figures beside ours."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,17 +18,17 @@ from gamekeeper.engine.run import thefts
 from gamekeeper.engine.session import Session
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import Estimate
+from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.reproductions.description import (
     FigureResult,
     Measure,
     OrderingResult,
     Reproduction,
     cells,
-    lines,
-    verdicts,
+    figure_results,
+    ordering_results,
     work,
 )
-from gamekeeper.reproductions.published import REPRODUCTIONS
 from gamekeeper.reproductions.victims import Published
 from gamekeeper.results import SCHEMA, Results, Row, Run
 from gamekeeper.surfaces.audit import FAILED
@@ -52,7 +52,7 @@ WORDS: Mapping[Measure, str] = {
 
 
 def list_reproductions(json: bool) -> None:
-    """What there is, with minutes and the data each needs."""
+    """Lists the reproductions, with the minutes and data each needs."""
     if json:
         sys.stdout.write(orjson.dumps([asdict(each) for each in REPRODUCTIONS.values()]).decode() + "\n")
         return
@@ -65,7 +65,7 @@ def list_reproductions(json: bool) -> None:
 
 
 def run_reproduction(name: str, data: Path, folder: Path, jobs: int | None, json: bool) -> int:
-    """Runs what is missing in the folder, then prints the table. Exit code as of an audit."""
+    """Runs what is missing in the folder, then prints the table. Exit codes as for an audit."""
     reproduction = named(name)
     for needed in reproduction.needs:
         find(data, needed)
@@ -86,7 +86,7 @@ def run_missing(
     jobs: int | None,
     console: Console,
 ) -> list[Row]:
-    """All rows of a reproduction, after those that were missing have been measured."""
+    """All rows of a reproduction, after measuring the missing ones."""
     say = console.print
     say(
         f"gamekeeper {__version__}: {reproduction.name}, about {reproduction.minutes} minutes on one core; loading targets",
@@ -110,7 +110,7 @@ def named(name: str) -> Reproduction:
 
 
 def planned(reproduction: Reproduction, data: Path, folder: Path) -> tuple[list[Cell], Run]:
-    """The cells and the header. Every target is loaded once, and its network trained if it is not kept yet."""
+    """The cells and the header. Loads every target once; a network that is not saved yet is trained first."""
     targets: list[dict[str, Any]] = []
     assumed: dict[str, None] = {}
 
@@ -137,23 +137,23 @@ def planned(reproduction: Reproduction, data: Path, folder: Path) -> tuple[list[
 
 
 def show(reproduction: Reproduction, rows: Sequence[Row]) -> None:
-    """paper | ours (interval) | flags and gap, then the orderings."""
+    """Prints paper | ours (interval) | flags and gap, then the orderings."""
     console = Console(highlight=False)
     console.print(reproduction.paper, soft_wrap=True, markup=False)
-    found = lines(reproduction, rows)
-    if found:
-        console.print(figures(found))
-    claims = verdicts(reproduction, rows)
+    results = figure_results(reproduction, rows)
+    if results:
+        console.print(figures(results))
+    claims = ordering_results(reproduction, rows)
     if claims:
         console.print(orderings(claims))
     console.print(f"In all rows: {reproduction.gap}", soft_wrap=True, markup=False)
 
 
-def figures(found: Sequence[FigureResult]) -> Table:
+def figures(results: Sequence[FigureResult]) -> Table:
     table = Table(header_style="bold", show_lines=True)
     for column in ("what", "paper", "ours (95 % interval)", "gap"):
         table.add_column(column, overflow="fold")
-    for line in found:
+    for line in results:
         ours = plain(f"failed: {line.error}") if line.error else beside_ours(line)
         flags = f" [{', '.join(line.flags)}]" if line.flags else ""
         table.add_row(f"{line.figure.what} ({line.figure.place})", beside_paper(line), ours, line.figure.gap + flags)
@@ -171,18 +171,18 @@ def orderings(claims: Sequence[OrderingResult]) -> Table:
 
 
 def beside_paper(line: FigureResult) -> str:
-    """What the paper says, a measure after the other."""
+    """What the paper reports, one measure after the other."""
     return "; ".join(spelled(each.measure, each.paper, len(line.beside) > 1) for each in line.beside)
 
 
 def beside_ours(line: FigureResult) -> str:
-    """The same measures as we found them; a dash where nothing was run yet."""
-    found = "; ".join(spelled(each.measure, each.ours, len(line.beside) > 1) for each in line.beside)
-    return found if line.seeds < 2 else f"{found} ({line.seeds} seeds)"
+    """Our values of the same measures; a dash if nothing was run yet."""
+    ours = "; ".join(spelled(each.measure, each.ours, len(line.beside) > 1) for each in line.beside)
+    return ours if line.seeds < 2 else f"{ours} ({line.seeds} seeds)"
 
 
 def spelled(measure: Measure, value: Estimate | float | str | None, several: bool) -> str:
-    """`accuracy 69.2 %`; the measure's name only where there are several."""
+    """`accuracy 69.2 %`; the measure's name only if there are several."""
     name = f"{WORDS[measure]} " if several else ""
     if value is None or isinstance(value, str):
         return name + (value or "–")
@@ -194,7 +194,7 @@ def spelled(measure: Measure, value: Estimate | float | str | None, several: boo
 
 
 def percent(fraction: float) -> str:
-    """As many decimals as the papers print: one, and two above 99 %."""
+    """As many decimals as papers print: one, or two above 99 %."""
     return f"{100 * fraction:.2f} %" if 0.99 < fraction < 1 else f"{100 * fraction:.1f} %"
 
 
@@ -207,10 +207,10 @@ def difference(each: OrderingResult) -> str:
 
 
 def machine(reproduction: Reproduction, rows: Sequence[Row]) -> str:
-    """The description's figures and orderings with what was found, as JSON."""
+    """The description's figures and orderings with our results, as JSON."""
     data = {
         "name": reproduction.name,
-        "lines": [asdict(line) for line in lines(reproduction, rows)],
-        "orderings": [{**asdict(each), "verdict": each.word} for each in verdicts(reproduction, rows)],
+        "lines": [asdict(line) for line in figure_results(reproduction, rows)],
+        "orderings": [{**asdict(each), "verdict": each.word} for each in ordering_results(reproduction, rows)],
     }
     return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode() + "\n"

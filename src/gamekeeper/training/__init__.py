@@ -1,1 +1,1 @@
-"""Recipes that make an owner's model, and the training loop."""
+"""The training loop, and the models trained with it: students, surrogates and private networks."""

@@ -1,8 +1,8 @@
-"""DP-SGD: training in which no single example moves the weights by more than noise hides.
+"""DP-SGD: training in which noise hides how much any single example moves the weights.
 
-Source      Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang, "Deep learning with differential privacy" (CCS 2016),
-            Algorithm 1
-Equations   g_i <- g_i / max(1, |g_i|_2 / C), every example's own gradient over all weights together
+Source      Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang, "Deep learning with differential privacy" (CCS
+            2016), Algorithm 1
+Equations   g_i <- g_i / max(1, |g_i|_2 / C), the gradient of example i over all weights together
             w <- w - rate (sum_i g_i + N(0, sigma^2 C^2)) / (q n), the sum over a Poisson sample of rate q
 Assumes     a network without BatchNorm, which mixes the examples of a batch
 Deviations  with momentum, which costs no privacy. Noise and samples come from the seed, not from a secure source: a
@@ -19,13 +19,13 @@ from torch.func import functional_call, grad, vmap
 from gamekeeper.types import Batch, Task
 
 PART = 32
-"""Examples whose gradients are in memory at a time."""
+"""Number of examples whose gradients are in memory at a time."""
 Gradients = dict[str, Tensor]
-"""Of each weight, by name: (n, *weight) one an example, or (*weight) summed."""
+"""Gradients by name of weight: (n, *weight), one per example, or (*weight), summed."""
 
 
 def per_example(net: nn.Module, task: Task, x: Batch, target: Tensor) -> Gradients:
-    """The gradient of every example's own loss, in one pass."""
+    """The gradient of each example's loss, in one pass."""
     weights = {name: weight.detach() for name, weight in net.named_parameters()}
 
     def loss(weights: Gradients, one: Tensor, wanted: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def per_example(net: nn.Module, task: Task, x: Batch, target: Tensor) -> Gradien
 
 
 def clipped_sum(gradients: Gradients, clip: float) -> Gradients:
-    """The sum of the examples' gradients, each cut to a norm of `clip` over all weights together."""
+    """The sum of the examples' gradients, each clipped to norm `clip` over all weights together."""
     norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients.values()]).sum(0).sqrt()
     scale = (clip / norms.clamp(min=1e-12)).clamp(max=1.0)
     return {name: torch.einsum("n,n...->...", scale, g) for name, g in gradients.items()}
@@ -43,12 +43,13 @@ def clipped_sum(gradients: Gradients, clip: float) -> Gradients:
 
 @dataclass(frozen=True)
 class PrivateFit:
-    """How Algorithm 1 is run.
+    """The parameters of Algorithm 1.
 
-    clip   largest norm of one example's gradient
-    noise  its standard deviation, in clips (sigma)
-    q      rate of the Poisson sample of a step
-    steps  how many; rate and momentum: of the descent
+    clip   norm to which each example's gradient is clipped
+    noise  standard deviation of the noise, in units of `clip` (sigma)
+    q      Poisson sampling rate of a step
+    steps  number of steps
+    rate, momentum  of gradient descent
     """
 
     clip: float
@@ -60,7 +61,7 @@ class PrivateFit:
 
 
 def train(net: nn.Module, task: Task, x: Batch, truth: Shaped[Tensor, " n"], recipe: PrivateFit, seed: int) -> None:
-    """Algorithm 1 in place. An empty sample moves by noise alone."""
+    """Runs Algorithm 1 in place. A step with an empty sample moves the weights by noise alone."""
     generator = torch.Generator().manual_seed(seed)
     weights = dict(net.named_parameters())
     moving = {name: torch.zeros_like(weight) for name, weight in weights.items()}

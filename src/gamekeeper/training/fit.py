@@ -1,8 +1,8 @@
-"""The one training loop: an owner trains a victim with it, a thief trains a clone.
+"""The training loop, used by owners for victims and by thieves for clones.
 
-Data stay on the device as whole tensors and batches are index selections; convolutional networks run with
-channels_last memory and, where the processor multiplies bf16 in hardware, under bf16 autocast. There is no data
-loader, no test set and no checkpoint selection: the network of the last step is the result.
+Data stay on the device as whole tensors, and batches are selected by index. Convolutional networks use channels_last
+memory and, where the processor multiplies bf16 in hardware, bf16 autocast. There is no data loader, no test set and no
+checkpoint selection: the result is the network after the last step.
 """
 
 import math
@@ -22,22 +22,22 @@ from gamekeeper.types import Batch
 Loss = Callable[[Float[Tensor, "n k"], Shaped[Tensor, "n ..."]], Float[Tensor, ""]]
 Rows = Int[Tensor, " b"]
 Objective = Callable[[Rows], Float[Tensor, ""]]
-"""What one step lowers, given the numbers of the rows in its batch."""
+"""The loss of one step, given the row numbers of its batch."""
 Step = Callable[[float], None]
-"""Moves the weights along their gradients, at that learning rate."""
+"""Updates the weights from their gradients, at the given learning rate."""
 Optimiser = Literal["sgd", "adam", "adamw"]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One cycle of the learning rate; SGD with momentum, or Adam.
+    """Training parameters: one cycle of the learning rate, with SGD with momentum, Adam or AdamW.
 
     epochs       passes over the data, each in a new random order
     least_steps  small data sets get more passes until they reach this many steps
-    rate         peak learning rate, reached after a quarter of the steps; the default suits SGD, Adam wants about 0.001
-    momentum     of SGD; the Adams' first moment decays by it too
-    decay        weight decay: added to the gradient, by adamw taken off the weights
-    batch        inputs a step
+    rate         peak learning rate, reached after a quarter of the steps; the default suits SGD, Adam needs about 0.001
+    momentum     of SGD; for Adam and AdamW, the decay of the first moment
+    decay        weight decay: added to the gradient, or with adamw subtracted from the weights
+    batch        inputs per step
     """
 
     epochs: int = 30
@@ -64,10 +64,10 @@ class Fit:
     def shortened(
         self, share: float, epochs: Callable[[float], int] = round, least_steps: Callable[[float], int] = round
     ) -> "Fit":
-        """The same training for a share of the time, at least one pass.
+        """The same training for a share of its length, at least one epoch.
 
-        epochs, least_steps  how these are rounded. The default training comes out alike in every way; where a user sets
-                             another, committed numbers rest on the rounding of each caller
+        epochs, least_steps  functions that round these numbers. For the default training all give the same; for other
+                             settings, committed results depend on the rounding that each caller chose
         """
         return replace(
             self, epochs=max(1, epochs(self.epochs * share)), least_steps=least_steps(self.least_steps * share)
@@ -77,7 +77,7 @@ class Fit:
 def fit(net: nn.Module, x: Batch, y: Shaped[Tensor, "n ..."], loss: Loss, recipe: Fit, seed: int) -> nn.Module:
     """Trains `net` in place on (x, y) and returns it in evaluation mode.
 
-    The order of batches is a function of the seed alone. Networks with BatchNorm never see a batch of one.
+    The order of batches depends on the seed alone. Networks with BatchNorm never see a batch of one.
     """
     x = image_memory(x)
 
@@ -90,9 +90,9 @@ def fit(net: nn.Module, x: Batch, y: Shaped[Tensor, "n ..."], loss: Loss, recipe
 
 
 def descend(net: nn.Module, n: int, objective: Objective, recipe: Fit, seed: int) -> nn.Module:
-    """The loop itself: at every step `objective` of the next batch of rows, out of n, is made smaller.
+    """The loop itself: each step lowers `objective` on the next batch of rows, out of n.
 
-    For learners whose loss needs more than the outputs and the answers. `net` may hold several networks side by side.
+    For losses that need more than outputs and answers. `net` may contain several networks.
     """
     generator = torch.Generator().manual_seed(seed)
     net = network_memory(net.train())
@@ -101,7 +101,7 @@ def descend(net: nn.Module, n: int, objective: Objective, recipe: Fit, seed: int
     order = torch.empty(0, dtype=torch.long)
     for number in range(steps):
         if len(order) < batch:
-            # what is left of the last pass opens the next one, so that every batch is full
+            # the remainder of one pass starts the next one, so that every batch is full
             order = torch.cat([order, torch.randperm(n, generator=generator)])
         rows, order = order[:batch], order[batch:]
         value = objective(rows)
@@ -112,11 +112,11 @@ def descend(net: nn.Module, n: int, objective: Objective, recipe: Fit, seed: int
 
 
 def one_cycle(number: int, steps: int, peak: float) -> float:
-    """The rate of that step: up from a 25th of the peak in a quarter of the steps, down to nearly nothing in the others.
+    """The learning rate of a step: from a 25th of the peak up to it in a quarter of the steps, then to almost zero.
 
-    Half cosines, the numbers of torch's OneCycleLR.
+    Half cosines, with the same values as torch's OneCycleLR.
     """
-    # of four steps a quarter would be a rise of no length
+    # with four steps, a quarter would leave no room for the rise
     top, last = (0.25 if steps != 4 else 0.5) * steps - 1, steps - 1
     start, end, done = (
         (peak / 25, peak, number / top) if number <= top else (peak, peak / 25 / 1e4, (number - top) / (last - top))
@@ -125,7 +125,7 @@ def one_cycle(number: int, steps: int, peak: float) -> float:
 
 
 def descent(net: nn.Module, recipe: Fit) -> Step:
-    """The recipe's optimiser over all weights of `net`."""
+    """The recipe's optimiser for all weights of `net`."""
     if recipe.optimiser == "sgd":
         return momentum(list(net.parameters()), recipe)
     make = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
@@ -140,7 +140,7 @@ def descent(net: nn.Module, recipe: Fit) -> Step:
 
 
 def momentum(weights: list[nn.Parameter], recipe: Fit) -> Step:
-    """torch.optim.SGD's step without its class, which loads torch's compiler first: 1.5 seconds in every process."""
+    """The step of torch.optim.SGD without that class, which first loads torch's compiler: 1.5 seconds per process."""
     velocity = [torch.zeros_like(weight) for weight in weights]
 
     @torch.no_grad()

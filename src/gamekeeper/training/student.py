@@ -1,4 +1,4 @@
-"""A thief's student and his shelf of finished clones."""
+"""Training a thief's student, and the cache of trained clones on disk."""
 
 import hashlib
 import logging
@@ -27,17 +27,17 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class DiskCloneCache:
-    """Finished clones by the hash of everything they were made from, so that no clone is trained twice.
+    """Trained clones in a folder, each under a hash of everything it was made from, so that no clone is trained twice.
 
-    Two thieves with the same inputs, targets, student, recipe and seed hold the same clone: with `labels` that is
-    every defense that keeps the top-1. `seconds` adds up what the clones taken from the shelf cost when they were made.
+    Thefts with the same inputs, targets, student, recipe and seed give the same clone: with the learner `labels`, that
+    holds for every defense that keeps the top-1 class. `seconds` sums the training times of the clones loaded.
     """
 
     folder: Path
     seconds: float = field(default=0.0, init=False)
 
     def find(self, key: str, net: nn.Module) -> bool:
-        """Loads the clone into `net`; False if there is none, or none that can be read."""
+        """Loads the clone into `net`; False if there is none, or it cannot be read."""
         path = self.folder / f"{key}.safetensors"
         if not path.exists():
             return False
@@ -46,13 +46,13 @@ class DiskCloneCache:
                 net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
                 self.seconds += float((file.metadata() or {})["seconds"])
         except (SafetensorError, RuntimeError, KeyError, ValueError):
-            return False  # a damaged copy is made again, and then replaces this one
+            return False  # a damaged clone is trained again, and then replaced
         return True
 
     def keep(self, key: str, net: nn.Module, seconds: float) -> None:
-        """Written aside and renamed; two workers that race write the same bytes.
+        """Stores the clone: writes a temporary file and renames it. Two workers that race write the same bytes.
 
-        A clone that cannot be kept (a full disk) is a warning: the theft it belongs to stands.
+        If it cannot be stored (a full disk), that is only a warning: the theft itself is valid.
         """
         aside = self.folder / f"{key}.{os.getpid()}.new"
         tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
@@ -63,11 +63,13 @@ class DiskCloneCache:
         except (OSError, SafetensorError) as error:
             with suppress(OSError):
                 aside.unlink()
-            log.warning("a clone could not be kept in %s, and is made again if it is needed: %s", self.folder, error)
+            log.warning(
+                "a clone could not be stored in %s; it is trained again if it is needed: %s", self.folder, error
+            )
 
 
 def train(knows: Knowledge, x: Batch, y: Posterior, recipe: Fit, seed: int) -> TorchModel:
-    """A fresh student trained on (x, y) by the task's loss. Without any answers it stays untrained."""
+    """A fresh student trained on (x, y) with the task's loss. Without any answers it stays untrained."""
     student = fresh(knows.student, seed)
     if isinstance(student, Estimator):
         if len(x):
@@ -83,10 +85,10 @@ def train(knows: Knowledge, x: Batch, y: Posterior, recipe: Fit, seed: int) -> T
 def taught(
     knows: Knowledge, data: tuple[Tensor, ...], recipe: object, seed: int, teach: Callable[[nn.Module], None]
 ) -> TorchModel:
-    """A fresh student after `teach`, or from the shelf if that was done before. Without any data it stays untrained.
+    """A fresh student after `teach`, or the cached clone if there is one. Without any data it stays untrained.
 
-    data    everything learnt from; the first tensor holds the inputs that were answered
-    recipe  its repr, with `seed`, says all of `teach` that `data` does not
+    data    everything that `teach` learns from; the first tensor holds the inputs that were answered
+    recipe  its repr, with `seed`, determines everything about `teach` that `data` does not
     """
     student = fresh(knows.student, seed)
     if isinstance(student, Estimator):
@@ -99,7 +101,7 @@ def taught(
     clones = knows.clones
     key = fingerprint(repr((knows.student, knows.task, recipe, seed, torch.__version__)), data)
     if clones is not None and clones.find(key, student):
-        # laid out as after training, so that a clone answers alike whether it was trained or found
+        # the memory layout after training, so that a clone answers the same whether it was trained or loaded
         return TorchModel(network_memory(student.eval()), knows.task)
     start = time.perf_counter()
     teach(student)
@@ -109,7 +111,7 @@ def taught(
 
 
 def fingerprint(text: str, data: tuple[Tensor, ...]) -> str:
-    """SHA-256 over a text and the shapes, dtypes and bytes of tensors."""
+    """The first half of a SHA-256 over a text and the shapes, dtypes and bytes of tensors, in hexadecimal."""
     digest = hashlib.sha256(text.encode())
     for tensor in data:
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())

@@ -1,4 +1,4 @@
-"""The network that stands for the thief's in a defense that needs gradients: never trained, or trained a little."""
+"""The network that stands in for the thief's in defenses that need gradients: untrained, or briefly trained."""
 
 import functools
 import hashlib
@@ -16,15 +16,15 @@ def stand_in(
 ) -> TorchModel:
     """A network of this architecture after `epochs` passes over the owner's inputs with the victim's answers.
 
-    Raises Unsuited unless it takes the victim's inputs and has as many classes, or if there is nothing to train it on.
+    Raises Unsuited unless it takes the victim's inputs and has its classes, or if there is nothing to train it on.
     """
     net = fresh(architecture, surrogate_seed(method, seed))
     check(method, TorchModel(net, victim.task), architecture, owner.box.uniform(1, seed))
     if epochs > 0:
         if len(owner.x) == 0:
             raise Unsuited(
-                f"{method} trains its surrogate on inputs of the owner's, and was given none. Give it some, or set"
-                " epochs to 0 for a surrogate that was never trained."
+                f"{method} trains its surrogate on the owner's inputs, and there are none. Give the target some, or set"
+                " epochs to 0 for an untrained surrogate."
             )
         return trained(method, architecture, victim, owner, seed, epochs)
     return TorchModel(net.eval(), victim.task)
@@ -32,7 +32,7 @@ def stand_in(
 
 @functools.lru_cache(maxsize=2)
 def trained(method: str, architecture: Architecture, victim: Model, owner: Owner, seed: int, epochs: int) -> TorchModel:
-    """Kept, since one defense at several strengths has one surrogate; the same objects, not equal ones, are the key."""
+    """Cached, since one defense at several strengths has one surrogate; the key is the identity of victim and owner."""
     net = fresh(architecture, surrogate_seed(method, seed))
     recipe = Fit(epochs=epochs, least_steps=0)
     fit(net, owner.x, victim(owner.x).y.float(), victim.task.loss, recipe, surrogate_seed(method, seed))
@@ -40,7 +40,7 @@ def trained(method: str, architecture: Architecture, victim: Model, owner: Owner
 
 
 def surrogate_seed(method: str, seed: int) -> int:
-    """A seed of the surrogate's own: a student initialised from `seed` would otherwise *be* the surrogate."""
+    """A separate seed for the surrogate: otherwise a student initialised from `seed` would *be* the surrogate."""
     return int.from_bytes(hashlib.sha256(f"{method} surrogate {seed}".encode()).digest()[:4])
 
 
@@ -55,4 +55,4 @@ def check(method: str, surrogate: TorchModel, architecture: Architecture, x: Bat
     except RuntimeError as error:
         raise Unsuited(f"{need}; {architecture} does not take such inputs.") from error
     if got != (1, classes):
-        raise Unsuited(f"{need}; {architecture} answers {got[-1]} classes.")
+        raise Unsuited(f"{need}; {architecture} has {got[-1]} classes.")

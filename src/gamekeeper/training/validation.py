@@ -1,4 +1,4 @@
-"""Judging a way of learning by answers it was not shown: a thief's own yardstick, without truth and without a query."""
+"""Hold-out validation on a thief's own answers: needs neither ground truth nor further queries."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ from gamekeeper.metrics import Estimate, wilson
 from gamekeeper.types import Model, Transfer
 
 HELD_OUT = 10
-"""One answer in so many is held out."""
+"""One in this many answers is held out."""
 
 
 def held_out_agreement(learn: Callable[[Transfer], Model], transfer: Transfer, seed: int) -> Estimate | None:
-    """How often the model learnt from 90 % of the answers predicts the top class of the others; None below ten answers.
+    """How often a model learnt from 90 % of the answers predicts the top class of the rest; None below ten answers.
 
-    Which answers are held out depends on the seed alone, so that every way of learning is held to the same ones.
+    Which answers are held out depends on the seed alone, so that different learners are compared on the same ones.
     """
     n = len(transfer.x)
     if n < HELD_OUT:
@@ -28,5 +28,5 @@ def held_out_agreement(learn: Callable[[Transfer], Model], transfer: Transfer, s
 
 
 def rows_of(transfer: Transfer, rows: Tensor) -> Transfer:
-    """The given rows, in the given order; the cost stays that of the whole."""
+    """The given rows, in the given order, at the cost of the whole transfer."""
     return Transfer(transfer.x[rows], transfer.reply.take(rows), transfer.cost)

@@ -118,8 +118,8 @@ def test_utility_plot_puts_points_where_they_were_measured():
     points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if len(line.get_xdata()) == 1]
     for line in found.lines:
         assert line.worst is not None
-        assert line.kept is not None
-        x, y = line.worst.accuracy.value, line.kept.accuracy.value
+        assert line.utility is not None
+        x, y = line.worst.accuracy.value, line.utility.accuracy.value
         assert any(abs(x - a) < 1e-9 and abs(y - b) <= 0.0061 for a, b in points)
 
 

@@ -17,7 +17,7 @@ from gamekeeper.engine.pictures import Pictures, keep
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import wilson
 from gamekeeper.results import Evasion, FollowOn, Inversion, Membership, Results, Row
-from gamekeeper.surfaces.report.page import facts, page, write_pngs, write_report
+from gamekeeper.surfaces.report.page import page, target_facts, write_pngs, write_report
 from gamekeeper.surfaces.report.standards import ENTRIES, VERSIONS
 from gamekeeper.surfaces.report.words import seconds
 from tests.surfaces.report import example
@@ -102,7 +102,7 @@ def test_the_page_is_a_pure_function_of_its_input():
 
 def test_the_page_answers_in_the_promised_order():
     headings = [
-        "Price to steal", "What each defense is worth", "What honest users pay for it", "How far answers are moved",
+        "Price to steal", "What each defense is worth", "What honest users pay", "How far answers are moved",
         "All cells", "What the thief was assumed to know", "Flags", "Run it again", "In the terms of the standards", "About this run",
     ]  # fmt: skip
     places = [WHOLE.index(f">{heading}</h") for heading in headings]
@@ -164,7 +164,7 @@ def test_a_failed_cell_is_shown_with_its_error(report):
 
 
 def test_an_unfinished_run_says_so(report):
-    assert "The run is not finished: 20 of 72 cells." in Page(report(example.rows()[:20])).text
+    assert "The run is not finished: 20 of 72 cells are done." in Page(report(example.rows()[:20])).text
 
 
 def test_every_cell_has_a_line():
@@ -181,7 +181,9 @@ def test_an_empty_run_has_a_report_too():
 def test_money_appears_only_with_a_price():
     free = Page(page(example.run(), [replace(row, price=0.0) for row in example.rows()])).text
     assert "in money" not in free
+    assert "costing" not in free
     assert "0.36 in money" in Page(WHOLE).text
+    assert "costing" in Page(WHOLE).text
 
 
 def test_published_numbers_stand_beside_ours(report):
@@ -201,7 +203,7 @@ def test_the_page_names_command_seeds_version_and_data():
 
 def test_facts_of_the_target_are_spelt_out():
     target = {"shape": [1, 28, 28], "range": [0.0, 1.0], "sizes": {"pool": 10_000}, "remote": False, "price": 0.001}
-    assert facts(target) == [
+    assert target_facts(target) == [
         ("shape", "1 × 28 × 28"),
         ("range", "0.0 to 1.0"),
         ("sizes, pool", "10,000"),

@@ -62,10 +62,10 @@ def test_rows_are_the_strongest_thieves_hardest_first_and_what_users_lose():
     filled = [p for p in stolen.lines if p.get_markeredgewidth() == pytest.approx(0.6)]
     for row, line in enumerate(lines):
         assert line.worst
-        assert line.kept
+        assert line.utility
         assert [[line.worst.accuracy.value, row]] in [points(p) for p in filled]
         bar = lost.patches[row]
-        assert bar.get_width() == pytest.approx(100 * (whole.victim.value - line.kept.accuracy.value))  # pyright: ignore
+        assert bar.get_width() == pytest.approx(100 * (whole.victim.value - line.utility.accuracy.value))  # pyright: ignore
 
 
 def test_what_falls_below_the_label_floor_stands_out():

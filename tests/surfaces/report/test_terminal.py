@@ -51,14 +51,14 @@ def test_flags_stand_below_the_defense_they_were_raised_on():
 
 def test_flags_of_every_number_stand_above_the_table():
     text = printed(example.rows())
-    assert text.index("! on every number here: same-architecture") < text.index("! flags")
+    assert text.index("! applies to every number here: same-architecture") < text.index("! flags")
     assert text.count("same-architecture") == 1
 
 
 def test_unfinished_and_failed_are_shown():
     rows = example.rows()[:20]
     text = printed([example.failed(rows[0], "Unsuited: needs gradients"), *rows[1:]])
-    assert "The run is not finished: 20 of 72 cells." in text
+    assert "The run is not finished: 20 of 72 cells are done." in text
     assert "none | knockoff | 250 queries | seed 0: failed, Unsuited: needs gradients" in text
 
 

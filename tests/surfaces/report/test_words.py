@@ -53,7 +53,7 @@ def test_a_price_outside_the_measured_budgets_says_so():
     assert reached(Crossing(868.3, "exact")) == "870"
     assert reached(Crossing(250, "at most")) == "≤ 250"
     assert reached(Crossing(2500, "more than")) == "> 2,500"
-    assert reached_in_words(Crossing(2500, "more than"), 0.001) == "is not reached by 2,500 queries"
+    assert reached_in_words(Crossing(2500, "more than"), 0.001) == "is not reached with 2,500 queries"
     assert reached_in_words(Crossing(868.3, "exact"), 0.001) == "takes about 870 queries (0.87)"
 
 
@@ -82,10 +82,10 @@ def test_names_break_between_their_parts():
 def test_headline_of_a_defense_that_helps():
     rows = grid(none=(0.90, 0.70), label=(0.70, 0.70))
     assert headline(summary(rows)) == (
-        "Undefended, 1,000 queries (1.00 in money at 0.001 a query) steal 92 % of this model's accuracy (0.90 of 0.98)."
-        " 90 % of the model's accuracy takes at most 1,000 queries (1.00), 95 % is not reached by 1,000 queries."
+        "Without a defense, 1,000 queries (costing 1.00 at 0.001 per query) steal 92 % of this model's accuracy (0.90 of 0.98)."
+        " 90 % of the model's accuracy takes at most 1,000 queries (1.00), 95 % is not reached with 1,000 queries."
         " The best defense tested, 'label', lowers the 92 % to 71 % (0.70) against the strongest of 2 thieves and keeps"
-        " 100 % of honest users' top answers; it moves their probabilities by 0.10 on average (L1, at most 2)."
+        " 100 % of honest users' top answers; it moves their probabilities by 0.10 on average (L1 distance, at most 2)."
     )
 
 
@@ -107,12 +107,12 @@ def test_headline_prefers_a_defense_that_honest_users_can_bear():
     rows = [row(accuracy=0.9), row("mild", accuracy=0.8, defended=0.97), row("harsh", accuracy=0.1, defended=0.1)]
     text = headline(summary(rows))
     assert "The best defense tested that costs honest users at most 5 points of accuracy, 'mild', lowers" in text
-    assert "'harsh' lowers it to 0.10, and honest users' accuracy from 0.98 to 0.10." in text
+    assert "'harsh' lowers it further, to 0.10, but honest users' accuracy falls from 0.98 to 0.10." in text
 
 
 def test_headline_of_a_defense_that_only_destroys():
     text = headline(summary([row(accuracy=0.9), row("harsh", accuracy=0.1, defended=0.1)]))
-    assert "No defense tested lowers the 92 % at a loss of 5 points of accuracy or less" in text
+    assert "No defense tested lowers the 92 % and costs honest users at most 5 points of accuracy" in text
     assert "their accuracy from 0.98 to 0.10" in text
 
 
@@ -139,9 +139,9 @@ def test_headline_never_promises():
 def test_notes_count_missing_and_failed_cells():
     rows = example.rows()
     part = [example.failed(rows[0], "no gradients"), *rows[1:20]]
-    said = notes(summarise(example.run(), part))
-    assert said[0].startswith("The run is not finished: 20 of 72 cells.")
-    assert said[1].startswith("1 cell of 72 failed")
+    sentences = notes(summarise(example.run(), part))
+    assert sentences[0].startswith("The run is not finished: 20 of 72 cells are done.")
+    assert sentences[1].startswith("1 cell of 72 failed")
 
 
 def test_a_finished_run_needs_no_note():

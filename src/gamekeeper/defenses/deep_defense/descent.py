@@ -1,4 +1,4 @@
-"""DeepDefense's descent: for each query of a batch a misdirection network of its own, from which the answer is read."""
+"""DeepDefense's descent: gives each query of a batch its own misdirection network, which then answers it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ Form = Literal["working", "literal"]
 
 @dataclass(frozen=True)
 class Descent:
-    """Its constants: steps, rate, momentum, the norm gradients are clipped to, the kick, and what the losses weigh."""
+    """Parameters of the descent; `clip` is the norm gradients are clipped to, the last three weigh the losses."""
 
     form: Form
     k: int
@@ -50,9 +50,10 @@ class Descent:
 class Scene:
     """The part of a network that moves, and how its answers are explained.
 
-    net       from the first layer that moves (or is explained) to the logits; its moved layers
-    bottom    how many of `moved` lie at or below the explained activation
-    explain   the map before its ReLU, on which the order loss acts; released maps are `finish`ed
+    net, moved  the part from the first layer that moves (or is explained) to the outputs, and its moved layers
+    bottom      how many of `moved` are at or below the explained activation
+    logits      turns the outputs into logits
+    explain     gives maps before their ReLU, on which the order loss acts; `finish` turns them into released maps
     """
 
     net: nn.Module
@@ -65,9 +66,9 @@ class Scene:
 
 @dataclass(eq=False)
 class Best:
-    """Of each query the best that was met: objective, answer, map, and the cosines; `found`: whether there is any."""
+    """The best feasible point of each query: objective, answer, map and cosines; `feasible`: whether there is one."""
 
-    found: Bool[Tensor, " n"]
+    feasible: Bool[Tensor, " n"]
     objective: Each
     p: Posterior
     maps: Maps | None
@@ -76,7 +77,7 @@ class Best:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What one pass shows, with its graph."""
+    """The results of one pass, with their graph."""
 
     p: Posterior
     layers: list[Seen]
@@ -84,23 +85,23 @@ class Look:
 
 
 def look(scene: Scene, h: Batch, top: Int[Tensor, " n"], literal: bool) -> Look:
-    """One pass of every query through its own network, and the gradients of its class back to the moved layers."""
+    """One pass of every query through its own network, and its class's gradients back to the moved layers."""
     with torch.enable_grad():
         z = scene.logits(scene.net(h))
         p = torch.softmax(z, 1)
         score = p.gather(1, top[:, None])[:, 0] if literal else margin(z, top)
         outs = [each.s for each in scene.moved]
         deltas = torch.autograd.grad(score.sum(), outs, create_graph=True)  # pyright: ignore
-        found = [Seen(each.rows, leaving(each.layer, delta)) for each, delta in zip(scene.moved, deltas, strict=True)]
+        seen = [Seen(each.rows, leaving(each.layer, delta)) for each, delta in zip(scene.moved, deltas, strict=True)]
         if scene.explain is None:
-            return Look(p, found, None)
+            return Look(p, seen, None)
         for each in scene.moved:
             each.show()
-        return Look(p, found, scene.explain(scene.net, h, top))
+        return Look(p, seen, scene.explain(scene.net, h, top))
 
 
 def descend(scene: Scene, how: Descent, h: Batch, y: Posterior, noise: Sequence[Sequence[Tensor]]) -> Best:
-    """Answers for posteriors y whose inputs have reached the moved part as h; noise: of every layer, leaf by leaf."""
+    """Answers instead of posteriors y, from the inputs h of the moved part; noise: for each layer, leaf by leaf."""
     literal, order = how.form == "literal", ranks(y)
     top, dtype = order[:, 0], h.dtype
     for each in scene.moved:
@@ -144,21 +145,21 @@ def descend(scene: Scene, how: Descent, h: Batch, y: Posterior, noise: Sequence[
 
 @torch.no_grad()
 def soften(scene: Scene, h: Batch, order: Int[Tensor, "n k"], k: int) -> None:
-    """Halves the kick of the queries that it drove out of order, until it does not or is a 64th of itself."""
+    """Halves the kick of each query whose order it breaks, until the order holds or the kick is a 64th of its size."""
     for _ in range(HALVINGS):
-        kept = order_kept(torch.softmax(scene.logits(scene.net(h)), 1), order, k)
+        in_order = order_kept(torch.softmax(scene.logits(scene.net(h)), 1), order, k)
         for each in scene.moved:
-            each.pull(torch.where(kept, 1.0, 0.5))
+            each.pull(torch.where(in_order, 1.0, 0.5))
 
 
 def better(best: Best | None, now: Best, last: bool) -> Best:
-    """The better of the two for every query: feasible ones only, or simply the last."""
+    """The better of the two for each query, among feasible ones; `last`: always the later one."""
     if best is None:
         return now
-    take = torch.ones_like(now.found) if last else now.found & (~best.found | (now.objective < best.objective))
+    take = torch.ones_like(now.feasible) if last else now.feasible & (~best.feasible | (now.objective < best.objective))
     maps = None if best.maps is None or now.maps is None else torch.where(take[:, None, None], now.maps, best.maps)
     return Best(
-        best.found | now.found,
+        best.feasible | now.feasible,
         torch.where(take, now.objective, best.objective),
         torch.where(take[:, None], now.p, best.p),
         maps,
@@ -167,24 +168,27 @@ def better(best: Best | None, now: Best, last: bool) -> Best:
 
 
 def move(moved: Sequence[Moved], loss: Each, speed: list[Tensor], how: Descent) -> None:
-    """One step of SGD with momentum, of each query by itself; the working form clips a query's gradient to norm `clip`."""
+    """One step of SGD with momentum, separately for each query; the working form clips each gradient to norm `clip`."""
     leaves = [leaf for each in moved for leaf in each.leaves]
-    grads = torch.autograd.grad(loss.sum(), leaves, allow_unused=True)
-    found = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, grads, strict=True)]  # pyright: ignore
+    partial = torch.autograd.grad(loss.sum(), leaves, allow_unused=True)
+    gradients = [
+        torch.zeros_like(leaf) if g is None else g  # pyright: ignore
+        for leaf, g in zip(leaves, partial, strict=True)
+    ]
     share = torch.ones_like(loss)
     if how.form == "working":
-        norm = lengths(found)
+        norm = lengths(gradients)
         if not norm.isfinite().all():
-            found = [g.nan_to_num(0.0, 0.0, 0.0) for g in found]
-            norm = lengths(found)
+            gradients = [g.nan_to_num(0.0, 0.0, 0.0) for g in gradients]
+            norm = lengths(gradients)
         share = (how.clip / (norm + TINY)).clamp(max=1)
-    with torch.no_grad():  # in place: full weights are large, and each copy of them is a trip through memory
-        for leaf, g, v in zip(leaves, found, speed, strict=True):
+    with torch.no_grad():  # in place: full weights are large, and every copy of them costs memory traffic
+        for leaf, g, v in zip(leaves, gradients, speed, strict=True):
             v.mul_(how.momentum).addcmul_(g, share.view(-1, *[1] * (g.ndim - 1)))
             leaf.add_(v, alpha=-how.rate)
 
 
 def lengths(parts: Sequence[Tensor]) -> Each:
-    """Of every query, the norm of all its parts together."""
+    """For each query, the norm of all parts together."""
     norms = [torch.linalg.vector_norm(g, dim=tuple(range(1, g.ndim))) for g in parts]
     return torch.linalg.vector_norm(torch.stack(norms), dim=0)

@@ -1,10 +1,10 @@
-"""The layers of a network that DeepDefense moves, each query having its own: which ones, and a copy of them that can move.
+"""The layers that DeepDefense moves: how they are chosen, and a copy of them in which each query has its own weights.
 
-Three ways for a layer s = W a + b to move, per query:
+A layer s = W a + b can move in three ways, per query:
 
     full      every entry of W and b
-    low_rank  W + P Q^T with `RANK` columns, and b
-    bias      b alone. All queries share W, so that a batch is one product of matrices
+    low_rank  W + P Q^T with P and Q of `RANK` columns, and b
+    bias      b alone. All queries share W, so a batch is a single matrix product
 """
 
 import copy
@@ -29,18 +29,18 @@ RANK = 4
 
 
 class Further(NamedTuple):
-    """How many times the rate and the kick of a weight."""
+    """Factors on the rate and the kick."""
 
     rate: float
     kick: float
 
 
 FURTHER: dict[Mode, Further] = {"bias": Further(30, 2), "low_rank": Further(1, 1), "full": Further(1, 1)}
-"""A bias has to move further than a weight, being one for many of these. Tried on owner's digits and on images of clothes."""
+"""A bias has to move further than a weight, since it stands for many. Chosen by trials on digits and on clothes."""
 
 
 def parts(net: nn.Module) -> list[nn.Module]:
-    """The network one thing after the other, or as the one thing it is."""
+    """The network as a sequence of modules, or as one module if it is not sequential."""
     try:
         return layers(net)
     except Unsuited:
@@ -48,11 +48,11 @@ def parts(net: nn.Module) -> list[nn.Module]:
 
 
 def movable(modules: Sequence[nn.Module]) -> list[Weighted]:
-    """Linear layers and plain convolutions, in the order in which they are written."""
-    found = [m for part in modules for m in part.modules() if isinstance(m, Weighted)]
+    """Linear layers and plain convolutions, in order of definition."""
+    weighted = [m for part in modules for m in part.modules() if isinstance(m, Weighted)]
     return [
         m
-        for m in found
+        for m in weighted
         if isinstance(m, nn.Linear) or (m.groups == 1 and m.padding_mode == "zeros" and not isinstance(m.padding, str))
     ]
 
@@ -60,35 +60,36 @@ def movable(modules: Sequence[nn.Module]) -> list[Weighted]:
 def sensitivity(
     net: nn.Module, logits: Callable[[Tensor], Tensor], x: Batch, candidates: Sequence[Weighted]
 ) -> list[float]:
-    """S_l, mean over the inputs of the L1 norm of the margin's gradient in a layer's weight and bias."""
+    """S_l for each layer: the L1 norm of the margin's gradient in its weight and bias, mean over the inputs."""
     total = [0.0] * len(candidates)
     weights = [list(layer.parameters()) for layer in candidates]
     flat = [w for each in weights for w in each]
     for row in x.split(1):
         with torch.enable_grad():
             z = logits(net(row))
-            found = torch.autograd.grad(margin(z, z.argmax(1)).sum(), flat, allow_unused=True)
-        norms = iter([0.0 if g is None else float(g.abs().sum()) for g in found])  # pyright: ignore
+            gradients = torch.autograd.grad(margin(z, z.argmax(1)).sum(), flat, allow_unused=True)
+        norms = iter([0.0 if g is None else float(g.abs().sum()) for g in gradients])  # pyright: ignore
         total = [so_far + sum(next(norms) for _ in each) / len(x) for so_far, each in zip(total, weights, strict=True)]
     return total
 
 
 def chosen(s: Sequence[float], share: float) -> list[int]:
-    """The fewest layers that hold this share of the whole, in the network's order; of equals the first."""
+    """The fewest layers that make up this share of the total, in the network's order; ties go to the first."""
     order = sorted(range(len(s)), key=lambda number: -s[number])
-    kept: list[int] = []
-    while order and (not kept or math.fsum(s[i] for i in kept) < share * math.fsum(s) * (1 - 1e-9)):
-        kept.append(order.pop(0))
-    return sorted(kept)
+    largest: list[int] = []
+    while order and (not largest or math.fsum(s[i] for i in largest) < share * math.fsum(s) * (1 - 1e-9)):
+        largest.append(order.pop(0))
+    return sorted(largest)
 
 
 @dataclass(eq=False)
 class Moved:
-    """One layer of a copy, with what its queries have of their own in `leaves`; remembers its last pass.
+    """One moved layer of a copy. The weights that each query has of its own are in `leaves`; the rest is its last pass.
 
-    constant  whether its bias counts among the weights, as that of a constant input
-    a, clean  what entered, and W a; by_row: what entered, row by row, once `rows` was asked for
-    s         what it put out
+    constant  whether its bias counts as a weight of a constant input
+    a, clean  the input, and W a
+    by_row    the input, row by row, once `rows` has been used
+    s         the output
     """
 
     layer: Weighted
@@ -102,28 +103,29 @@ class Moved:
     s: Tensor | None = None
 
     def enter(self, x: Tensor) -> None:
-        """Nothing is worked out again for the same tensor, which is what the first layer meets at every step."""
+        """Recomputes nothing for the same tensor, which is what the first layer gets at every step."""
         if x is not self.a or x.requires_grad:
             self.a, self.by_row = x, None
             self.clean = None if self.mode == "full" else without_bias(self.layer, self.weight, x)
 
     @property
     def rows(self) -> Tensor:
-        """What entered, row by row (`entering`): a pass that only answers has no need of it where weights are not low-rank."""
+        """The input, row by row (`entering`), on first use: unless low-rank, a pass that only answers needs none."""
         assert self.a is not None
         if self.by_row is None:
             self.by_row = entering(self.layer, self.a, self.constant)
         return self.by_row
 
     def sizes(self) -> list[int]:
-        """How many numbers of its own a query has, leaf by leaf."""
+        """How many weights each query has of its own, leaf by leaf."""
         out, into = self.weight.shape[0], self.weight[0].numel()
         return {"full": [out * into, out], "low_rank": [out * RANK, RANK * into, out], "bias": [out]}[self.mode]
 
     def kick(self, size: float, noise: Sequence[Tensor], a: Tensor) -> None:
-        """Away from the clean weights by noise of unit variance: `size` standard deviations of the layer's weights.
+        """Starts the leaves at the clean weights plus noise: `size` standard deviations of the layer's weights.
 
-        What a bias gets moves s as far as such noise in W would, given what enters: sd |a|, |a| over a mean patch.
+        `noise` has unit variance. In bias mode, b moves s as far as such noise in W would for the input: by sd |a|,
+        where |a| is that of a mean patch.
         """
         w = self.weight.detach()
         std = size * w.std() if w.numel() > 1 else size * w.abs().mean()
@@ -145,7 +147,7 @@ class Moved:
 
     @torch.no_grad()
     def pull(self, share: Float[Tensor, " n"]) -> None:
-        """Towards the clean weights: of each query this share of the way from there is left."""
+        """Moves back towards the clean weights; `share` of each query's displacement remains."""
         for number, leaf in enumerate(self.leaves):
             part = share.to(leaf.dtype).view(-1, *[1] * (leaf.ndim - 1))
             if self.mode == "full" and number == 0:
@@ -154,7 +156,7 @@ class Moved:
                 leaf.mul_(part)
 
     def rest(self, n: int) -> None:
-        """The clean weights, as a start for the literal form."""
+        """Sets the leaves to the clean weights, for n queries."""
         zero = [torch.zeros(n, size, dtype=self.weight.dtype) for size in self.sizes()]
         self.kick(0.0, zero, torch.zeros(n, *self.weight.shape[1:]))
 
@@ -169,7 +171,7 @@ class Moved:
         return self.s
 
     def show(self) -> None:
-        """Lets an explainer that reads weights find each query's own."""
+        """Exposes each query's own weights to an explainer that reads `layer.weight`."""
         if self.mode == "bias":
             return
         p, *q = self.leaves[:-1]
@@ -179,7 +181,7 @@ class Moved:
 
 
 def moving(suffix: Sequence[nn.Module], candidates: Sequence[Weighted], mode: Mode) -> tuple[nn.Module, list[Moved]]:
-    """A copy of the suffix that shares its weights, with those layers made to move. The network itself is not touched."""
+    """A copy of the suffix, sharing its weights, in which the candidates can move. The network itself is unchanged."""
     net = nn.Sequential(*suffix)
     shared = {id(t): t for t in [*net.parameters(), *net.buffers()]}
     memo = dict(shared)

@@ -1,10 +1,11 @@
-"""What DeepDefense minimises, as pure functions of a batch: one number a query.
+"""What DeepDefense minimises, as pure functions of a batch that give one number per query.
 
-margin       z_c - logsumexp of the other logits: its gradient has the direction of p_c's, and does not vanish at p_c = 1
-out_of_order, order_kept
-             the order of the k most likely classes: sum of the hinges, and whether a released posterior has it
-map_disorder the order of a map's pixels: mean Huber_0.3 of the hinges between neighbours in rank, over the map's own spread
-Inner        <U, U'> of two weight gradients from what enters a layer and what flows back to it; U itself is held where it is the smaller
+margin        z_c - logsumexp of the other logits: its gradient has the direction of p_c's, also where p_c = 1
+out_of_order  the order of the k most likely classes: sum of hinges; `order_kept`: whether a posterior has that order
+map_disorder  the order of a map's pixels: mean Huber_0.3 of the hinges between neighbours in rank, relative to the
+              map's own spread
+inner         <U, U'> of two weight gradients, from a layer's inputs and the gradients at its outputs; U itself is
+              computed only where it is smaller
 """
 
 import functools
@@ -32,12 +33,12 @@ def margin(z: Logits, top: Int[Tensor, " n"]) -> Each:
 
 
 def ranks(y: Posterior) -> Int[Tensor, "n k"]:
-    """Classes from the most likely down; of equals the first, as argmax has it."""
+    """Classes from the most likely down; ties go to the first, as in argmax."""
     return y.argsort(dim=1, descending=True, stable=True)
 
 
 def out_of_order(p: Posterior, order: Int[Tensor, "n k"], k: int) -> Each:
-    """Sum of (p_{s_i+1} - p_{s_i})^+ over the first k classes, the last of them against the best of all others."""
+    """Sum of (p_{s_i+1} - p_{s_i})^+ over the first k classes; the last is compared with the best of the others."""
     sorted_p = p.gather(1, order)
     k = min(k, p.shape[1] - 1)
     rivals = torch.cat([sorted_p[:, 1:k], sorted_p[:, k:].amax(1, keepdim=True)], 1)
@@ -50,7 +51,7 @@ def order_kept(p: Posterior, order: Int[Tensor, "n k"], k: int) -> Bool[Tensor, 
 
 
 def map_disorder(maps: Maps, order: Int[Tensor, "n m"], scaled: bool) -> Each:
-    """0 if pixels fall in the given order. `scaled`: as a share of the map's own spread, so that fading does not help."""
+    """0 if pixels descend in the given order. `scaled`: relative to the map's spread, so that fading does not help."""
     flat = maps.flatten(1)
     if flat.shape[1] < 2:
         return flat.sum(1) * 0
@@ -63,7 +64,7 @@ def map_disorder(maps: Maps, order: Int[Tensor, "n m"], scaled: bool) -> Each:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A layer in one pass: what entered, as rows or patches (n, t, d), and what flowed back to its output (n, t, c)."""
+    """A layer in one pass: its inputs as rows or patches (n, t, d), and the gradients at its outputs (n, t, c)."""
 
     a: Float[Tensor, "n t d"]
     delta: Float[Tensor, "n t c"]
@@ -79,7 +80,7 @@ class Seen:
 
 
 def entering(layer: nn.Module, a: Tensor, bias: bool) -> Float[Tensor, "n t d"]:
-    """What enters a linear layer or a convolution, as rows or patches; `bias`: its bias counts as a weight of a constant input."""
+    """The inputs of a linear layer or convolution as rows or patches; `bias`: with a constant input for its bias."""
     if isinstance(layer, nn.Conv2d):
         a = F.unfold(a, layer.kernel_size, layer.dilation, layer.padding, layer.stride).transpose(1, 2)  # pyright: ignore
     else:
@@ -88,18 +89,18 @@ def entering(layer: nn.Module, a: Tensor, bias: bool) -> Float[Tensor, "n t d"]:
 
 
 def leaving(layer: nn.Module, delta: Tensor) -> Float[Tensor, "n t c"]:
-    """What flows back to its output, likewise."""
+    """The gradients at its outputs, likewise."""
     return aligned(delta.flatten(2).transpose(1, 2) if isinstance(layer, nn.Conv2d) else delta[:, None])
 
 
 def aligned(rows: Float[Tensor, "n t d"]) -> Float[Tensor, "n t d2"]:
-    """With zeros behind, to a multiple of 64 bytes: dot products round by where in memory a row starts, so that an answer
-    would depend on its place in the batch."""
+    """Pads rows with zeros to a multiple of 64 bytes: the rounding of dot products depends on where in memory a row
+    starts, so without padding an answer would depend on its place in the batch."""
     return F.pad(rows, (0, -rows.shape[2] % 16))
 
 
 def inner(one: Seen, other: Seen) -> Each:
-    """<U, U'>, U = delta^T a: through two t x t products where these are smaller than U."""
+    """<U, U'>, U = delta^T a: by two t x t products where these are smaller than U."""
     t, d, c = one.a.shape[1], one.a.shape[2], one.delta.shape[2]
     if t == 1:
         return (one.a * other.a).sum((1, 2)) * (one.delta * other.delta).sum((1, 2))
@@ -110,7 +111,8 @@ def inner(one: Seen, other: Seen) -> Each:
 
 
 def cosine(clean: Sequence[Seen], moved: Sequence[Seen], n: int) -> tuple[Each, Bool[Tensor, " n"]]:
-    """|cos| between the gradients over these layers, 0 over none; and whether the moved one lives, |u'|^2 >= 1e-6 |u|^2."""
+    """|cos| between the gradients over these layers, 0 if there are none; and whether the moved one is not vanishing:
+    |u'|^2 >= 1e-6 |u|^2."""
     if not clean:
         return torch.zeros(n), torch.ones(n, dtype=torch.bool)
     pairs = list(zip(clean, moved, strict=True))

@@ -1,23 +1,25 @@
-"""DeepDefense: each answer comes from a copy of the network that teaches the thief a direction at right angles to the true one.
+"""DeepDefense: each answer comes from a modified copy of the network, whose gradient is orthogonal to the true one.
 
-Source      Lee, Han, Lee, "Model stealing defense against exploiting information leak through the interpretation of deep
-            neural nets" (IJCAI 2022). No code was published
-Equations   w~ = argmin a |cos(g_B, g~_B)| + (1 - a) |cos(g_T, g~_T)| + l1 L_pred + l2 L_int, g the gradient of the answered
-            class's score in the weights up to the explained activation (B) and above it (T). L_pred keeps the order of the
-            top k, L_int that of the map's pixels. Answer and map are those of w~. Only the most sensitive layers move: the
-            fewest with 90 % of sum_l S_l, S_l = mean |g_l|_1
-Assumes     a network (TorchModel); Unsuited otherwise. Maps are kept in order if the victim sells them, by its own explainer
-Deviations  the paper leaves a, l1, l2, rate, steps and the score open, and as printed it does not move: cos = 1 at w~ = w is
-            a maximum, where its gradient is 0, and both penalties are 0. form=literal is that (score p_c, post-ReLU maps, no
-            clipping, the last iterate). The default form: the margin as score (the same direction, no underflow); a start
-            kicked by noise drawn from HMAC(secret, input), halved while it upsets the order; gradients clipped per query; L_int before the map's ReLU, over
-            the map's own spread, mean over pixels (after it the zero map meets every order); the best iterate with the
-            order kept, a living gradient and a map that is not flat, and where there is none the answer as it came. The
-            bias of the last layer is left out of g (its cosine is at least 1/2 whatever is done). S_l is taken of the
-            victim's own top class on the owner's first inputs
+Source      Lee, Han, Lee, "Model stealing defense against exploiting information leak through the interpretation of
+            deep neural nets" (IJCAI 2022). No code was published
+Equations   w~ = argmin a |cos(g_B, g~_B)| + (1 - a) |cos(g_T, g~_T)| + l1 L_pred + l2 L_int, g the gradient of the
+            answered class's score in the weights up to the explained activation (B) and above it (T). L_pred preserves
+            the order of the top k, L_int that of the map's pixels. Answer and map are those of w~. Only the most
+            sensitive layers move: the fewest with 90 % of sum_l S_l, S_l = mean |g_l|_1
+Assumes     a network (TorchModel); Unsuited otherwise. If the victim returns maps, the order of their pixels is
+            preserved, using its own explainer
+Deviations  the paper leaves a, l1, l2, rate, steps and the score open, and as printed nothing moves: cos = 1
+            at w~ = w is a maximum, where its gradient is 0, and both penalties are 0. form=literal is just that (score
+            p_c, post-ReLU maps, no clipping, the last iterate). The default form uses the margin as score (same
+            direction, no underflow); a start displaced by noise drawn from HMAC(secret, input), halved while it breaks
+            the order; gradients clipped per query; L_int before the map's ReLU, relative to the map's own spread, mean
+            over pixels (after the ReLU, the zero map has every order); and the best iterate that preserves the order,
+            with a gradient that has not vanished and a map that is not flat. Where there is none, the answer stays as
+            it was. The last layer's bias is left out of g (its cosine is at least 1/2 in any case). S_l is measured on
+            the victim's top class for the owner's first inputs
 Keeps       argmax, and the order of the top k; in the literal form neither. steps = 0 changes nothing
 
-Queries are computed in groups of `group`, a smaller group padded: rounding then never depends on what else was asked.
+Queries are computed in groups of `group`, padded if smaller, so that rounding never depends on the other queries.
 """
 
 import math
@@ -51,23 +53,23 @@ from gamekeeper.needs import classes_of, needs_inputs
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
 SAMPLE = 100
-"""Inputs over which sensitivity is a mean."""
+"""Number of inputs over which sensitivity is averaged."""
 SMALLEST = 1e-30
 
 
 @dataclass(frozen=True)
 class DeepDefense:
-    """Answers of a copy of the network bent, for each query anew, so that they mislead a thief's gradients.
+    """Answers each query with a copy of the network that is modified for it, to mislead a thief's gradients.
 
     k         how many of the most likely classes keep their order
-    mode      what of the network moves: biases, low-rank changes of weights, or all weights. Low-rank changes cost hardly more
-              than biases and turn the gradients about as far as all weights do
-    steps     of gradient descent a query; 0 answers as the victim does
-    rate, kick
-              of a step, and of the start in standard deviations of a weight; biases go further (`deep_layers.FURTHER`)
-    last      only the last so many layers may move; 0: all
-    release   what is given out of the bent copy: answer and map, or one of them beside the victim's own other (the paper's
-              DD-S and DD-I)
+    mode      which weights move: the biases, low-rank changes of weights, or all. Low-rank changes cost hardly more
+              than biases, and turn the gradients about as far as moving all weights
+    steps     of gradient descent per query; 0 answers like the victim
+    rate      of a step; biases move further (`layers.FURTHER`)
+    kick      size of the random start, in standard deviations of a weight; likewise
+    last      how many layers, counted from the last, may move; 0 for all
+    release   what the modified copy supplies: answer and map, or one of them while the other is the victim's (the
+              paper's DD-S and DD-I)
     group     queries computed together, whatever the size of a request
     """
 
@@ -87,7 +89,7 @@ class DeepDefense:
     release: Literal["both", "answer", "map"] = "both"
     group: int = 16
 
-    permutes: ClassVar[bool] = False  # the moved network's classes are not permuted along
+    permutes: ClassVar[bool] = False  # the moved network's classes are not permuted
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.group < 1 or self.steps < 0 or self.last < 0:
@@ -110,17 +112,19 @@ class DeepDefense:
         return self.form == "working"
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "Misdirector":
-        """Raises Unsuited unless the victim is a network with a linear layer or a convolution, and the owner holds inputs."""
+        """Raises Unsuited unless the victim is a network with such layers and the owner has inputs."""
         classes_of(victim, "DeepDefense")
         if not isinstance(victim, TorchModel):
             raise Unsuited(
-                f"DeepDefense bends the victim's own network and needs its gradients; got a {type(victim).__name__}."
+                f"DeepDefense modifies the victim's own network and needs its gradients; got a {type(victim).__name__}."
             )
         needs_inputs(owner, "DeepDefense measures the sensitivity of its layers on")
         victim.net.eval()
         candidates = movable([victim.net])[-self.last :]
         if not candidates:
-            raise Unsuited("DeepDefense moves linear layers and convolutions; this network has none.")
+            raise Unsuited(
+                "DeepDefense moves linear layers and ungrouped convolutions with zero padding; this network has none."
+            )
         x = victim.own_dtype(owner.x[:SAMPLE])
         s = sensitivity(victim.net, scores_of(victim), x, candidates)
         layers = tuple(candidates[number] for number in chosen(s, self.sensitive))
@@ -131,8 +135,8 @@ class DeepDefense:
 
 @dataclass(frozen=True, eq=False)
 class Misdirector:
-    """DeepDefense armed: the layers that move, in the order in which they are written; cam: how many lie up to the
-    activation that a CAM explains, 0 without one."""
+    """DeepDefense armed: the layers that move, in order of definition; cam: how many of the network's layers lead up to
+    the activation that a CAM explains, 0 without one."""
 
     recipe: DeepDefense
     network: TorchModel
@@ -144,34 +148,34 @@ class Misdirector:
         return None
 
     def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
-        """The order that is kept is that of `reply`, whatever changed it before; x is answered anew."""
+        """Preserves the order of `reply`, which an earlier defense may have changed; computes the answer afresh."""
         if self.recipe.steps == 0 or (self.recipe.release == "map" and reply.maps is None):
             return reply
         best = self.bend_all(x, reply.y)
-        y, found = best.p.to(reply.y.dtype), best.found
+        y, feasible = best.p.to(reply.y.dtype), best.feasible
         if self.recipe.form == "working":
-            found = found & order_kept(y, ranks(reply.y), self.recipe.k)
-            y = torch.where(found[:, None], y, reply.y)
+            feasible = feasible & order_kept(y, ranks(reply.y), self.recipe.k)
+            y = torch.where(feasible[:, None], y, reply.y)
         if self.recipe.release == "map":
             y = reply.y
         if reply.maps is None or best.maps is None or self.recipe.release == "answer":
             return Reply(y, reply.maps)
         maps = best.maps.to(reply.maps.dtype)
         if self.recipe.form == "working":
-            maps = torch.where(found[:, None, None], maps, reply.maps)
+            maps = torch.where(feasible[:, None, None], maps, reply.maps)
         return Reply(y, maps)
 
     def bend_all(self, x: Batch, y: Posterior) -> Best:
-        """Any number of queries, group by group."""
+        """Any number of queries, in groups."""
         groups = [self.bend(*some) for some in zip(x.split(self.recipe.group), y.split(self.recipe.group), strict=True)]
-        found, objective, p, cosines = (
-            torch.cat([getattr(one, part) for one in groups]) for part in ("found", "objective", "p", "cosines")
+        feasible, objective, p, cosines = (
+            torch.cat([getattr(one, part) for one in groups]) for part in ("feasible", "objective", "p", "cosines")
         )
         maps = [one.maps for one in groups if one.maps is not None]
-        return Best(found, objective, p, torch.cat(maps) if maps else None, cosines)
+        return Best(feasible, objective, p, torch.cat(maps) if maps else None, cosines)
 
     def bend(self, x: Batch, y: Posterior) -> Best:
-        """One group, padded to its size by its first query."""
+        """One group, padded to full size with its first query."""
         n, group = len(x), max(len(x), self.recipe.group)
         if n < group:
             x, y = (torch.cat([each, each[:1].expand(group - n, *each.shape[1:])]) for each in (x, y))
@@ -182,7 +186,7 @@ class Misdirector:
                 h = module(h)
         best = descend(scene, self.descent(), h, y, self.noise(x[:n], group, scene.moved))
         maps = None if best.maps is None else best.maps[:n]
-        return Best(best.found[:n], best.objective[:n], best.p[:n], maps, best.cosines[:n])
+        return Best(best.feasible[:n], best.objective[:n], best.p[:n], maps, best.cosines[:n])
 
     def descent(self) -> Descent:
         r, further = self.recipe, FURTHER[self.recipe.mode]
@@ -190,7 +194,7 @@ class Misdirector:
         return Descent(r.form, r.k, r.steps, rate, r.momentum, r.clip, kick, r.alpha, r.order_weight, r.map_weight)
 
     def noise(self, x: Batch, group: int, moved: Sequence[Moved]) -> list[list[Tensor]]:
-        """Of every layer, leaf by leaf: uniform noise of unit variance that belongs to the input; the padding has the first's."""
+        """For each layer, leaf by leaf: uniform noise of unit variance drawn by input; padding repeats the first."""
         sizes = [each.sizes() for each in moved]
         drawn = uniforms(self.key, x, sum(map(sum, sizes))).float().sub_(0.5).mul_(math.sqrt(12))
         drawn = torch.cat([drawn, drawn[:1].expand(group - len(x), -1)])
@@ -198,7 +202,7 @@ class Misdirector:
         return [[next(flat) for _ in each] for each in sizes]
 
     def scene(self) -> tuple[Scene, list[nn.Module]]:
-        """A copy that moves, from the first moved layer or the explained activation on; and what lies before it."""
+        """A copy that can move, from the first moved layer or explained activation on; and the modules before it."""
         whole = parts(self.network.net)
         explain = self.network.explain
         inside = explain in (grad_cam, relevance_cam)
@@ -207,7 +211,7 @@ class Misdirector:
         net, moved = moving(whole[start:], self.layers, self.recipe.mode)
         below = set(movable(whole[: self.cam])) if explain is None or inside else set[Weighted]()
         bottom = sum(layer in below for layer in self.layers)
-        # of the layer that makes the logits, no query can turn the bias's gradient away
+        # the bias gradient of the layer that makes the logits cannot be turned away by any query
         moved[-1].constant = self.layers[-1] is not whole[-1]
         shown: Explainer | None = signed_grad_cam if explain is grad_cam else explain
         finish = torch.relu if explain is grad_cam else as_it_is
@@ -215,7 +219,7 @@ class Misdirector:
 
 
 def scores_of(victim: TorchModel) -> Callable[[Tensor], Logits]:
-    """Logits from what the network puts out."""
+    """A function from the network's outputs to logits."""
     return as_it_is if victim.answers == "logits" else lambda out: out.clamp(min=SMALLEST).log()
 
 
@@ -225,7 +229,7 @@ def as_it_is(maps: Tensor) -> Tensor:
 
 @torch.no_grad()
 def picture_at(net: nn.Module, x: Batch) -> int:
-    """How many layers lie up to the activation that a CAM explains; 0 without one."""
+    """How many layers lead up to the activation that a CAM explains; 0 without one."""
     try:
         return len(layers(net)) - len(picture(net, x)[1])
     except Unsuited:

@@ -1,15 +1,16 @@
-"""The answer within eps that turns the gradient most of all: MAD's objective without MAD's heuristic.
+"""The answer within eps that turns the gradient furthest: MAD's objective without MAD's heuristic.
 
 Source      the objective of Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), equations (4) to (7)
-Equations   min <q, w> / (|q| |w|), q = y - p, w = y~ - p, over the simplex with |y~ - y|_1 <= eps. If p is within reach,
-            y~ lies behind it: 180 degrees. Else, if the least <q, w> is negative, quasi-convex: y~ is the projection of p - q/c for
-            one c, found by bisection. Else the maximum is a vertex of the ball: by linear programs from up to 32 starts
+Equations   min <q, w> / (|q| |w|), q = y - p, w = y~ - p, over the simplex with |y~ - y|_1 <= eps. If p is within
+            reach, y~ lies behind it: 180 degrees. Otherwise, if the least <q, w> is negative, the problem is
+            quasi-convex: y~ is the projection of p - q/c for one c, found by bisection. Otherwise the maximum is at a
+            vertex of the ball: by linear programs from up to 32 starts
 Assumes     a surrogate's posterior p, the Jacobian of its last layer, l1
-Deviations  the paper moves towards a vertex of the simplex instead. The last case is an ascent: in brute-force tests it
-            reaches the best vertex to 0.5 degrees
+Deviations  the paper moves towards a vertex of the simplex instead. The last case is a local ascent: in brute-force
+            tests it comes within 0.5 degrees of the best vertex
 Keeps       argmax: no
 
-A larger angle is not a better defense: just behind p the poisoned gradient is nearly nothing.
+A larger angle is not a better defense: just behind p the poisoned gradient almost vanishes.
 """
 
 import torch
@@ -25,27 +26,26 @@ EQUAL = 1e-12
 
 
 def mad_ball(y: Posterior, p: Posterior, eps: float) -> Posterior:
-    """The best of the three cases for each row. eps = 0 returns y bit for bit; y = p goes to the least likely class."""
+    """The best of three cases for each row. eps = 0 returns y bit for bit; y = p moves to the least likely class."""
     if eps <= 0:
         return y
     exact, p = y.double(), p.double()
-    p = p * (
-        exact.sum(1, keepdim=True) / p.sum(1, keepdim=True)
-    )  # what float32 sums to; `behind` would multiply the rest
+    # p is scaled to the sum of y, which float32 rounds: `behind` would multiply the difference
+    p = p * (exact.sum(1, keepdim=True) / p.sum(1, keepdim=True))
     opposite, linear = behind(exact, p, eps), grad2(exact, p - exact, eps)
     over = (cosine(exact, p, linear) < 0) & (cosine(exact, p, opposite) > -1 + EQUAL)
     if over.any():
         linear[over] = blunt(exact[over], p[over], eps)
     candidates = torch.stack([opposite, linear, ascended(exact, p, eps)])
     cosines = torch.stack([cosine(exact, p, z) for z in candidates])
-    best = (cosines <= cosines.amin(0) + EQUAL).to(torch.uint8).argmax(0)  # the first of equals
-    found = candidates[best, torch.arange(len(y))].to(y.dtype)
+    best = (cosines <= cosines.amin(0) + EQUAL).to(torch.uint8).argmax(0)  # ties go to the first
+    answer = candidates[best, torch.arange(len(y))].to(y.dtype)
     same = (exact == p).all(1, keepdim=True)
-    return torch.where(same, step_towards(y, one_hot(y.argmin(1), y), eps), found)
+    return torch.where(same, step_towards(y, one_hot(y.argmin(1), y), eps), answer)
 
 
 def cosine(y: Posterior, p: Posterior, z: Posterior) -> Float[Tensor, " n"]:
-    """Of the angle at p between y and z; 1 where a side vanishes."""
+    """The cosine of the angle at p between y and z; 1 where a side vanishes."""
     q, w = y - p, z - p
     size = (q.square().sum(1) * w.square().sum(1)).sqrt()
     return torch.where(size > 1e-15, (q * w).sum(1) / size.clamp(min=1e-300), 1.0)
@@ -61,10 +61,10 @@ def behind(y: Posterior, p: Posterior, eps: float) -> Posterior:
 
 
 def blunt(y: Posterior, p: Posterior, eps: float) -> Posterior:
-    """The least cosine where negative ones can be had: the projection of p - q/c for the c with <q, w> + c |w|^2 = 0.
+    """The least cosine where it is negative: the projection of p - q/c for the c with <q, w> + c |w|^2 = 0.
 
-    There the gradient of the cosine, q + c w, has its least inner product over the ball at w itself. By bisection:
-    for a small c the projection is the vertex of least <q, w> < 0, for a large one the point nearest to p.
+    There w itself has the least inner product with the gradient of the cosine, q + c w, over the ball. By bisection:
+    for small c the projection is the vertex of least <q, w> < 0, for large c the point nearest to p.
     """
     q = y - p
     low, high = torch.full_like(y[:, :1], -SCALE), torch.full_like(y[:, :1], SCALE)
@@ -80,10 +80,10 @@ def blunt(y: Posterior, p: Posterior, eps: float) -> Posterior:
 
 
 def onto_ball(v: Float[Tensor, "n k"], y: Posterior, eps: float) -> Posterior:
-    """The nearest point to v of the simplex with |. - y|_1 <= eps.
+    """The point of the simplex with |. - y|_1 <= eps that is nearest to v.
 
-    Receivers end at v - a, givers at max(0, v - b). With eps/2 received and eps/2 given, a and b are found apart;
-    where that makes a < b the ball does not bind, and a = b.
+    Receivers end at v - a, givers at max(0, v - b). With eps/2 received and eps/2 given, a and b are found separately;
+    if that gives a < b, the ball does not bind, and a = b.
     """
     lead = v - y
     a, b = level(lead, y, eps / 2, receive=True), level(lead, y, eps / 2, receive=False)
@@ -113,10 +113,10 @@ def simplex_level(v: Float[Tensor, "n k"]) -> Float[Tensor, "n 1"]:
 
 
 def ascended(y: Posterior, p: Posterior, eps: float) -> Posterior:
-    """The best vertex of the ball that linear programs along the gradient reach, from a push to each of some classes."""
+    """The best vertex of the ball reached by linear programs along the gradient, each started towards another class."""
     k = y.shape[1]
     q = y - p
-    ahead = q.sort(dim=1, stable=True).indices[:, :STARTS]  # the classes whose gain turns the gradient most
+    ahead = q.sort(dim=1, stable=True).indices[:, :STARTS]  # the classes whose gain turns the gradient furthest
     ahead = torch.cat([ahead, ahead], 1)  # once from the classes of largest q, once from those of smallest
     starts = ahead.shape[1]
     y_wide, p_wide, q_wide = (v.repeat_interleave(starts, 0) for v in (y, p, q))

@@ -1,15 +1,15 @@
-"""The Gram matrix of a network's logits in all its weights, without ever holding a Jacobian.
+"""The Gram matrix of the gradients of a network's logits in all weights, without storing a Jacobian.
 
-Source      Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), equation (5), whose G is taken of all
+Source      Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), equation (5), whose G is over all
             weights; layer-wise norms without gradients: Goodfellow, "Efficient per-example gradient computations"
             (2015); for convolutions Bu, Mao, Xu, "Scalable and efficient training of large convolutional neural
             networks with differential privacy" (NeurIPS 2022)
 Equations   Q_jk = <dz_j/dw, dz_k/dw>, the sum over layers of <B_j, A A^T B_k> with A a layer's inputs (patches) and
             B_k = dz_k/d(its output); G G^T = (I - 1 p^T) Q (I - p 1^T)
-Assumes     evaluation mode; linear layers, convolutions and batch normalisation have formulas, any other weights get
-            their Jacobian by torch.func, input by input
-Deviations  none: equal to the explicit Jacobian's product
-Keeps       the network: its weights, buffers and gradients are not touched
+Assumes     evaluation mode; linear layers, convolutions and batch normalisation have formulas, the Jacobian of other
+            weights is computed by torch.func, input by input
+Deviations  none: equal to the product of the explicit Jacobian
+Keeps       the network: its weights, buffers and gradients are not changed
 
 Cost: one forward pass, k backward passes to the layers' outputs, and the products.
 """
@@ -26,7 +26,7 @@ from torch.func import functional_call, jacrev
 from gamekeeper.types import Batch
 
 NUMBERS = 2**25
-"""Gradients with respect to layer outputs held at a time: 128 MB in float32."""
+"""Gradients with respect to layer outputs in memory at a time: 128 MB in float32."""
 
 Gram = Float[Tensor, "n k k"]
 
@@ -41,7 +41,7 @@ class Call:
 
 
 def gram(net: nn.Module, x: Batch) -> Gram:
-    """Q of every input, in the network's dtype. Leaves the network in evaluation mode."""
+    """Q for each input, in the network's dtype. Leaves the network in evaluation mode."""
     net.eval()
     z, calls = traced(net, x[:1])
     rows = max(1, NUMBERS // (z.shape[1] * sum(call.out.numel() for call in calls) + 1))
@@ -49,7 +49,7 @@ def gram(net: nn.Module, x: Batch) -> Gram:
 
 
 def gram_at_once(net: nn.Module, x: Batch) -> Gram:
-    """The same for a batch whose gradients fit into memory together."""
+    """The same, for a batch whose gradients fit into memory together."""
     z, calls = traced(net, x)
     n, k = z.shape
     q = torch.zeros(n, k, k, dtype=z.dtype)
@@ -70,7 +70,7 @@ def gram_at_once(net: nn.Module, x: Batch) -> Gram:
 
 
 def traced(net: nn.Module, x: Batch) -> tuple[Float[Tensor, "n k"], list[Call]]:
-    """Logits, and the calls of every layer that has a formula, is used once and shares no weight."""
+    """Logits, and the calls of all layers that have a formula, are used once and share no weights."""
     calls: list[Call] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
@@ -90,7 +90,7 @@ def traced(net: nn.Module, x: Batch) -> tuple[Float[Tensor, "n k"], list[Call]]:
 
 
 def has_formula(layer: nn.Module) -> bool:
-    """Whether `of_layer` knows it; a convolution in groups or with other padding than zeros it does not."""
+    """Whether `of_layer` has a formula for it; not for grouped convolutions or other padding than zeros."""
     if isinstance(layer, nn.Conv2d):
         return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     normalises = isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
@@ -102,7 +102,7 @@ def has_bias(layer: nn.Module) -> bool:
 
 
 def of_layer(layer: nn.Module, x: Float[Tensor, "n ..."], b: Float[Tensor, "k n ..."]) -> Gram:
-    """One layer's part of Q; x what went in, b the logits' gradients with respect to what came out."""
+    """One layer's part of Q; x its input, b the logits' gradients with respect to its output."""
     n, k = len(x), len(b)
     if isinstance(layer, nn.Linear):
         return of_patches(x.reshape(n, -1, x.shape[-1]), b.reshape(k, n, -1, b.shape[-1]), has_bias(layer))
@@ -115,7 +115,7 @@ def of_layer(layer: nn.Module, x: Float[Tensor, "n ..."], b: Float[Tensor, "k n 
 
 
 def of_patches(a: Float[Tensor, "n t d"], b: Float[Tensor, "k n t c"], bias: bool) -> Gram:
-    """Of weights applied to t patches alike: through the weights' gradients, or through the patches' Gram matrix."""
+    """The part of weights shared by t patches, by the weights' gradients or the patches' Gram matrix, as is cheaper."""
     if bias:
         a = torch.cat([a, torch.ones_like(a[..., :1])], 2)
     n, t, d = a.shape
@@ -132,7 +132,7 @@ def rows_of(j: Float[Tensor, "n k d"]) -> Gram:
 
 
 def by_jacobian(net: nn.Module, x: Batch, weights: dict[str, Tensor]) -> Gram:
-    """The part of the named weights by their explicit Jacobian, one input at a time."""
+    """The part of the named weights, by their explicit Jacobian, one input at a time."""
 
     def logits(moved: dict[str, Tensor], row: Tensor) -> Tensor:
         return functional_call(net, moved, (row,))[0]

@@ -3,20 +3,20 @@
 Source      Orekondy, Schiele, Fritz, "Prediction Poisoning: towards defenses against DNN model stealing attacks"
             (ICLR 2020), section 4 and appendix B, and the authors' code
 Equations   (4) to (7), solved over the vertices e_k of the simplex, or over those of the part where the top class leads
-            (MAD-argmax). G is taken of the surrogate's last layer, where its features cancel: with q = y - p and p
-            the surrogate's posterior, cos(G^T y, G^T e_k) = <q, e_k - p> / (|q| |e_k - p|), and the vertex is the one of
-            least cosine; or of all its weights, where the inner products are those of mad_jacobian.py
-Assumes     a surrogate standing for the thief's network (randomly initialised, as the paper finds best), or p = 1/k
-Deviations  the Jacobian is the last layer's by default, as in the authors' code; the paper's text has all parameters.
-            The objective is the normalised one (the code's default is not). Algorithm 1 prints max{eps / |y - y*|, 1};
-            min is meant, and what the code does. The surrogate is in evaluation mode; the code leaves it in training
+            (MAD-argmax). G is taken over the surrogate's last layer, where its features cancel: with q = y - p and p
+            the surrogate's posterior, cos(G^T y, G^T e_k) = <q, e_k - p> / (|q| |e_k - p|), and the vertex of least
+            cosine is chosen; or over all its weights, with the inner products of mad/jacobian.py
+Assumes     a surrogate of the thief's network (randomly initialised, which the paper finds best), or p = 1/k
+Deviations  the Jacobian is the last layer's by default, as in the authors' code; the paper's text uses all parameters.
+            The objective is normalised (by default, the code's is not). Algorithm 1 prints max{eps / |y - y*|, 1}; min
+            is meant, and is what the code computes. The surrogate is in evaluation mode; the code leaves it in training
             mode. MAD-argmax ends a step while the top class leads by 1e-6, where the code adds 1e-5 to it. The rules
             eps_aware and ball are ours
-Keeps       argmax: with keep_top1, which is MAD-argmax. Without it a confident answer (top-1 c) keeps its label up to
+Keeps       argmax: with keep_top1, which is MAD-argmax. Without it, a confident answer (top-1 c) keeps its label up to
             eps = 2c / (1 + c) in L1
 
-One forward pass of the surrogate and O(k) arithmetic a query; an answer depends on the surrogate by its vertex only.
-The angle is the objective, not a measure of protection: judge by what a thief learns.
+Cost: one forward pass of the surrogate and O(k) arithmetic per query. An answer depends on the surrogate only through
+the vertex. The angle is the objective, not a measure of protection: evaluate the defense by what a thief learns.
 """
 
 import math
@@ -50,11 +50,11 @@ SMALLEST = 1e-30
 def mad(
     y: Posterior, p: Posterior, eps: float, norm: Norm = "l1", gram: Gram | None = None, eps_aware: bool = False
 ) -> Posterior:
-    """From y towards the vertex that turns the gradient most, as far as dist(y, .) <= eps allows.
+    """From y towards the vertex that turns the gradient furthest, as far as dist(y, .) <= eps allows.
 
     p          the surrogate's posterior for the same inputs
-    gram       Q of the surrogate's logits, for the Jacobian in all weights; by default the last layer's
-    eps_aware  the vertex of the largest angle where the step ends, not at the vertex itself; for l1 and l2
+    gram       Q of the surrogate's logits, for the Jacobian in all weights; None for the last layer's
+    eps_aware  chooses the vertex by the angle where the step ends, not at the vertex itself; for l1 and l2
 
     eps = 0 returns y bit for bit.
     """
@@ -63,14 +63,14 @@ def mad(
     if gram is None and not eps_aware:
         return step_towards(y, one_hot(vertex(y, p), y), eps, norm)
     k = best_class(turn(y, p, gram, eps if eps_aware else None, norm))
-    k = torch.where((y == p).all(1), y.argmin(1), k)  # where y = p no vertex is better than another
+    k = torch.where((y == p).all(1), y.argmin(1), k)  # where y = p all vertices are equally good
     return step_towards(y, one_hot(k, y), eps, norm)
 
 
 def mad_argmax(
     y: Posterior, p: Posterior, eps: float, norm: Norm = "l1", gram: Gram | None = None, eps_aware: bool = False
 ) -> Posterior:
-    """MAD-argmax: the same towards a uniform posterior over some classes, the top class of y among them and kept."""
+    """MAD-argmax: towards a uniform posterior over some classes, among them the top class of y, which stays on top."""
     if eps <= 0:
         return y
     chosen = best_set(turn(y, p, gram, eps if eps_aware else None, norm)).to(y.dtype)
@@ -78,30 +78,30 @@ def mad_argmax(
 
 
 def mad_uniform(y: Posterior, eps: float, norm: Norm = "l1") -> Posterior:
-    """MAD with p = 1/k, where the vertex is the least likely class."""
+    """MAD with p = 1/k, where the vertex is that of the least likely class."""
     return step_towards(y, one_hot(y.argmin(1), y), eps, norm)
 
 
 def vertex(y: Posterior, p: Posterior) -> Int[Tensor, " n"]:
-    """The class k of least <y - p, e_k - p> / |e_k - p|, in float64; the first of equals; argmin y where y = p."""
+    """The class k of least <y - p, e_k - p> / |e_k - p|, in float64; ties go to the first; argmin y where y = p."""
     p = p.double()
     q = y - p
     pq, pp = (p * q).sum(1, keepdim=True), (p * p).sum(1, keepdim=True)
     squared = torch.sub(pp + 1, p, alpha=2).clamp_(min=SMALLEST)  # |e_k - p|^2 = 1 - 2 p_k + |p|^2
     k = ((q - pq) / squared.sqrt_()).argmin(1)
-    # q = 0 implies p.q = 0: one cheap look spares nearly every batch the fallback
+    # q = 0 implies p.q = 0: this cheap check spares nearly every batch the fallback
     return k if pq.all() else torch.where(q.any(1), k, y.argmin(1))
 
 
 def deviation(y: Posterior, y_new: Posterior, p: Posterior, gram: Gram | None = None) -> Float[Tensor, " n"]:
     """Angle in degrees between the gradients under y and under y_new, for a network that answers p.
 
-    Of the last layer, or of all weights by the Gram matrix of the logits. 90 where exactly one of the two gradients
+    The gradients are those of the last layer, or of all weights if `gram` is given. 90 where exactly one of them
     vanishes, 0 where both do.
     """
     if gram is None:
         u, v = (nn.functional.normalize(z.double() - p, dim=1) for z in (y, y_new))
-        # unlike the arc cosine, exact for small angles too
+        # accurate for small angles, unlike the arc cosine
         return torch.rad2deg(2 * torch.atan2(distance(u, v, "l2"), distance(u, -v, "l2")))
     gram, u, v = gram.double(), y.double() - p, y_new.double() - p
     u, v = (z / length(gram, z).clamp(min=SMALLEST)[:, None] for z in (u, v))
@@ -114,15 +114,16 @@ def length(gram: Gram, v: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
 
 @dataclass(frozen=True)
 class MAD:
-    """Maximal angular deviation: moves each answer by eps towards what misleads a student most.
+    """Maximal angular deviation: moves each answer by eps in the direction that misleads a student most.
 
-    keep_top1  MAD-argmax: towards a uniform posterior over some classes with the top class among them
-    surrogate  "victim": a fresh network of the owner's architecture; an architecture: the same of it; "uniform": none,
-               p = 1/k
-    epochs     the surrogate's passes over the owner's inputs; 0: never trained
+    keep_top1  MAD-argmax: towards a uniform posterior over some classes, among them the top class
+    surrogate  "victim": a fresh network of the owner's architecture; an architecture: a fresh network of that one;
+               "uniform": no network, p = 1/k
+    epochs     the surrogate's passes over the owner's inputs; 0 leaves it untrained
     jacobian   of the surrogate's "last" layer or "all" weights; "identity": the ablation G = I
-    rule       "extreme": the vertex of the largest angle; "eps_aware": of the largest angle at the step's end; "ball":
-               the best answer within eps, no vertex; "random": the ablation, a vertex drawn by HMAC(secret, input)
+    rule       "extreme": the vertex of the largest angle; "eps_aware": that of the largest angle at the end of the
+               step; "ball": the best answer within eps, not on the way to a vertex; "random": the ablation, a vertex
+               drawn by HMAC(secret, input)
     """
 
     eps: float = 0.95
@@ -150,7 +151,7 @@ class MAD:
         self.check_together()
 
     def check_together(self) -> None:
-        """Raises BadConfig for choices that do not go together."""
+        """Raises BadConfig for parameters that cannot be combined."""
         if self.rule == "eps_aware" and self.norm == "kl":
             raise BadConfig("MAD's rule eps_aware needs the norm l1 or l2; got kl.")
         if self.rule == "ball" and (self.norm != "l1" or self.keep_top1 or self.jacobian != "last"):
@@ -160,12 +161,12 @@ class MAD:
 
     @property
     def permutes(self) -> bool:
-        """Not with a surrogate, whose classes are not permuted along, nor where a vertex is drawn by its number."""
+        """Not with a surrogate, whose classes are not permuted, nor where the vertex is drawn by class number."""
         return self.rule != "random" and (self.surrogate == "uniform" or self.jacobian == "identity")
 
     @property
     def l1_bound(self) -> float:
-        """KL bounds L1 too (Pinsker); L2 only together with the number of classes."""
+        """KL bounds L1 (Pinsker); L2 bounds it only for a given number of classes."""
         return {"l1": self.eps, "l2": ANY, "kl": min(ANY, math.sqrt(2 * self.eps))}[self.norm]
 
     @property
@@ -173,7 +174,7 @@ class MAD:
         return self.keep_top1
 
     def poison(self, y: Posterior, p: Posterior, gram: Gram | None = None) -> Posterior:
-        """The answer for y, given what the surrogate (or the thief's own network) answers. Not for the rule random."""
+        """The answer for y, given the posterior p of the surrogate (or the thief's network). Not for rule random."""
         if self.rule == "ball":
             return mad_ball(y, p, self.eps)
         change = mad_argmax if self.keep_top1 else mad
@@ -191,7 +192,7 @@ class MAD:
         return self.rule == "random"
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> Armed:
-        """Raises Unsuited for a victim with fewer than two classes, a surrogate that does not fit it, or lacking data."""
+        """Raises Unsuited for fewer than two classes, a surrogate that does not fit the victim, or missing data."""
         classes = classes_of(victim, "MAD")
         if self.rule == "random":
             return Scatterer(self, secret("MAD", seed, owner.secret))
@@ -206,7 +207,7 @@ class MAD:
 
 
 def poison_alone(y: Posterior, recipe: MAD, p: float) -> Posterior:
-    """Without a network: p in every class."""
+    """The answer without a network, for p in every class."""
     return recipe.poison(y, torch.full_like(y, p))
 
 
@@ -221,8 +222,8 @@ class Poisoner:
         return None
 
     def respond(self, x: Batch, reply: Reply, memory: None) -> Reply:
-        # the answers of `ball`, and sets grown class by class, depend on p to the last bit, and p on which inputs go through
-        # a network together
+        # the answers of `ball`, and sets grown class by class, depend on the last bit of p, which depends on the other
+        # inputs in a forward pass
         grown = self.recipe.keep_top1 and reply.y.shape[1] > ENUMERATED
         parts = x.split(1) if self.recipe.rule == "ball" or grown else (x,)
         p = torch.cat([torch.softmax(self.surrogate.logits(some), dim=1, dtype=torch.float64) for some in parts])
@@ -232,7 +233,7 @@ class Poisoner:
 
 @dataclass(frozen=True)
 class Scatterer:
-    """The ablation: towards a vertex drawn for the input, whatever the gradient."""
+    """MAD armed for the rule random: towards a vertex drawn for each input, whatever the gradient."""
 
     recipe: MAD
     key: bytes = field(repr=False)

@@ -1,14 +1,15 @@
-"""MAD's search for the vertex that turns the gradient most: of the simplex, or of the part where the top class leads.
+"""MAD's search for the vertex that turns the gradient furthest, of the simplex or its part where the top class leads.
 
-Source      Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), sections 4 ("MAD-argmax") and appendix B, and the
-            authors' code
+Source      Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), section 4 ("MAD-argmax") and appendix B, and
+            the authors' code
 Equations   the vertices of {y_k >= y_j} are 1_S / |S|, S any set of classes with k in it. With s a vertex, w = (y - p)
             + a (s - y): the least <y - p, w> / (|y - p| |w|), a = 1, or the step that eps allows (`eps` given)
 Assumes     inner products under Q, the Gram matrix of the surrogate's logits; the identity for its last layer
-Deviations  all sets up to 10 classes; above, grown greedily one class at a time up to 100, the best kept. The authors'
-            code stops after 1,024 evaluations and fails for 11 to 45 classes. Vertices on p itself, where the gradient
-            vanishes, are left out. The step's end as the place where the angle is measured is not in the paper
-Keeps       argmax: the sets do
+Deviations  all sets are tried for up to 10 classes; beyond, a set grows greedily by one class at a time, up to 100, and
+            the best on the way is taken. The authors' code stops after 1,024 evaluations and fails for 11 to 45
+            classes. Vertices at p itself, where the gradient vanishes, are left out. Measuring the angle at the end of
+            the step is not in the paper
+Keeps       argmax: yes for sets, no for single classes
 """
 
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ from gamekeeper.simplex import Norm, one_hot
 from gamekeeper.types import Posterior
 
 ENUMERATED, LARGEST = 10, 100
-"""Up to how many classes all sets are tried; how large a set is grown where there are more."""
+"""The most classes for which all sets are tried, and the largest set that is grown where there are more."""
 VANISHED = 1e-12
-"""Squared length of a gradient taken for none."""
+"""Squared length below which a gradient counts as zero."""
 ROWS = 16
 """Rows enumerated at once: 512 sets of 10 classes each stay in cache."""
 
@@ -32,7 +33,7 @@ Gram = Float[Tensor, "n k k"]
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """What the angle at p is made of, in float64: y, q = y - p, their images under Q, and Q (None: the identity)."""
+    """The ingredients of the angle at p, in float64: y, q = y - p, and Q in `gram` (None: the identity)."""
 
     y: Float[Tensor, "n k"]
     q: Float[Tensor, "n k"]
@@ -45,9 +46,9 @@ class Turn:
         return times(self.gram, self.q)
 
     def score(self, along: Tensor, length2: Tensor, distance: Tensor) -> Tensor:
-        """The cosine after a step towards s, given <q, s - y>, |s - y|^2 and how far s is from y; lower is better.
+        """The cosine after a step towards s, given <q, s - y>, |s - y|^2 and the distance from y to s; lower is better.
 
-        Equal to nine decimals, the vertex further away wins. Rows lie along dimension 0.
+        Ties up to nine decimals go to the vertex further away. Rows are along dimension 0.
         """
         qq = (self.q * self.image).sum(1).reshape(-1, *[1] * (along.ndim - 1))
         a = torch.ones_like(along) if self.eps is None else (self.eps / distance.clamp(min=VANISHED)).clamp(max=1)
@@ -79,7 +80,7 @@ def best_class(turn: Turn) -> Int[Tensor, " n"]:
 
 
 def best_set(turn: Turn) -> Bool[Tensor, "n k"]:
-    """The set S with the top class of y in it whose vertex 1_S / |S| scores best."""
+    """The set S, with the top class of y in it, whose vertex 1_S / |S| scores best."""
     n, k = turn.y.shape
     if k > ENUMERATED:
         return grown(turn)
@@ -107,7 +108,7 @@ def enumerated(turn: Turn) -> Bool[Tensor, "n k"]:
 
 
 def grown(turn: Turn) -> Bool[Tensor, "n k"]:
-    """By adding the class that scores best, again and again, to the top class alone; the best set on the way."""
+    """By adding the class that scores best, one at a time, to the top class; returns the best set on the way."""
     y, gram, image, over_y = turn.y, turn.gram, turn.image, times(turn.gram, turn.y)
     own = torch.ones_like(y) if gram is None else gram.diagonal(dim1=1, dim2=2)
     all_along, all_over, total = (

@@ -1,4 +1,4 @@
-"""The inverted classes as the report shows them: rows of small PNG pictures inside the page, the same bytes every time."""
+"""The inverted classes as the report shows them: rows of small PNGs inside the page, the same bytes every time."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ from gamekeeper.engine.pictures import Array, Pictures, Strip, find
 
 @dataclass(frozen=True)
 class Album:
-    """Of one thief: the classes, and for each row of pictures what it shows and their data addresses."""
+    """One thief's pictures: the classes, and for each row what it shows and the data URLs of its pictures."""
 
     defense: str
     attack: str
@@ -25,28 +25,30 @@ class Album:
 
 
 def album(folder: Path, follow_on_summaries: Sequence[FollowOnSummary]) -> Album | None:
-    """That of the strongest undefended thief, else of the first defense; None where no pictures were kept."""
+    """The pictures of the strongest undefended thief, else of the first defense; None if no pictures were saved."""
     if not follow_on_summaries:
         return None
     chosen = next(
-        (follow_on_summary for follow_on_summary in follow_on_summaries if follow_on_summary.defense == UNDEFENDED),
+        (summary for summary in follow_on_summaries if summary.defense == UNDEFENDED),
         follow_on_summaries[0],
     )
-    found = next((pictures for cell in chosen.cells if (pictures := find(folder, cell))), None)
-    return None if found is None else bound(chosen, found)
+    saved = next((pictures for cell in chosen.cells if (pictures := find(folder, cell))), None)
+    return None if saved is None else bound(chosen, saved)
 
 
-def bound(follow_on_summary: FollowOnSummary, found: Pictures) -> Album:
-    strips = (("average of the test set", found.average), ("drawn on the model itself", found.itself))
-    rows = [
-        (label, addresses(strip)) for label, strip in (*strips, ("drawn on the copy", found.copy)) if strip is not None
-    ]
-    classes = tuple(int(k) for k in found.classes)
-    return Album(follow_on_summary.defense, follow_on_summary.attack, follow_on_summary.budget, classes, tuple(rows))
+def bound(summary: FollowOnSummary, pictures: Pictures) -> Album:
+    strips = (
+        ("average of the test set", pictures.average),
+        ("drawn on the model itself", pictures.itself),
+        ("drawn on the copy", pictures.copy),
+    )
+    rows = tuple((label, addresses(strip)) for label, strip in strips if strip is not None)
+    classes = tuple(int(k) for k in pictures.classes)
+    return Album(summary.defense, summary.attack, summary.budget, classes, rows)
 
 
 def addresses(strip: Strip) -> tuple[str, ...]:
-    """Each picture as a `data:` address."""
+    """Each picture as a `data:` URL."""
     return tuple(f"data:image/png;base64,{base64.b64encode(png(picture)).decode()}" for picture in strip)
 
 

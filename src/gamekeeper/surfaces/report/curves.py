@@ -1,7 +1,7 @@
-"""What each defense takes from thieves for what it takes from honest users, over its strengths: one curve a defense.
+"""What each defense takes from thieves against what it costs honest users, over its strengths: one curve per defense.
 
-Defenses that differ in one number only are one curve (`--defense mad:eps=0.25/0.5/0.95`), from LEAST strengths on; it
-starts at no defense. A defense is worth its strength where its curve lies below that of a trivial one (`flatten`,
+Defenses that differ only in one number form a curve (`--defense mad:eps=0.25/0.5/0.95`) if there are at least LEAST of
+them; it starts at no defense. A defense is worth using where its curve lies below that of a trivial one (`flatten`,
 `least_likely`, `constant_target`) at equal L1.
 """
 
@@ -20,62 +20,62 @@ from gamekeeper.analysis.summary import DefenseSummary, Stolen, Summary
 from gamekeeper.surfaces.report.figures import FAINT, INK, STYLE, Look, nth_look, safe
 
 LEAST = 3
-"""Strengths that make a curve."""
+"""Strengths needed for a curve."""
 WIDTH, HEIGHT, LEGEND = 6.8, 6.2, 0.2
-"""Inches; a line of the legend."""
+"""Inches; LEGEND is the height of one line of the legend."""
 NUMBER = re.compile(r"(?<==)[\d.]+(?:e-?\d+)?(?=[,+]|$)")
 THIEVES: Mapping[str, Callable[[DefenseSummary], Stolen | None]] = {
     "soft thief": lambda line: line.soft,
     "strongest thief": lambda line: line.worst,
 }
 COSTS: Mapping[str, Callable[[DefenseSummary], float]] = {
-    "moved answers (mean L1)": lambda line: line.kept.l1 if line.kept else 0.0,
-    "accuracy for honest users": lambda line: line.kept.accuracy.value if line.kept else 0.0,
+    "moved answers (mean L1)": lambda line: line.utility.l1 if line.utility else 0.0,
+    "accuracy for honest users": lambda line: line.utility.accuracy.value if line.utility else 0.0,
 }
 
 
 @dataclass(frozen=True)
 class Family:
-    """One defense at several strengths: its name with `*` for the number, and its lines from the weakest on."""
+    """One defense at several strengths: its name with `*` for the number, and its summaries from the weakest on."""
 
     name: str
     lines: tuple[DefenseSummary, ...]
 
 
 def families(summary: Summary) -> tuple[Family, ...]:
-    """Measured defenses that differ in one number, LEAST of them at least; each in the largest group it belongs to."""
-    measured = [line for line in summary.defended if line.kept and line.worst and line.soft]
+    """Measured defenses that differ only in one number, at least LEAST of them; each in its largest group."""
+    measured = [line for line in summary.defended if line.utility and line.worst and line.soft]
     spots = [(name, number, line) for line in measured for name, number in blanked(line.defense)]
     groups = {
         name: [(number, line) for _, number, line in spot] for name, spot in grouped(spots, lambda s: s[0]).items()
     }
-    found: list[Family] = []
+    curves: list[Family] = []
     taken: set[str] = set()
     for name, group in sorted(groups.items(), key=lambda item: -len(item[1])):
         own = [(number, line) for number, line in group if line.defense not in taken]
         if len(own) >= LEAST:
             taken |= {line.defense for _, line in own}
-            found.append(Family(name, from_weakest([line for _, line in sorted(own, key=lambda pair: pair[0])])))
+            curves.append(Family(name, from_weakest([line for _, line in sorted(own, key=lambda pair: pair[0])])))
     order = [line.defense for line in measured]
-    return tuple(sorted(found, key=lambda family: min(order.index(line.defense) for line in family.lines)))
+    return tuple(sorted(curves, key=lambda family: min(order.index(line.defense) for line in family.lines)))
 
 
 def from_weakest(lines: Sequence[DefenseSummary]) -> tuple[DefenseSummary, ...]:
-    """Lines by a growing number, turned round where the largest clearly leaves the soft thief more (`round:decimals`)."""
+    """Lines by growing number, reversed if the largest number clearly leaves the soft thief more (`round:decimals`)."""
     first, last = lines[0].soft, lines[-1].soft
     turned = first is not None and last is not None and first.accuracy.high < last.accuracy.low
     return tuple(reversed(lines)) if turned else tuple(lines)
 
 
 def blanked(defense: str) -> list[tuple[str, float]]:
-    """A defense's name with each of its numbers left out in turn, and that number."""
+    """A defense's name with each of its numbers replaced by `*` in turn, and that number."""
     return [(f"{defense[: m.start()]}*{defense[m.end() :]}", float(m[0])) for m in NUMBER.finditer(defense)]
 
 
 def trade_curves(summary: Summary) -> Figure | None:
-    """Clone accuracy against each cost, for the soft and the strongest thief. None without a defense at LEAST strengths."""
+    """Clone accuracy against each cost, for the soft and the strongest thief. None if no defense has LEAST strengths."""
     curves = families(summary)
-    if not curves or summary.undefended is None or summary.undefended.kept is None:
+    if not curves or summary.undefended is None or summary.undefended.utility is None:
         return None
     with mpl.rc_context(STYLE):
         rows = -(-len(curves) // 2)
@@ -98,7 +98,7 @@ def trade_curves(summary: Summary) -> Figure | None:
                 finish(axes, summary, who, cost)
         for axes in grid[1]:
             if not axes.xaxis_inverted():
-                axes.invert_xaxis()  # shared along the row: what honest users lose grows to the right, as L1 does
+                axes.invert_xaxis()  # shared along the row: the loss of honest users grows to the right, as L1 does
         for axes in grid[:, 0]:
             axes.set_ylabel("accuracy of the clone")
         legend(figure, looks)
@@ -137,7 +137,7 @@ def finish(axes: Axes, summary: Summary, who: str, cost: str) -> None:
 
 
 def legend(figure: Figure, looks: Mapping[str, Look]) -> None:
-    """Two columns below the axes; the dashed line is explained with them."""
+    """Two columns below the axes, with the dashed line of the floor."""
     handles = [
         Line2D(
             [],

@@ -1,11 +1,10 @@
-"""The report's three figures: price to steal, non-replicability against utility, perturbation.
+"""The report's three figures: price to steal, clone accuracy against utility, perturbation.
 
-Each function draws a matplotlib Figure from a summary; `svg` and `write_png` turn it into text or a file. Drawn on the
-Agg backend without pyplot: no window, no global state. Text stays text, ids and metadata are fixed, so the same
+Each function draws a matplotlib Figure from a summary; `svg` and `write_png` turn it into text or a file. Drawing uses
+the Agg backend without pyplot: no window, no global state. Text stays text, and ids and metadata are fixed, so the same
 summary gives the same bytes.
 
-Colours are Okabe and Ito's, told apart by the colour-blind; markers and labels at the lines' ends tell them apart in
-grey as well.
+The colours are Okabe and Ito's, which the colour-blind can tell apart; markers and labels distinguish the lines in grey.
 """
 
 import io
@@ -27,15 +26,15 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7
 MARKERS = ("s", "^", "D", "v", "P", "X", "h")
 INK, FAINT = "#1A1A1A", "#8A8A8A"
 APART = 0.006
-"""Accuracy; how far a point may be drawn from its height so that its neighbours stay visible."""
+"""In accuracy: how far a point may be drawn from its true height so that its neighbours stay visible."""
 WIDTH = 6.8
-"""Inches; drawn at 700 px or more, a point of text is about 1.35 px."""
+"""Inches; at 700 px or more, a point of text is about 1.35 px."""
 CROWD, MOST = 13, 24
-"""Lines that a plot of points can name; and that curves and panels can. More have rows in `ranking.py`, sweeps are in
-`curves.py`."""
+"""How many defenses a scatter plot can label, and how many the curves and panels can. `ranking.py` shows more, in rows;
+`curves.py` shows sweeps."""
 NAME_WIDTH = 20
 LINE_HEIGHT = 11.5
-"""Points between two lines of a label."""
+"""Points per line of a label."""
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -71,7 +70,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Label:
-    """Words beside a point of the axes, x and y in data units."""
+    """Text beside a point of the axes; x and y in data units."""
 
     x: float
     y: float
@@ -80,21 +79,21 @@ class Label:
 
 
 def looks(summary: Summary) -> dict[str, Look]:
-    """Undefended black and bold; defenses in the order of the table."""
-    found = {UNDEFENDED: Look(INK, "o", 2.4)}
+    """No defense is black and bold; defenses take looks in the order of the table."""
+    styles = {UNDEFENDED: Look(INK, "o", 2.4)}
     for i, line in enumerate(summary.defended):
-        found[line.defense] = nth_look(i)
-    return found
+        styles[line.defense] = nth_look(i)
+    return styles
 
 
 def nth_look(i: int) -> Look:
-    """Colours come round first; then markers and dashes tell them apart."""
+    """When the colours repeat, markers and dashes differ."""
     turn, place = divmod(i, len(COLOURS))
     return Look(COLOURS[place], MARKERS[(i + turn) % len(MARKERS)], 1.4, DASHES[turn % len(DASHES)])
 
 
 def price_curve(summary: Summary) -> Figure | None:
-    """Clone accuracy of the strongest thief at each budget against queries, and money. None before a measurement."""
+    """Clone accuracy of the strongest thief at each budget, against queries and money. None if nothing is measured yet."""
     lines = [line for line in summary.lines if line.curve]
     crowded = len(lines) > (MOST if any(len(line.curve) > 1 for line in lines) else CROWD)
     if not lines or crowded or summary.victim is None:
@@ -119,7 +118,7 @@ def price_curve(summary: Summary) -> Figure | None:
 
 
 def dodges(axes: Axes, lines: Sequence[DefenseSummary]) -> list[float]:
-    """Factors of the queries by which points stand a hair apart, so that equal intervals stay visible."""
+    """Factors on the queries that move points slightly apart, so that equal intervals stay visible."""
     left, right = axes.get_xlim()
     share = min(0.006, 0.05 / len(lines)) if max(len(line.curve) for line in lines) > 1 else 0.1 / len(lines)
     return [(right / left) ** (share * (place - (len(lines) - 1) / 2)) for place in range(len(lines))]
@@ -140,22 +139,22 @@ def draw_curve(axes: Axes, line: DefenseSummary, look: Look, dodge: float) -> La
 
 
 def query_axis(axes: Axes, lines: Sequence[DefenseSummary]) -> None:
-    """Logarithmic, with a tick at each measured budget that has room for its number."""
+    """Logarithmic, with a tick at each measured budget whose number fits."""
     queries = sorted({round(s.queries) for line in lines for s in line.curve})
     axes.set_xscale("log")
     axes.set_xlim(queries[0] / 1.25, queries[-1] * 1.06 if len(queries) > 1 else queries[0] * 1.25)
-    kept: list[int] = []
+    ticks: list[int] = []
     room = (queries[-1] * 1.06 / (queries[0] / 1.25)) ** 0.09
     for query in reversed(queries):
-        if not kept or query * room <= kept[-1]:
-            kept.append(query)
-    axes.set_xticks(kept[::-1], [count(query) for query in kept[::-1]])
+        if not ticks or query * room <= ticks[-1]:
+            ticks.append(query)
+    axes.set_xticks(ticks[::-1], [count(query) for query in ticks[::-1]])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("queries spent (logarithmic)")
 
 
 def victim_line(axes: Axes, victim: float) -> None:
-    """The model itself, and the levels whose price the report gives."""
+    """The accuracy of the model itself, and the levels whose price the report gives."""
     low, high = axes.get_ylim()
     side = axes.get_yaxis_transform()
     axes.axhline(victim, color=INK, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
@@ -174,7 +173,7 @@ def money_axis(axes: Axes, price: float) -> None:
     ticks = [float(tick) * price for tick in axes.get_xticks()]
     top.set_xticks(ticks, [money(tick) for tick in ticks])
     top.set_xticks([], minor=True)
-    top.set_xlabel(f"money, at {money(price)} a query")
+    top.set_xlabel(f"money, at {money(price)} per query")
     top.spines["top"].set_visible(True)
 
 
@@ -183,8 +182,8 @@ def times(factor: float) -> Callable[[Any], Any]:
 
 
 def utility_plot(summary: Summary) -> Figure | None:
-    """Defended accuracy against clone accuracy, at the summary's budget. None before a measurement."""
-    lines = [line for line in summary.lines if line.worst and line.kept]
+    """Defended accuracy against clone accuracy, at the summary's budget. None if nothing is measured yet."""
+    lines = [line for line in summary.lines if line.worst and line.utility]
     if not 0 < len(lines) <= CROWD or summary.victim is None:
         return None
     with mpl.rc_context(STYLE):
@@ -209,8 +208,8 @@ def utility_plot(summary: Summary) -> Figure | None:
 
 
 def apart(lines: Sequence[DefenseSummary]) -> dict[str, float]:
-    """Small shifts in height for points that would hide each other; never more than APART from the measured place."""
-    spots = [(line.worst.accuracy, line.kept.accuracy.value) for line in lines if line.worst and line.kept]
+    """Small shifts in height for points that would hide each other; at most APART from the measured height."""
+    spots = [(line.worst.accuracy, line.utility.accuracy.value) for line in lines if line.worst and line.utility]
     shift: dict[str, float] = {}
     for line, (x, y) in zip(lines, spots, strict=True):
         near = [i for i, (a, b) in enumerate(spots) if abs(b - y) < APART and a.low <= x.high and x.low <= a.high]
@@ -220,10 +219,10 @@ def apart(lines: Sequence[DefenseSummary]) -> dict[str, float]:
 
 
 def draw_trade(axes: Axes, line: DefenseSummary, look: Look, shift: float) -> Label:
-    """Strongest thief filled with his interval, soft thief hollow, joined by a thin line."""
+    """The strongest thief filled and with an interval, the soft thief hollow, joined by a thin line."""
     assert line.worst is not None
-    assert line.kept is not None
-    x, y = line.worst.accuracy, line.kept.accuracy.value + shift
+    assert line.utility is not None
+    x, y = line.worst.accuracy, line.utility.accuracy.value + shift
     if line.soft and line.soft != line.worst:
         axes.plot([line.soft.accuracy.value, x.value], [y, y], color=look.colour, linewidth=1, zorder=2)
         axes.plot(
@@ -238,7 +237,7 @@ def draw_trade(axes: Axes, line: DefenseSummary, look: Look, shift: float) -> La
 
 
 def diagonal(axes: Axes, low: float) -> None:
-    """Below it the clone is better than what honest users get."""
+    """Below it the clone is more accurate than the answers honest users get."""
     axes.plot([low, 1], [low, 1], color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
     place = low + 0.30 * (1 - low)
     axes.text(place, place - 0.03 * (1 - low), "the clone is as good as the service", rotation=45, fontsize=8,
@@ -246,7 +245,7 @@ def diagonal(axes: Axes, low: float) -> None:
 
 
 def floor_line(axes: Axes, floor: float) -> None:
-    """What no defense that keeps the labels can get below."""
+    """No defense that keeps the labels can push the strongest thief below it."""
     low, high = axes.get_ylim()
     axes.axvline(floor, color=INK, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
     axes.text(floor - 0.008 * (high - low), low + 0.02 * (high - low), f"label floor {floor:.3f}", rotation=90,
@@ -254,8 +253,8 @@ def floor_line(axes: Axes, floor: float) -> None:
 
 
 def perturbations(summary: Summary) -> Figure | None:
-    """Small multiples: how far honest answers are moved, L1 per test input. None if no defense moves any."""
-    lines = [line for line in summary.lines if line.kept and line.kept.l1 > 0 and sum(line.kept.l1_histogram)]
+    """Small multiples: how far the answers to honest users are moved, in L1 per test input. None if no defense moves any."""
+    lines = [line for line in summary.lines if line.utility and line.utility.l1 > 0 and sum(line.utility.l1_histogram)]
     if not 0 < len(lines) <= MOST:
         return None
     columns = 2 if len(lines) < 3 else 3
@@ -280,14 +279,14 @@ def perturbations(summary: Summary) -> Figure | None:
 
 
 def histogram(axes: Axes, line: DefenseSummary, look: Look) -> None:
-    assert line.kept is not None
-    bins = line.kept.l1_histogram
+    assert line.utility is not None
+    bins = line.utility.l1_histogram
     width = 2 / len(bins)
     shares = [n / sum(bins) for n in bins]
     axes.bar([width * i for i in range(len(bins))], shares, width=width, align="edge", color=look.colour, linewidth=0)
-    axes.axvline(line.kept.l1, color=INK, linewidth=1)
-    right = line.kept.l1 < 1.2
-    axes.text(line.kept.l1 + (0.04 if right else -0.04), 1.13, f"mean {line.kept.l1:.2f}", fontsize=8.5,
+    axes.axvline(line.utility.l1, color=INK, linewidth=1)
+    right = line.utility.l1 < 1.2
+    axes.text(line.utility.l1 + (0.04 if right else -0.04), 1.13, f"mean {line.utility.l1:.2f}", fontsize=8.5,
               ha="left" if right else "right", va="top")  # fmt: skip
     axes.set_xlim(0, 2)
     axes.set_ylim(0, 1.15)
@@ -298,7 +297,7 @@ def histogram(axes: Axes, line: DefenseSummary, look: Look) -> None:
 
 
 def canvas(height: float, labels: int, top: float, bottom: float = 0.5) -> tuple[Figure, Axes]:
-    """A figure with a margin on the right for `labels` lines of text; it grows where they need more. Inches."""
+    """A figure with a right margin for `labels` lines of text; taller if they need it. Sizes in inches."""
     height = max(height, labels * LINE_HEIGHT / 72 * 1.25 + 1.0)
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0.09, bottom / height, 0.64, 1 - (bottom + top) / height))
@@ -313,10 +312,10 @@ def named(line: DefenseSummary) -> tuple[str, ...]:
 
 
 def label_right(figure: Figure, axes: Axes, labels: Sequence[Label]) -> None:
-    """Labels in the right margin, none over another, each joined to its point by a thin line."""
+    """Labels in the right margin, without overlap, each joined to its point by a thin line."""
     box = axes.get_window_extent()
     scale = figure.dpi / 72
-    # of two at about the same height the one further right comes first, so that their leaders do not cross
+    # of two points at about the same height, the one further right comes first, so that the lines to them do not cross
     order = sorted(labels, key=lambda label: (-round(label.y, 2), -label.x))
     wanted = [axes.transData.transform((label.x, label.y))[1] / scale for label in order]
     heights = [len(label.lines) * LINE_HEIGHT + 4 for label in order]
@@ -334,9 +333,9 @@ def label_right(figure: Figure, axes: Axes, labels: Sequence[Label]) -> None:
 
 
 def stacked(wanted: Sequence[float], heights: Sequence[float], low: float, high: float) -> list[float]:
-    """Centres as near as possible to `wanted` (descending) without overlap, inside [low, high] where they fit.
+    """Centres as near as possible to `wanted` (descending) without overlap, inside [low, high] if they fit.
 
-    Blocks that touch are merged and moved to their mean, the pool-adjacent-violators way.
+    Blocks that touch are merged and moved to their mean, as in the pool-adjacent-violators algorithm.
     """
     blocks: list[tuple[list[int], float]] = []
     for i in range(len(wanted)):
@@ -359,7 +358,7 @@ def stacked(wanted: Sequence[float], heights: Sequence[float], low: float, high:
 
 
 def safe(name: str) -> str:
-    """ASCII only: the font has no glyph for the rest."""
+    """ASCII only: the font has no glyphs for other characters."""
     return plain(name).encode("ascii", "replace").decode()
 
 
@@ -377,7 +376,7 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def write_png(figure: Figure, path: Path) -> None:
-    """Written aside and renamed, 200 dots an inch."""
+    """Written to a temporary file and renamed; 200 dots per inch."""
     aside = path.with_name(f"{path.name}.new")
     with mpl.rc_context(STYLE):
         figure.savefig(aside, format="png", dpi=200, facecolor="white", metadata={"Software": None})

@@ -1,6 +1,6 @@
-"""report.html: one self-contained page, a pure function of `run.json`, `results.jsonl` and the pictures kept with them.
+"""report.html: one self-contained page, a pure function of `run.json`, `results.jsonl` and the pictures saved with them.
 
-No scripts, nothing from outside; every name is escaped. The same files give the same bytes.
+No scripts and no external resources; every name is escaped. The same files give the same bytes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ FIGURES = {
 
 
 def write_report(folder: Path) -> Path:
-    """Reads the run in `folder`, writes report.html aside and renames it. Raises BadConfig if there is no run."""
+    """Reads the run in `folder`, writes report.html to a temporary file and renames it. Raises BadConfig without a run."""
     results = Results(folder)
     aside = folder / f"{REPORT}.new"
     rows = results.read()
@@ -42,7 +42,7 @@ def write_report(folder: Path) -> Path:
 
 
 def write_pngs(folder: Path) -> list[Path]:
-    """The figures of the report as PNG files in `folder`; one that would be empty is left out."""
+    """The figures of the report as PNG files in `folder`, except those that would be empty."""
     results = Results(folder)
     summary = summarise(results.header(), results.read())
     written: list[Path] = []
@@ -72,10 +72,10 @@ def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
         blind=any(line.blind for line in summary.lines),
         follow_on_summaries=(followed := follow_on_summaries(rows)),
         compared=compared(followed),
-        lacking=unique(f"{maps} ({spot(name)})" for name, _, found in compared(followed) for maps in found.lacking),
+        lacking=unique(f"{gap} ({place(name)})" for name, _, outcome in compared(followed) for gap in outcome.lacking),
         pictures=pictures,
         papers=any(row.paper is not None for row in rows),
-        facts=facts(run.target),
+        facts=target_facts(run.target),
         entries=ENTRIES,
         versions=VERSIONS,
         undefended=UNDEFENDED,
@@ -83,28 +83,28 @@ def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
 
 
 def compared(followed: Sequence[FollowOnSummary]) -> list[tuple[str | None, str, FollowOn]]:
-    """The lines of the follow-on tables: defense, thief and what was found; last the model itself, without a name."""
-    lines: list[tuple[str | None, str, FollowOn]] = [(one.defense, one.attack, one.found) for one in followed]
-    itself = next((one.found.itself for one in followed if one.found.itself), None)
+    """The lines of the follow-on tables: defense, thief and outcome; last the model itself, whose defense is None."""
+    lines: list[tuple[str | None, str, FollowOn]] = [(one.defense, one.attack, one.mean) for one in followed]
+    itself = next((one.mean.itself for one in followed if one.mean.itself), None)
     return [*lines, (None, "", itself)] if itself else lines
 
 
-def spot(defense: str | None) -> str:
-    """Where something is missing, in words."""
+def place(defense: str | None) -> str:
+    """Which line of a follow-on table, in words."""
     if defense is None:
         return "the model itself"
     return "no defense" if defense == UNDEFENDED else f"defense {defense}"
 
 
 def drawings(summary: Summary) -> Mapping[str, Markup]:
-    """Figure name -> inline SVG; matplotlib has escaped the names in it. Empty ones are left out."""
+    """Figure name -> inline SVG, in which matplotlib has escaped all names. Empty figures are left out."""
     drawn = {name: draw(summary) for name, draw in FIGURES.items()}
     return {name: Markup(figures.svg(figure, name)) for name, figure in drawn.items() if figure}  # noqa: S704
 
 
 def environment() -> Environment:
-    """Autoescape on; a name missing from the context is an error, not an empty place."""
-    made = Environment(
+    """Autoescape on; a name missing from the context is an error, not an empty string."""
+    templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
@@ -126,21 +126,21 @@ def environment() -> Environment:
         "amount": words.amount,
         "efficiency": words.efficiency,
         "bands": words.bands,
-        "promises": words.promises,
+        "guaranteed": words.guaranteed,
         "seconds": words.seconds,
         "moment": moment,
     }
-    made.filters.update(filters)
-    return made
+    templates.filters.update(filters)
+    return templates
 
 
 def breakable(name: str) -> Markup:
-    """A method's name, escaped, that may be broken where its parts meet."""
+    """A method's name, escaped; lines may break between its parts."""
     return Markup("<wbr>").join(words.pieces(name))
 
 
 def command(line: str) -> Markup:
-    """A command line, escaped, that may be broken between its words only."""
+    """A command line, escaped; lines may break only between its words."""
     return Markup(" ").join(Markup("<span>{}</span>").format(word) for word in words.plain(line).split(" "))
 
 
@@ -149,25 +149,25 @@ def percent(fraction: float) -> str:
 
 
 def prose(text: str) -> str:
-    """A number stays on one line with its percent sign."""
+    """Keeps a number on one line with its percent sign."""
     return text.replace(" %", "\u00a0%")
 
 
 def moment(text: str) -> str:
-    """An ISO date as `2026-11-03 09:12 UTC`; anything else as it stands."""
+    """An ISO date as `2026-11-03 09:12 UTC`; any other text unchanged."""
     try:
         return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
     except ValueError:
         return words.plain(text)
 
 
-def facts(target: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """The header's description of the target as pairs of words, nested keys joined."""
+def target_facts(target: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """The header's description of the target as pairs of name and value, with nested keys joined."""
     pairs: list[tuple[str, str]] = []
     for key, value in target.items():
         name = f"{prefix}{words.plain(str(key)).replace('_', ' ')}"
         if isinstance(value, dict):
-            pairs += facts(value, f"{name}, ")
+            pairs += target_facts(value, f"{name}, ")
         elif isinstance(value, list):
             pairs.append(
                 (name, (" × " if key == "shape" else " to " if key == "range" else ", ").join(map(spelt, value)))

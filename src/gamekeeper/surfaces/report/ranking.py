@@ -1,4 +1,4 @@
-"""Every defense in a row of its own, hardest to steal first: for runs with more of them than a plot of points can name."""
+"""Every defense in its own row, hardest to steal first: for runs with more defenses than a scatter plot can label."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,17 @@ from gamekeeper.surfaces.report.figures import COLOURS, CROWD, FAINT, INK, STYLE
 from gamekeeper.surfaces.report.words import broken
 
 MOST = 60
-"""Rows; a run of more is a sweep, for `curves.py`."""
+"""Rows; a run with more is a sweep, for `curves.py`."""
 ROW, ABOVE, BELOW = 0.21, 0.35, 0.75
-"""Inches: a row, and what stands above and below them all."""
+"""Inches: the height of a row, and the margins above and below all rows."""
 NAME_WIDTH = 36
 BETTER = COLOURS[0]
-"""Of a strongest thief whose interval lies wholly below the label floor's."""
+"""The colour of a strongest thief whose whole interval lies below that of the label floor."""
 
 
 def ranking(summary: Summary) -> Figure | None:
-    """Clone accuracy of the soft and the strongest thief, and what honest users lose. None for CROWD defenses or fewer."""
-    lines = [line for line in summary.lines if line.worst and line.kept]
+    """Clone accuracy of the soft and the strongest thief, and the loss of honest users. None for at most CROWD defenses."""
+    lines = [line for line in summary.lines if line.worst and line.utility]
     if not CROWD < len(lines) <= MOST or summary.victim is None:
         return None
     lines.sort(key=lambda line: -line.worst.accuracy.value if line.worst else 0.0)
@@ -40,7 +40,7 @@ def ranking(summary: Summary) -> Figure | None:
 
 
 def draw_stolen(axes: Axes, lines: Sequence[DefenseSummary], summary: Summary) -> None:
-    """Strongest thief filled with his interval, soft thief hollow, joined by a thin line."""
+    """The strongest thief filled and with an interval, the soft thief hollow, joined by a thin line."""
     for row, line in enumerate(lines):
         assert line.worst
         x, colour = line.worst.accuracy, BETTER if below(line.worst.accuracy, summary) else INK
@@ -67,13 +67,13 @@ def below(rate: Estimate, summary: Summary) -> bool:
 
 
 def draw_lost(axes: Axes, lines: Sequence[DefenseSummary], clean: float) -> None:
-    """Points of accuracy that honest users lose to the defense, as a bar and a number."""
-    points = [100 * (clean - line.kept.accuracy.value) for line in lines if line.kept]
+    """Percentage points of accuracy that honest users lose to the defense, as a bar and a number."""
+    points = [100 * (clean - line.utility.accuracy.value) for line in lines if line.utility]
     axes.barh(range(len(lines)), points, height=0.5, color=FAINT)
     most = max([*points, 1.0])
     for row, lost in enumerate(points):
-        said = f"{lost:.1f}" if abs(lost) >= 0.05 else "0"
-        axes.text(max(lost, 0) + 0.04 * most, row, said, va="center", fontsize=8)
+        label = f"{lost:.1f}" if abs(lost) >= 0.05 else "0"
+        axes.text(max(lost, 0) + 0.04 * most, row, label, va="center", fontsize=8)
     axes.set_xlim(min([*points, 0.0]) * 1.3, 1.45 * most)
     axes.xaxis.set_major_locator(MaxNLocator(2, integer=True))
     axes.tick_params(axis="y", left=False, labelleft=False)

@@ -1,7 +1,7 @@
-"""What this report says in the terms of MITRE ATLAS, OWASP ML Top 10 and OWASP AISVS.
+"""The report in the terms of MITRE ATLAS, OWASP ML Top 10 and OWASP AISVS.
 
-Keyed by id, since names change between ATLAS releases; `VERSIONS` says which content was read. An audit gives evidence
-for a few entries only, and the table says for which it gives none.
+Keyed by id, since names change between ATLAS releases; `VERSIONS` says which releases were read. An audit gives evidence
+for only a few entries; the table marks those it does not cover.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ VERSIONS = (
     "OWASP Machine Learning Security Top 10, 2023 (draft)",
     "OWASP AISVS 1.0",
 )
-"""The content that ENTRIES was written from. Later releases may rename entries; the ids stay."""
+"""The releases that ENTRIES is based on. Later ones may rename entries; the ids stay."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """subject is ours, not the standard's wording; here says what this report has to do with it."""
+    """subject is our wording, not the standard's; here says what this report has to do with it."""
 
     id: str
     source: Literal["ATLAS", "OWASP ML", "AISVS"]
@@ -37,7 +37,7 @@ ENTRIES = (
     Entry(
         "AML.M0002",
         "ATLAS",
-        "Mitigation: altering what the model publishes",
+        "Mitigation: altering the answers that the model publishes",
         "measured",
         "Each defense in the table, scored against the strongest thief and by its cost to honest users.",
     ),
@@ -46,7 +46,7 @@ ENTRIES = (
         "ATLAS",
         "Mitigation: restricting the number of queries",
         "informs",
-        "A limit must lie below the price to steal, over all accounts of a thief together. No limit was tested.",
+        "A limit must lie below the price to steal, counted over all accounts of a thief. No limit was tested.",
     ),
     Entry(
         "AML.M0024",
@@ -60,19 +60,19 @@ ENTRIES = (
         "OWASP ML",
         "Model theft",
         "measured",
-        "The list speaks of stolen parameters; here the theft is by querying and retraining.",
+        "The list describes stolen parameters; here a copy is trained on the answers to queries.",
     ),
     Entry(
         "C11.5.1",
         "AISVS",
         "Rate limits sized to the extraction threat model (level 1)",
         "informs",
-        "The price to steal is that threat model's number for this target and these thieves.",
+        "The price to steal is the number that threat model needs, for this target and these thieves.",
     ),
     Entry(
         "C11.5.2",
         "AISVS",
-        "Extraction alerts that carry the offending queries' metadata (level 2)",
+        "Extraction alerts with the metadata of the suspicious queries (level 2)",
         "not covered",
         "No detector was run.",
     ),

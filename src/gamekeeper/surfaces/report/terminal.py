@@ -1,6 +1,6 @@
-"""The report in a terminal: one line for a finished cell, the defense table, the sentences round it.
+"""The report in a terminal: one line per finished cell, the defense table, the sentences around it.
 
-Readable at 80 columns and without colour. Names from outside never reach the terminal with their escapes.
+Readable at 80 columns and without colour. Names from outside are printed without terminal escapes.
 """
 
 import textwrap
@@ -34,7 +34,7 @@ NAME_WIDTH, THIEF_WIDTH = 24, 15
 
 
 def cell_line(row: Row) -> str:
-    """One plain line for a finished cell, for streaming."""
+    """One plain line for a finished cell, printed while the run goes on."""
     name = f"{plain(row.defense)} | {plain(row.attack)} | {count(row.budget)} queries | seed {row.seed}"
     if row.error is not None:
         spent = f" after {count(row.queries)} queries" if row.queries else ""
@@ -47,7 +47,7 @@ def cell_line(row: Row) -> str:
 
 
 def defense_table(summary: Summary) -> Table:
-    """A line for each defense at the summary's budget: utility kept, soft and strongest thief, eta, price, flags."""
+    """One row per defense at the summary's budget: utility kept, soft and strongest thief, eta, price, flags."""
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False, leading=1)
     table.add_column(Text("defense\n! flags"), min_width=NAME_WIDTH, overflow="fold")
     chosen = any(line.blind for line in summary.lines)
@@ -65,12 +65,14 @@ def cells(line: DefenseSummary) -> list[Text]:
     name = Text("\n".join(broken(line.defense, NAME_WIDTH)), style="bold")
     for flag in line.flags:
         name.append(f"\n! {plain(flag)}", style="not bold yellow")
-    kept, soft, worst = line.kept, line.soft, line.worst
+    utility, soft, worst = line.utility, line.soft, line.worst
     return [
         name,
-        Text(value(kept.accuracy) if kept else "–"),
-        Text(percent(kept.top1_kept) if kept else "–"),
-        Text(f"{kept.l1:.2f}\n{seconds(kept.seconds) if line.defense != UNDEFENDED else '–'}" if kept else "–"),
+        Text(value(utility.accuracy) if utility else "–"),
+        Text(percent(utility.top1_kept) if utility else "–"),
+        Text(
+            f"{utility.l1:.2f}\n{seconds(utility.seconds) if line.defense != UNDEFENDED else '–'}" if utility else "–"
+        ),
         Text("\n".join(value(one.accuracy) if one else "–" for one in (soft, *([line.blind] if line.blind else [])))),
         strongest(line, worst) if worst else Text("not measured"),
         Text(efficiency(line)),
@@ -79,7 +81,7 @@ def cells(line: DefenseSummary) -> list[Text]:
 
 
 def strongest(line: DefenseSummary, worst: Stolen) -> Text:
-    """Its accuracy and interval, who it is, and what it does to the undefended figure."""
+    """The strongest thief's accuracy and interval, their name, and whether they do worse or better than undefended."""
     change = {"lower": " ↓", "higher": " ↑"}.get(line.change or "", "") if line.defense != UNDEFENDED else ""
     text = Text(f"{value(worst.accuracy)}{change}", style="bold")
     text.append("\n".join(["", interval(worst.accuracy), *broken(worst.attack, THIEF_WIDTH)]), style="not bold")
@@ -95,7 +97,7 @@ def show(summary: Summary, console: Console) -> None:
         console.print(filled(note, console.width, "yellow"))
     if summary.flags:
         flags = ", ".join(map(plain, summary.flags))
-        console.print(filled(f"! on every number here: {flags}", console.width, "yellow"))
+        console.print(filled(f"! applies to every number here: {flags}", console.width, "yellow"))
     if summary.budget is not None:
         console.print(Padding(defense_table(summary), (1, 0)))
         for sentence in legend(summary):
@@ -105,7 +107,7 @@ def show(summary: Summary, console: Console) -> None:
 
 
 def filled(sentence: str, width: int, style: str) -> Text:
-    """In lines of the terminal's width, no number apart from its percent sign."""
+    """Wrapped to the terminal's width, without separating a number from its percent sign."""
     joined = sentence.replace(" %", "\u00a0%")
     return Text(textwrap.fill(joined, width, break_on_hyphens=False).replace("\u00a0", " "), style=style)
 
@@ -113,21 +115,28 @@ def filled(sentence: str, width: int, style: str) -> Text:
 def legend(summary: Summary) -> list[str]:
     """How to read the table."""
     assert summary.budget is not None
-    said = [
-        f"Clone accuracy at {count(summary.budget)} queries, 95 % intervals; ↓ lower than undefended beyond the noise."
+    sentences = [
+        f"Clone accuracy at {count(summary.budget)} queries, with 95 % intervals; ↓ lower than without a defense, beyond the"
+        " noise.",
+        "Honest acc.: accuracy of the answers users get; top-1 kept: answers whose top class the defense does not change; L1: mean"
+        " change of the probabilities, 0 to 2, above the time it takes per query; soft thief: learns from whole answers,"
+        " without tricks.",
     ]
     if summary.floor:
-        said.append(
-            f"Label floor {rated(summary.floor.accuracy)}: what a thief gets from bare labels, undefended. eta is the"
-            " way from the strongest undefended thief (0) to the floor (1); only a defense that changes labels gets above 1."
+        sentences.append(
+            f"Label floor {rated(summary.floor.accuracy)}: what a thief who sees only labels gets, without a defense. eta"
+            " says how far a defense pushes the strongest thief, from undefended (0) to the floor (1); only a defense that"
+            " changes labels exceeds 1."
         )
     if any(line.blind for line in summary.lines):
-        said.append(
-            "Blind: the thief who chooses among those learners by how well a rehearsal foretold answers held out; he knows"
-            " no truth, so this is what to expect. The strongest is what to fear."
+        sentences.append(
+            "Blind: the thief who, without knowing the true classes, picks the learner that best predicts held-out"
+            " answers. This is what a real thief can expect to get; the strongest thief is the worst case."
         )
     if summary.control:
-        said.append(f"Control: a clone of shuffled answers reaches {rated(summary.control.accuracy)}.")
+        sentences.append(f"Control: a clone trained on shuffled answers reaches {rated(summary.control.accuracy)}.")
     victim = f" of the model's accuracy ({value(summary.victim)})" if summary.victim else ""
-    said.append(f"{percent(LEVEL)} at: queries for {percent(LEVEL)}{victim}, between measured budgets only.")
-    return said
+    sentences.append(
+        f"{percent(LEVEL)} at: queries needed for {percent(LEVEL)}{victim}, interpolated between measured budgets."
+    )
+    return sentences

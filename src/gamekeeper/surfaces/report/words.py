@@ -1,6 +1,7 @@
 """Numbers and sentences of the report, the same in the terminal and on the page. Pure functions.
 
-Everything that came from outside (names of targets and methods, error texts) passes through `plain`.
+They put in words what `analysis/` decided. Everything that came from outside (names of targets and methods, error
+messages) passes through `plain`.
 """
 
 import math
@@ -8,34 +9,29 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from gamekeeper.analysis.bootstrap import verdict
+from gamekeeper.analysis.best_defense import AFFORDABLE, BestDefense, best_defense
 from gamekeeper.analysis.summary import DefenseSummary, Price, Stolen, Summary
 from gamekeeper.defenses.guarantees import ANY, Guarantees
 from gamekeeper.metrics import Crossing, Estimate, Number
 from gamekeeper.results import Band
-
-AFFORDABLE = 0.05
-"""The headline's best defense costs honest users at most this much accuracy."""
-NOTABLE = 0.01
-"""A loss of accuracy that the headline mentions."""
 
 ESCAPES = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]")
 INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
 def plain(text: str) -> str:
-    """One line without terminal escapes, control characters and invisible or direction-changing ones."""
+    """The text on one line, without terminal escapes, control, invisible or direction-changing characters."""
     spaced = re.sub(r"\s+", " ", ESCAPES.sub("", text))
     return "".join(c for c in spaced if unicodedata.category(c) not in INVISIBLE).strip()
 
 
 def count(number: Number) -> str:
-    """A whole number with thousands separated."""
+    """A whole number with thousands separators."""
     return f"{number:,.0f}"
 
 
 def rough(number: Number) -> int:
-    """An interpolated number of queries, to two significant digits; below ten a whole number."""
+    """An interpolated number of queries, to two significant digits; a whole number below ten."""
     digits = max(0, math.floor(math.log10(number)) - 1) if number > 0 else 0
     return round(number / 10**digits) * 10**digits
 
@@ -46,7 +42,7 @@ def pieces(name: str) -> list[str]:
 
 
 def broken(name: str, width: int) -> list[str]:
-    """A method's name in lines of at most `width` characters, broken between its pieces where that is possible."""
+    """A method's name in lines of at most `width` characters, broken between its pieces if possible."""
     lines: list[str] = []
     for part in pieces(name):
         whole = lines.pop() + part if lines and len(lines[-1] + part) <= width else part
@@ -55,7 +51,7 @@ def broken(name: str, width: int) -> list[str]:
 
 
 def money(amount: Number) -> str:
-    """Without a currency. Hundreds as whole numbers, above 0.1 two decimals, below it two significant digits."""
+    """Without a currency: no decimals from 100 on, two from 0.1 on, two significant digits below."""
     if amount == 0:
         return "0"
     if abs(amount) >= 99.995:
@@ -67,7 +63,7 @@ def money(amount: Number) -> str:
 
 
 def percent(fraction: float) -> str:
-    """Whole percent; one decimal where whole numbers would hide that it is not 100."""
+    """Whole percent; one decimal if rounding would hide that it is not 100."""
     return f"{100 * fraction:.1f} %" if 0.995 <= fraction < 0.9995 else f"{100 * fraction:.0f} %"
 
 
@@ -87,20 +83,20 @@ def efficiency(line: DefenseSummary) -> str:
     return "–" if line.eta is None else f"{line.eta.value:.2f}"
 
 
-def promises(guarantees: Guarantees | None) -> str:
-    """What a defense promises of every answer; a dash for nothing, or where it was not asked."""
+def guaranteed(guarantees: Guarantees | None) -> str:
+    """What a defense guarantees for every answer; a dash for nothing, or if the row does not say."""
     if guarantees is None:
         return "–"
-    said = {
+    words = {
         "top-1": guarantees.keeps_top1,
         f"L1 ≤ {guarantees.l1_bound:.3g}": guarantees.l1_bound < ANY,
         "confidence": guarantees.keeps_confidence,
     }
-    return ", ".join(word for word, true in said.items() if true) or "–"
+    return ", ".join(word for word, true in words.items() if true) or "–"
 
 
 def seconds(value: float | None) -> str:
-    """Seconds in the unit that suits: `41 µs`, `2.3 ms`, `4.1 s`."""
+    """Seconds in a suitable unit: `41 µs`, `2.3 ms`, `4.1 s`."""
     if value is None:
         return "–"
     unit, scale = next(((u, s) for u, s in (("s", 1.0), ("ms", 1e-3)) if value >= s), ("µs", 1e-6))
@@ -115,54 +111,54 @@ def bands(measured: Sequence[Band]) -> list[str]:
 
 
 def amount(crossing: Crossing) -> Number:
-    """Queries as they are printed: two significant digits where they were interpolated."""
+    """Queries as they are printed: two significant digits if they were interpolated."""
     return rough(crossing.queries) if crossing.bound == "exact" else crossing.queries
 
 
 def reached(crossing: Crossing) -> str:
-    """`870`, `≤ 250`, or `> 2,500` where no measured budget reached it."""
+    """`870`, `≤ 250`, or `> 2,500` if no measured budget reached it."""
     sign = {"exact": "", "at most": "≤ ", "more than": "> "}[crossing.bound]
     return f"{sign}{count(amount(crossing))}"
 
 
 def reached_in_words(crossing: Crossing, price: float) -> str:
-    """`takes about 870 queries (0.87)`; money only where a price was stated."""
+    """`takes about 870 queries (0.87)`; money only if a price was stated."""
     queries = amount(crossing)
     if crossing.bound == "more than":
-        return f"is not reached by {count(queries)} queries"
+        return f"is not reached with {count(queries)} queries"
     paid = f" ({money(queries * price)})" if price else ""
     return f"takes {'about' if crossing.bound == 'exact' else 'at most'} {count(queries)} queries{paid}"
 
 
 def between(price: Price) -> str:
-    """The price's interval, `690 to 1,100`; empty where both ends say the same."""
+    """The price's interval, `690 to 1,100`; empty if both ends are printed alike."""
     low, high = reached(price.low), reached(price.high)
     return "" if low == high else f"{low} to {high}"
 
 
 def notes(summary: Summary) -> list[str]:
-    """What is not there: missing and failed cells, thieves a defense has not met."""
-    said: list[str] = []
+    """What is missing: cells not run, failed cells, thieves not measured against a defense."""
+    sentences: list[str] = []
     if summary.done < summary.cells:
         done = f"{summary.done} of {summary.cells} cells"
-        said.append(f"The run is not finished: {done}. The same command goes on with it.")
+        sentences.append(f"The run is not finished: {done} are done. Run the same command again to continue.")
     if summary.failed:
         cells = "1 cell" if len(summary.failed) == 1 else f"{len(summary.failed)} cells"
-        said.append(f"{cells} of {summary.cells} failed; the list below gives the errors.")
+        sentences.append(f"{cells} of {summary.cells} failed; the errors are listed below.")
     if summary.budget is not None:
         where = f"has no result at {count(summary.budget)} queries for"
         lacking = [line for line in summary.lines if line.missing]
-        said += [f"{plain(line.defense)} {where}: {', '.join(map(plain, line.missing))}." for line in lacking]
-    return said
+        sentences += [f"{plain(line.defense)} {where}: {', '.join(map(plain, line.missing))}." for line in lacking]
+    return sentences
 
 
 def headline(summary: Summary) -> str:
-    """What the run says, in a few plain sentences that promise nothing."""
+    """What the run shows, in a few plain sentences that promise nothing."""
     return " ".join(sentences(summary))
 
 
 def sentences(summary: Summary) -> list[str]:
-    """The headline: what is stolen undefended; what less of it costs; what the best defense does to that."""
+    """The headline: what is stolen without a defense, what smaller shares cost, what the best defense changes."""
     if summary.victim is None or summary.budget is None:
         failed = "Nothing was measured: every finished cell failed."
         return [failed if summary.failed else "Nothing has been measured yet."]
@@ -170,95 +166,68 @@ def sentences(summary: Summary) -> list[str]:
     if undefended is None or undefended.worst is None:
         where = f"at {count(summary.budget)} queries"
         return [f"No thief was measured without a defense {where}, so no defense can be compared."]
-    return [theft(summary, undefended.worst, summary.victim), *cost(summary, undefended), best_defense(summary)]
+    return [theft(summary, undefended.worst, summary.victim), *cost(summary, undefended), defenses(summary)]
 
 
 def theft(summary: Summary, worst: Stolen, victim: Estimate) -> str:
     paid = ""
     if summary.price:
-        paid = f" ({money(worst.queries * summary.price)} in money at {money(summary.price)} a query)"
+        paid = f" (costing {money(worst.queries * summary.price)} at {money(summary.price)} per query)"
     return (
-        f"Undefended, {count(worst.queries)} queries{paid} steal {share(summary, worst) or 'none'} of this model's accuracy"
-        f" ({worst.accuracy.value:.2f} of {victim.value:.2f})."
+        f"Without a defense, {count(worst.queries)} queries{paid} steal {share(summary, worst) or 'none'} of this model's"
+        f" accuracy ({worst.accuracy.value:.2f} of {victim.value:.2f})."
     )
 
 
 def cost(summary: Summary, undefended: DefenseSummary) -> list[str]:
     """What each share of the model's accuracy costs, up to the first that was not reached."""
-    said: list[str] = []
+    clauses: list[str] = []
     smallest = [price for price in undefended.prices if price.queries.bound == "at most"]
     for price in [*smallest[-1:], *undefended.prices[len(smallest) :]]:
-        share = f"{percent(price.level)} of the model's accuracy" if not said else percent(price.level)
-        said.append(f"{share} {reached_in_words(price.queries, summary.price)}")
+        share = f"{percent(price.level)} of the model's accuracy" if not clauses else percent(price.level)
+        clauses.append(f"{share} {reached_in_words(price.queries, summary.price)}")
         if price.queries.bound == "more than":
             break
-    return [", ".join(said) + "."] if said else []
+    return [", ".join(clauses) + "."] if clauses else []
 
 
-def best_defense(summary: Summary) -> str:
-    """The best affordable defense, or that there is none. `lower` means beyond the noise."""
-    tested = [line for line in summary.defended if line.worst and line.kept]
-    if not tested:
-        return "No defense was tested." if not summary.defended else "No defense has been measured at that budget."
-    helpful = [line for line in tested if line.change == "lower"]
-    affordable = [line for line in helpful if lost(summary, line) <= AFFORDABLE]
-    if affordable:
-        best = gentlest(summary, affordable)
-        dearer = [line for line in helpful if line not in affordable and stronger(line, best)]
-        limit = f" that costs honest users at most {100 * AFFORDABLE:.0f} points of accuracy" if dearer else ""
-        name = f"The best defense tested{limit}, '{plain(best.defense)}',"
-        return f"{name} lowers {whole(summary)} to {left(summary, best)} {price_of(summary, best)}{at_a_loss(summary, dearer)}"
-    if helpful:
-        mildest = min(helpful, key=lambda line: lost(summary, line))
+def defenses(summary: Summary) -> str:
+    """The best affordable defense, or that there is none."""
+    best = best_defense(summary)
+    if best.defense is None:
+        unmeasured = "No defense has been measured at that budget."
+        return "No defense was tested." if best.outcome == "untested" else unmeasured
+    name, stolen = f"'{plain(best.defense.defense)}'", left(summary, best.defense)
+    points = f"{100 * AFFORDABLE:.0f} points of accuracy"
+    if best.outcome == "affordable":
+        limit = f" that costs honest users at most {points}" if best.dearer else ""
         return (
-            f"No defense tested lowers {whole(summary)} at a loss of {100 * AFFORDABLE:.0f} points of accuracy or less;"
-            f" the mildest that does, '{plain(mildest.defense)}', lowers it to {left(summary, mildest)} {price_of(summary, mildest)}"
+            f"The best defense tested{limit}, {name}, lowers {whole(summary)} to {stolen} {price_of(summary, best)}"
+            f"{at_a_loss(summary, best.dearer)}"
         )
-    best = lowest(tested)
-    those = "The defense tested does not lower"
-    if len(tested) > 1:
-        those = f"None of the {len(tested)} defenses tested lowers"
-    return f"{those} {whole(summary)} beyond the noise of this measurement: '{plain(best.defense)}' leaves {left(summary, best)}."
+    if best.outcome == "costly":
+        return (
+            f"No defense tested lowers {whole(summary)} and costs honest users at most {points}; the cheapest that lowers"
+            f" it, {name}, leaves {stolen} {price_of(summary, best)}"
+        )
+    those = (
+        f"None of the {best.tested} defenses tested lowers" if best.tested > 1 else "The defense tested does not lower"
+    )
+    return f"{those} {whole(summary)} beyond the noise of this measurement: {name} leaves {stolen}."
 
 
-def stronger(line: DefenseSummary, other: DefenseSummary) -> bool:
-    """Beyond the noise."""
-    if line.worst is None or other.worst is None:
-        return False
-    return verdict(line.worst.values - other.worst.values) == "lower"
-
-
-def at_a_loss(summary: Summary, dearer: list[DefenseSummary]) -> str:
-    """What defenses reach that cost honest users more: the one with the smallest loss."""
-    if not dearer:
+def at_a_loss(summary: Summary, dearer: DefenseSummary | None) -> str:
+    """What a defense reaches that costs honest users more; empty if there is none."""
+    if dearer is None:
         return ""
     assert summary.victim is not None
-    line = min(dearer, key=lambda line: lost(summary, line))
-    assert line.worst is not None
-    assert line.kept is not None
-    accuracy = f"from {summary.victim.value:.2f} to {line.kept.accuracy.value:.2f}"
+    assert dearer.worst is not None
+    assert dearer.utility is not None
+    accuracy = f"from {summary.victim.value:.2f} to {dearer.utility.accuracy.value:.2f}"
     return (
-        f" '{plain(line.defense)}' lowers it to {line.worst.accuracy.value:.2f}, and honest users' accuracy {accuracy}."
+        f" '{plain(dearer.defense)}' lowers it further, to {dearer.worst.accuracy.value:.2f}, but honest users' accuracy"
+        f" falls {accuracy}."
     )
-
-
-def lost(summary: Summary, line: DefenseSummary) -> float:
-    """Accuracy that honest users lose."""
-    assert summary.victim is not None
-    assert line.kept is not None
-    return summary.victim.value - line.kept.accuracy.value
-
-
-def lowest(lines: list[DefenseSummary]) -> DefenseSummary:
-    return min(lines, key=lambda line: line.worst.accuracy.value if line.worst else 1.0)
-
-
-def gentlest(summary: Summary, lines: list[DefenseSummary]) -> DefenseSummary:
-    """Of those that cannot be told from the lowest, the one that honest users notice least."""
-    least = lowest(lines).worst
-    assert least is not None
-    equal = [line for line in lines if line.worst and verdict(line.worst.values - least.values) == "same"]
-    return min(equal, key=lambda line: (lost(summary, line) > NOTABLE, line.kept.l1 if line.kept else 2.0))
 
 
 def whole(summary: Summary) -> str:
@@ -277,22 +246,22 @@ def left(summary: Summary, line: DefenseSummary) -> str:
     assert summary.victim is not None
     assert line.worst is not None
     worst, thieves = line.worst.accuracy.value, len(line.thieves)
-    whom = f"the strongest of {thieves} thieves" if thieves > 1 else "the one thief measured"
-    return f"{share(summary, line.worst)} ({worst:.2f}) against {whom}".strip()
+    opponent = f"the strongest of {thieves} thieves" if thieves > 1 else "the one thief measured"
+    return f"{share(summary, line.worst)} ({worst:.2f}) against {opponent}".strip()
 
 
-def price_of(summary: Summary, line: DefenseSummary) -> str:
-    """What honest users pay for it, and whether answering with the bare label would do as well."""
+def price_of(summary: Summary, best: BestDefense) -> str:
+    """What honest users pay for the best defense, and the reservations."""
     assert summary.victim is not None
-    assert line.kept is not None
-    assert line.worst is not None
-    said = f"and keeps {percent(line.kept.top1_kept)} of honest users' top answers; it moves their probabilities by"
-    said += f" {line.kept.l1:.2f} on average (L1, at most 2)"
-    if lost(summary, line) > NOTABLE:
-        said += f" and their accuracy from {summary.victim.value:.2f} to {line.kept.accuracy.value:.2f}"
-    floor = summary.floor
-    if floor and line.defense != "label" and verdict(line.worst.values - floor.values) != "lower":
-        said += f". Answering with nothing but the label would do as well ({floor.accuracy.value:.2f})"
-    if "no-adaptive-thief" in (*line.flags, *summary.flags):
-        said += ". No thief here was made to undo it; one who knows the defense may get more"
-    return said + "."
+    assert best.defense is not None
+    utility, floor = best.defense.utility, summary.floor
+    assert utility is not None
+    text = f"and keeps {percent(utility.top1_kept)} of honest users' top answers; it moves their probabilities by"
+    text += f" {utility.l1:.2f} on average (L1 distance, at most 2)"
+    if best.costs_accuracy:
+        text += f" and their accuracy from {summary.victim.value:.2f} to {utility.accuracy.value:.2f}"
+    if floor and best.label_does_as_well:
+        text += f". Answering with nothing but the label would do as well ({floor.accuracy.value:.2f})"
+    if best.no_adaptive_thief:
+        text += ". No thief here was made to undo it; one who knows the defense may get more"
+    return text + "."

@@ -1,0 +1,115 @@
+"""Which defense the headline names, and what there is to say about it. `surfaces/report/words.py` puts it in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gamekeeper.analysis.bootstrap import direction
+from gamekeeper.analysis.summary import DefenseSummary, Summary
+
+AFFORDABLE = 0.05
+"""The best defense costs honest users at most this much accuracy."""
+NOTABLE = 0.01
+"""A loss of accuracy worth mentioning."""
+
+Outcome = Literal["untested", "unmeasured", "affordable", "costly", "ineffective"]
+
+
+@dataclass(frozen=True)
+class BestDefense:
+    """What the headline says about the defenses of a run.
+
+    outcome   untested: the run has no defense; unmeasured: no defense was measured at the summary's budget;
+              affordable: `defense` lowers the theft, and honest users lose at most AFFORDABLE;
+              costly: every defense that lowers the theft costs more, and `defense` costs least;
+              ineffective: no defense lowers the theft beyond the noise, and `defense` leaves the thief least
+    defense   the defense named; None if untested or unmeasured
+    dearer    if affordable: the cheapest of the defenses that lower the theft further, beyond the noise, but cost more
+              than AFFORDABLE; None if there is none
+    tested    how many defenses were measured
+    costs_accuracy      whether `defense` costs honest users more than NOTABLE
+    label_does_as_well  whether answering with the bare label leaves the thief no more than `defense` does, within the noise
+    no_adaptive_thief   whether no thief of the run was made to undo `defense`
+    """
+
+    outcome: Outcome
+    defense: DefenseSummary | None = None
+    dearer: DefenseSummary | None = None
+    tested: int = 0
+    costs_accuracy: bool = False
+    label_does_as_well: bool = False
+    no_adaptive_thief: bool = False
+
+
+def best_defense(summary: Summary) -> BestDefense:
+    """The best affordable defense; else the cheapest that helps; else the one that leaves the thief least."""
+    tested = [line for line in summary.defended if line.worst and line.utility]
+    if not tested:
+        return BestDefense("unmeasured" if summary.defended else "untested")
+    helpful = [line for line in tested if line.change == "lower"]
+    affordable = [line for line in helpful if accuracy_lost(summary, line) <= AFFORDABLE]
+    if affordable:
+        best = least_noticed(summary, affordable)
+        dearer = [line for line in helpful if line not in affordable and stronger(line, best)]
+        return described(summary, "affordable", best, len(tested), cheapest(summary, dearer))
+    if helpful:
+        return described(summary, "costly", cheapest(summary, helpful), len(tested))
+    return described(summary, "ineffective", strongest_defense(tested), len(tested))
+
+
+def described(
+    summary: Summary,
+    outcome: Outcome,
+    line: DefenseSummary | None,
+    tested: int,
+    dearer: DefenseSummary | None = None,
+) -> BestDefense:
+    assert line is not None
+    assert line.worst is not None
+    floor = summary.floor
+    return BestDefense(
+        outcome,
+        line,
+        dearer,
+        tested,
+        costs_accuracy=accuracy_lost(summary, line) > NOTABLE,
+        label_does_as_well=bool(floor)
+        and line.defense != "label"
+        and direction(line.worst.values - floor.values) != "lower",
+        no_adaptive_thief="no-adaptive-thief" in (*line.flags, *summary.flags),
+    )
+
+
+def accuracy_lost(summary: Summary, line: DefenseSummary) -> float:
+    """Accuracy that honest users lose to the defense."""
+    assert summary.victim is not None
+    assert line.utility is not None
+    return summary.victim.value - line.utility.accuracy.value
+
+
+def stronger(line: DefenseSummary, other: DefenseSummary) -> bool:
+    """Whether a defense leaves its strongest thief less than another does, beyond the noise."""
+    if line.worst is None or other.worst is None:
+        return False
+    return direction(line.worst.values - other.worst.values) == "lower"
+
+
+def strongest_defense(lines: Sequence[DefenseSummary]) -> DefenseSummary:
+    """The one whose strongest thief gets least; ties go to the first."""
+    return min(lines, key=lambda line: line.worst.accuracy.value if line.worst else 1.0)
+
+
+def cheapest(summary: Summary, lines: Sequence[DefenseSummary]) -> DefenseSummary | None:
+    """The one that costs honest users the least accuracy; ties go to the first."""
+    return min(lines, key=lambda line: accuracy_lost(summary, line), default=None)
+
+
+def least_noticed(summary: Summary, lines: Sequence[DefenseSummary]) -> DefenseSummary:
+    """Of those as strong as the strongest within the noise, the one that changes honest users' answers least."""
+    strongest = strongest_defense(lines).worst
+    assert strongest is not None
+    equal = [line for line in lines if line.worst and direction(line.worst.values - strongest.values) == "same"]
+    return min(
+        equal,
+        key=lambda line: (accuracy_lost(summary, line) > NOTABLE, line.utility.l1 if line.utility else 2.0),
+    )
