@@ -17,7 +17,7 @@ SHAPES = ((5,), (1, 4, 4), (1, 8, 8), (1, 16, 16), (3, 32, 32))
 """From small to large: a network takes the first that it does not refuse, and the largest."""
 K = 3
 NETWORKS = {name: recipe for name, recipe in ARCHITECTURES.items() if not isinstance(recipe((1,), K), Fitting)}
-"""What is fitted in one go has no weights; see tests/models/test_estimators.py."""
+"""Trees have no weights; see tests/models/test_estimators.py."""
 every = pytest.mark.parametrize("recipe", NETWORKS.values(), ids=NETWORKS)
 
 

@@ -16,6 +16,7 @@ from gamekeeper.learners.partial_bayes import PartialBayes
 from gamekeeper.learners.robust import Gce
 from gamekeeper.methods import InputSpec, parse_thief
 from gamekeeper.models.estimators import Boosted, Estimator, Forest, Linear, for_table
+from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import label
 from gamekeeper.tasks import Classify
 from gamekeeper.training.student import DiskCloneCache
@@ -63,12 +64,16 @@ def test_it_learns_from_answers_of_every_form(student, form: str, rows: int):
     if form == "one class alone":
         assert (y.argmax(1) == 2).all()
     if form == "a missing class":
-        assert (y[:, 2] < 1e-6).all()
+        assert (y[:, 2] < 1e-5).all()
 
 
 @every
-def test_it_depends_on_the_seed_alone_and_is_even_before_it_learns(student):
+def test_it_depends_on_the_seed_alone(student):
     assert torch.equal(learnt(student)(X).y, learnt(student)(X).y)
+
+
+@pytest.mark.parametrize("student", STUDENTS[:2], ids=lambda each: type(each).__name__)
+def test_trees_say_every_class_alike_before_they_learn(student):
     torch.testing.assert_close(learnt(student, rows=0)(X).y, torch.full((len(X), K), 1 / K))
 
 
@@ -96,14 +101,25 @@ def test_one_who_knows_the_defense_undoes_it_with_any_student(student):
     assert (clone(X).y.argmax(1) == Y.argmax(1)).double().mean() > 0.7
 
 
-@every
+@pytest.mark.parametrize("student", STUDENTS[:2], ids=lambda each: type(each).__name__)
 def test_what_follows_gradients_or_trains_step_by_step_needs_a_network(student):
     with pytest.raises(Unsuited, match=r"Gce.*step by step.*@mlp"):
         learnt(student, learner=Gce())
     clone = learnt(student)
+    assert isinstance(clone, TorchModel)
     with pytest.raises(Unsuited, match=f"{type(student).__name__} has no gradients.*@mlp"):
-        clone.net(X.requires_grad_(True))  # pyright: ignore
-    X.requires_grad_(False)
+        clone.net(X.clone().requires_grad_(True))
+
+
+def test_logistic_regression_is_a_network():
+    assert isinstance(fresh(Linear(SHAPE, K), 0), Classifier)
+    y = learnt(for_table(Linear(SHAPE, K), X), learner=Gce())(X).y
+    assert (y.argmax(1) == Y.argmax(1)).double().mean() > 0.9
+
+
+def test_a_network_of_one_layer_is_fitted_as_the_logistic_regression_it_is():
+    thief = for_table(Mlp(SHAPE, K, hidden=()), X)
+    torch.testing.assert_close(learnt(thief)(X).y, Y, atol=0.01, rtol=0)
 
 
 @every

@@ -1,4 +1,4 @@
-"""Students for tables that are no networks: scikit-learn's forest, boosted trees and logistic regression.
+"""Students for tables that are fitted in one go: scikit-learn's forest, boosted trees and logistic regression.
 
 Source      forest: Breiman, "Random forests" (2001); boosted: Friedman, "Greedy function approximation" (2001), as the
             histogram trees of scikit-learn; linear: logistic regression
@@ -8,10 +8,12 @@ Deviations  forest: regression trees on the whole posterior, which for labels ar
             its probability, so that the loss is the soft cross-entropy. linear: columns are standardised; the strength of
             the penalty is chosen on held-out answers. boosted: every split of few answers, histograms of many
 
-Each is an architecture like any other: `knockoff+labels@forest`, `student = "boosted"`. It answers log-posteriors, which
-are logits, and has no weights: what climbs gradients needs a network. scikit-learn is imported where it is used.
+Each is an architecture like any other: `knockoff+labels@forest`, `student = "boosted"`. Logistic regression is a network of
+one layer and has gradients. Trees answer log-posteriors, which are logits, and have no weights: what climbs gradients needs
+a network. scikit-learn is imported where it is used.
 """
 
+import math
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gamekeeper.architectures import Shape, standardised
+from gamekeeper.architectures import Classifier, Mlp, Shape, standardised
 from gamekeeper.errors import Unsuited
 from gamekeeper.types import Architecture, Batch, Posterior
 
@@ -31,6 +33,8 @@ LEAST = 1e-6
 PENALTIES = (1.0, 30.0, 1000.0)
 """Inverse strengths for the linear student to choose from; the first is scikit-learn's own."""
 FOLDS = 5
+RULED_OUT = -30.0
+"""The logit of a class that was never answered."""
 EXACT = 1_000
 """Entries of all answers, up to which boosted trees look at every split."""
 
@@ -45,8 +49,15 @@ class Predictor(Protocol):
 
 
 @runtime_checkable
+class Learns(Protocol):
+    """A student that is fitted in one go."""
+
+    def learn(self, x: Batch, y: Posterior, seed: int) -> None: ...
+
+
+@runtime_checkable
 class Fitting(Protocol):
-    """Recipe of a student that is fitted in one go, not step by step."""
+    """Recipe of a student without weights, which cannot be trained step by step."""
 
     def fitted(self, x: Rows, y: Rows, seed: int) -> Predictor: ...
 
@@ -60,12 +71,7 @@ class Estimator(nn.Module):
         self.predict: Predictor | None = None
 
     def learn(self, x: Batch, y: Posterior, seed: int) -> None:
-        posteriors = y.double().clamp(min=0).numpy()
-        total = posteriors.sum(1, keepdims=True)
-        even = np.full_like(posteriors, 1 / self.classes)
-        self.predict = self.recipe.fitted(
-            rows_of(x), np.divide(posteriors, total, out=even, where=total > 0), seed % 2**32
-        )
+        self.predict = self.recipe.fitted(rows_of(x), even_rows(y), seed % 2**32)
 
     def forward(self, x: Batch) -> Float[Tensor, "n k"]:
         if torch.is_grad_enabled() and x.requires_grad:
@@ -80,6 +86,19 @@ class Estimator(nn.Module):
 
 def rows_of(x: Batch) -> Rows:
     return x.detach().reshape(len(x), -1).double().numpy()
+
+
+def even_rows(y: Posterior) -> Rows:
+    """Rows that sum to 1; one that says nothing says every class alike."""
+    posteriors = y.double().clamp(min=0)
+    total = posteriors.sum(1, keepdim=True)
+    return torch.where(total > 0, posteriors / total.clamp(min=1e-300), 1 / y.shape[1]).numpy()
+
+
+def moments(x: Rows) -> tuple[Rows, Rows]:
+    """Mean and deviation of each column; 1 for one that never varies."""
+    deviation = x.std(0)
+    return x.mean(0), np.where(deviation > 0, deviation, 1.0)
 
 
 @dataclass(frozen=True)
@@ -128,54 +147,82 @@ class Boosted:
         return weighted(boosted, x, y)
 
 
+class Regression(Classifier):
+    """A network of one layer, which may be fitted in one go: no descent ends as near the optimum. Live."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(width, classes))
+
+    def learn(self, x: Batch, y: Posterior, seed: int) -> None:
+        with torch.no_grad():
+            rows, posteriors = rows_of(self.body(x)), even_rows(y)
+            weight, bias = regression(rows, posteriors, chosen_penalty(rows, posteriors, seed))
+            self.head.weight.copy_(torch.from_numpy(weight))
+            self.head.bias.copy_(torch.from_numpy(bias))
+
+
 @dataclass(frozen=True)
 class Linear:
-    """Logistic regression on standardised columns."""
+    """Logistic regression, on columns standardised by the inputs queried."""
 
     shape: Shape
     classes: int
 
     def __call__(self) -> nn.Module:
-        return Estimator(self, self.classes)
-
-    def fitted(self, x: Rows, y: Rows, seed: int) -> Predictor:
-        penalty = (
-            PENALTIES[0] if len(x) < 2 * FOLDS else min(PENALTIES, key=lambda each: held_out_loss(each, x, y, seed))
-        )
-        return weighted(logistic(penalty), x, y)
+        return Regression(math.prod(self.shape), self.classes)
 
 
-def logistic(penalty: float) -> Any:
+def regression(x: Rows, y: Rows, penalty: float) -> tuple[Rows, Rows]:
+    """Weights (k, d) and biases (k,) for rows as they are; a class that was never answered is ruled out."""
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=penalty, max_iter=1_000)
+    mean, scale = moments(x)
+    weight, bias = np.zeros((y.shape[1], x.shape[1])), np.full(y.shape[1], RULED_OUT)
+    row, label = np.nonzero(y > LEAST)
+    present = np.unique(label)
+    bias[present] = 0.0
+    if len(present) > 1:
+        fitted: Any = LogisticRegression(C=penalty, max_iter=1_000)
+        with one_thread():
+            fitted.fit(((x - mean) / scale)[row], label, sample_weight=y[row, label])
+        # of two classes it says the second's score alone
+        rows = present if len(present) > 2 else present[1:]
+        weight[rows] = fitted.coef_ / scale
+        bias[rows] = fitted.intercept_ - weight[rows] @ mean
+    return weight, bias
 
 
-def held_out_loss(penalty: float, x: Rows, y: Rows, seed: int) -> float:
-    """The soft cross-entropy of answers that were left out of the fit, over all folds."""
+def chosen_penalty(x: Rows, y: Rows, seed: int) -> float:
+    """The one whose fits best predict answers that were left out of them; the first where there are few."""
+    if len(x) < 2 * FOLDS:
+        return PENALTIES[0]
     fold = np.random.default_rng(seed).permutation(len(x)) % FOLDS
-    losses: list[Rows] = []
-    for number in range(FOLDS):
-        out = fold == number
-        predicted = weighted(logistic(penalty), x[~out], y[~out])(x[out])
-        losses.append(-(y[out] * np.log(np.clip(predicted, LEAST, None))).sum(1))
-    return float(np.concatenate(losses).mean())
+
+    def loss(penalty: float) -> float:
+        """The soft cross-entropy over all folds."""
+        total = 0.0
+        for number in range(FOLDS):
+            out = fold == number
+            weight, bias = regression(x[~out], y[~out], penalty)
+            log = torch.log_softmax(torch.from_numpy(x[out] @ weight.T + bias), 1).numpy()
+            total -= float((y[out] * np.maximum(log, math.log(LEAST))).sum())
+        return total
+
+    return min(PENALTIES, key=loss)
 
 
 def weighted(estimator: Any, x: Rows, y: Rows) -> Predictor:
     """The classifier fitted on a row for each class that an answer leaves possible, weighted by its probability."""
-    mean, scale = x.mean(0), x.std(0)
-    scale = np.where(scale > 0, scale, 1.0)
     row, label = np.nonzero(y > LEAST)
     present = np.unique(label)
     if len(present) > 1:
         with one_thread():
-            estimator.fit(((x - mean) / scale)[row], label, sample_weight=y[row, label])
+            estimator.fit(x[row], label, sample_weight=y[row, label])
 
     def predict(asked: Rows) -> Rows:
         whole = np.zeros((len(asked), y.shape[1]))
         with one_thread():
-            whole[:, present] = estimator.predict_proba((asked - mean) / scale) if len(present) > 1 else 1.0
+            whole[:, present] = estimator.predict_proba(asked) if len(present) > 1 else 1.0
         return whole
 
     return predict
@@ -192,7 +239,12 @@ def one_thread() -> Any:
 
 
 def for_table(student: Architecture, pool: Batch) -> Architecture:
-    """The student a thief with this pool trains: of a table a network standardised by it, else the very same."""
+    """The student a thief with this pool trains: of a table a network standardised by it, else the very same.
+
+    A network of one layer is logistic regression, and is fitted as such.
+    """
     if isinstance(student, Fitting) or pool.ndim != 2 or len(pool) == 0:
         return student
+    if isinstance(student, Mlp) and not student.hidden:
+        student = Linear(student.shape, student.classes)
     return standardised(student, pool)

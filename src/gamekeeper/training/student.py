@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gamekeeper.architectures import fresh
 from gamekeeper.errors import Unsuited
-from gamekeeper.models.estimators import Estimator
+from gamekeeper.models.estimators import Estimator, Learns
 from gamekeeper.models.layout import network_memory
 from gamekeeper.models.network import TorchModel
 from gamekeeper.training.fit import Fit, fit
@@ -71,7 +71,7 @@ class DiskCloneCache:
 def train(knows: Knowledge, x: Batch, y: Posterior, recipe: Fit, seed: int) -> TorchModel:
     """A fresh student trained on (x, y) with the task's loss. Without any answers it stays untrained."""
     student = fresh(knows.student, seed)
-    if isinstance(student, Estimator):
+    if isinstance(student, Learns):
         if len(x):
             student.learn(x, y, seed)
         return TorchModel(student.eval(), knows.task)
