@@ -10,11 +10,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from typer.testing import CliRunner
 
 from gamekeeper.engine.grid import Audit, expand
 from gamekeeper.engine.run import run_cell
 from gamekeeper.results import Row
-from gamekeeper.targets.choice import Choice, assumptions, facts
+from gamekeeper.surfaces.cli import ATTACKS, TABLE_ATTACKS, app
+from gamekeeper.targets.builtin import BUILTIN, TABLES
+from gamekeeper.targets.choice import Choice, assumptions, facts, is_table
+from gamekeeper.targets.load import load_target
 from gamekeeper.types import Ranges
 
 TARGET = """
@@ -105,3 +109,26 @@ def test_the_report_says_what_may_be_asked(folder: Path):
     assert isinstance(target.box, Ranges)
     assert facts(target)["domain"] == str(target.box)
     assert "27 more columns, as in the pool" in assumptions(target, target.student)[0]
+
+
+def test_what_is_a_table_is_known_without_loading_it(folder: Path):
+    assert [name for name in BUILTIN if is_table(name)] == list(TABLES)
+    assert all(len(load_target(name).box.shape) == 1 for name in TABLES)
+    assert is_table(str(folder / "pool.toml"))
+
+
+def test_without_options_a_table_meets_what_anybody_would_try_first(folder: Path):
+    asked = CliRunner().invoke(
+        app, ["audit", str(folder / "pool.toml"), "--dry-run", "--budget", "20", "--defense", "none"]
+    )
+    assert asked.exit_code == 0
+    assert f"{len(ATTACKS) + len(TABLE_ATTACKS)} thieves" in " ".join(asked.output.split())
+
+
+def test_the_soft_thief_of_breast_cancer_learns_from_answers_of_one_class(tmp_path: Path):
+    """Uniform inputs are all of one class; how sure the model is of each still says where the other begins."""
+    choice = Choice("breast-cancer")
+    (cell,) = expand(Audit(choice, ["knockoff"], ["none"], [1000], [0], 0), choice.load())
+    row = run_cell(cell, tmp_path)
+    assert row.clone is not None
+    assert row.clone.fidelity.value > 0.98

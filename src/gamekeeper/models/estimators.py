@@ -103,7 +103,7 @@ def moments(x: Rows) -> tuple[Rows, Rows]:
 
 @dataclass(frozen=True)
 class Forest:
-    """A random forest."""
+    """A random forest: many trees on random shares of rows and columns."""
 
     shape: Shape
     classes: int
@@ -127,7 +127,7 @@ class Forest:
 
 @dataclass(frozen=True)
 class Boosted:
-    """Gradient-boosted trees."""
+    """Gradient-boosted trees: each corrects those before it."""
 
     shape: Shape
     classes: int
@@ -219,10 +219,10 @@ def weighted(estimator: Any, x: Rows, y: Rows) -> Predictor:
         with one_thread():
             estimator.fit(x[row], label, sample_weight=y[row, label])
 
-    def predict(asked: Rows) -> Rows:
-        whole = np.zeros((len(asked), y.shape[1]))
+    def predict(rows_asked: Rows) -> Rows:
+        whole = np.zeros((len(rows_asked), y.shape[1]))
         with one_thread():
-            whole[:, present] = estimator.predict_proba(asked) if len(present) > 1 else 1.0
+            whole[:, present] = estimator.predict_proba(rows_asked) if len(present) > 1 else 1.0
         return whole
 
     return predict

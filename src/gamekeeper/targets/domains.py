@@ -31,19 +31,21 @@ def number(value: Any) -> float:
 def pairs(shape: Sequence[int], low: Ends, high: Ends) -> list[tuple[float, float]]:
     """Low and high of every column, or the only ones. Raises ValueError, which the file's check turns into its sentence."""
     if not isinstance(low, Sequence) and not isinstance(high, Sequence):
-        found = [(LOW if low is None else low, HIGH if high is None else high)]
+        columns = [(LOW if low is None else low, HIGH if high is None else high)]
     elif len(shape) > 1:
         raise ValueError(
             f"low and high may be lists for tables only, shape [{shape[0]}]; images have one range for all entries"
         )
     else:
-        found = list(zip(of_columns("low", low, LOW, shape[0]), of_columns("high", high, HIGH, shape[0]), strict=True))
-    for column, (a, b) in enumerate(found, 1):
+        columns = list(
+            zip(of_columns("low", low, LOW, shape[0]), of_columns("high", high, HIGH, shape[0]), strict=True)
+        )
+    for column, (a, b) in enumerate(columns, 1):
         if not a < b:
             raise ValueError(
-                f"low must be below high{f' in column {column}' if len(found) > 1 else ''}; got {a:g} and {b:g}"
+                f"low must be below high{f' in column {column}' if len(columns) > 1 else ''}; got {a:g} and {b:g}"
             )
-    return found
+    return columns
 
 
 def of_columns(name: str, ends: Ends, usual: float, columns: int) -> Sequence[float]:
@@ -64,10 +66,10 @@ def domain(shape: Sequence[int], low: Ends, high: Ends, pool: Float[Tensor, "n .
                 " some, take out NaN and infinities, or declare `low` and `high` in [input]."
             )
         return ranges_of(pool)
-    found = pairs(shape, low, high)
+    columns = pairs(shape, low, high)
     if isinstance(low, Sequence) or isinstance(high, Sequence):
-        return Ranges(tuple(a for a, _ in found), tuple(b for _, b in found))
-    return Box(tuple(shape), *found[0])
+        return Ranges(tuple(a for a, _ in columns), tuple(b for _, b in columns))
+    return Box(tuple(shape), *columns[0])
 
 
 def identity(shape: Sequence[int], low: Ends, high: Ends) -> dict[str, Any]:
