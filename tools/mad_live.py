@@ -1,9 +1,9 @@
-"""MAD measured on a live thief: the angle between his gradients (Fig. 6) and his test loss under poisoning (Fig. 7).
+"""MAD measured on a live thief: the angle between their gradients (Fig. 6) and their test loss under poisoning (Fig. 7).
 
 Source      Orekondy, Schiele, Fritz, "Prediction Poisoning" (ICLR 2020), section 5.2.3 ("How much angular deviation does
             MAD introduce?"): online SGD, rate 0.001, batch 1, answers crafted with the thief's own parameters
 Assumes     white box: the defender reads the thief's weights at every step, the most any surrogate could be worth
-Deviations  the thief's network is in evaluation mode throughout, so that the defender's gradient is his own
+Deviations  the thief's network is in evaluation mode throughout, so that the defender's gradient is their own
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ Poison = Callable[[nn.Module, Batch, Posterior], Posterior]
 
 
 def white_box(recipe: MAD) -> Poison:
-    """The recipe with the thief's own network for a surrogate: the answer instead of y, for his weights as they are."""
+    """The recipe with the thief's own network for a surrogate: the answer instead of y, for their weights as they are."""
 
     def poison(thief: nn.Module, x: Batch, y: Posterior) -> Posterior:
         thief.eval()
@@ -52,7 +52,7 @@ def gradient_angle(net: nn.Module, x: Batch, y: Posterior, y_new: Posterior) -> 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What happened to a thief who learns online: an angle in degrees for every step, his test loss at some of them."""
+    """What happened to a thief who learns online: an angle in degrees for every step, his test loss at some steps."""
 
     angles: Float[Tensor, " t"]
     losses: Mapping[int, float]
@@ -67,7 +67,7 @@ def learn_online(
     rate: float = 0.001,
     every: int = 100,
 ) -> Trace:
-    """The thief learns from poisoned answers one at a time, in the order given; his weights change in place.
+    """The thief learns from poisoned answers one at a time, in the order given; their weights change in place.
 
     test  inputs and true labels for the loss, measured before the first step, after every `every` steps and at the end
     """

@@ -52,7 +52,7 @@ Found = list[dict[str, Any]]
 
 
 def angles(steps: int = 1_000, judged: int = 500) -> Found:
-    """MAD, all weights, with the thief's own network for a surrogate; he learns letters one at a time, rate 0.001."""
+    """MAD, all weights, with the thief's own network for a surrogate; they learn letters one at a time, rate 0.001."""
     target = shipped("mnist")
     x, test = target.pool.x[:steps], target.test.take(torch.arange(judged))
     assert test.y is not None

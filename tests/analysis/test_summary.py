@@ -212,7 +212,7 @@ def rehearsed(attack: str, seed: int, promised: float, accuracy: float) -> Row:
     return replace(row(attack=attack, seed=seed, accuracy=accuracy), held_out=wilson(round(promised * 100), 100))
 
 
-def test_the_blind_thief_trusts_his_rehearsal():
+def test_the_blind_thief_trusts_their_rehearsal():
     """He takes what foretold best in each seed, not what is best."""
     rows = [
         rehearsed("knockoff", 0, 0.9, 0.80), rehearsed("knockoff+gce", 0, 0.7, 0.95),

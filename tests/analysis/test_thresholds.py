@@ -88,7 +88,7 @@ def test_a_control_is_no_thief():
     assert (verdict.judged, verdict.value) == (True, 0.5)
 
 
-def test_a_thief_is_measured_when_all_his_seeds_are():
+def test_a_thief_is_measured_when_all_their_seeds_are():
     rows = [row("mad", seed=0, accuracy=0.9), row("mad", seed=1, error="killed")]
     (verdict,) = threshold_results(parse_threshold("worst.accuracy>0.8"), rows)
     assert (verdict.breached, verdict.judged, verdict.value) == (False, False, None)

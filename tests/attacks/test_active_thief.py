@@ -133,7 +133,7 @@ def test_answers_of_unasked_inputs_are_never_looked_at():
     knows, recipe = thief(), ActiveThief("uncertainty", rounds=2, fit=QUICK)
     transcript = Transcript(images)
     recipe(meter(40, transcript), knows, seed=0)
-    first, second = transcript.asked
+    first, second = transcript.queries
 
     def other(x: torch.Tensor, /) -> Reply:
         y = images(x).y
@@ -142,7 +142,7 @@ def test_answers_of_unasked_inputs_are_never_looked_at():
 
     again = Transcript(other)
     recipe(meter(40, again), knows, seed=0)
-    assert torch.equal(again.asked[1], second)
+    assert torch.equal(again.queries[1], second)
 
 
 def test_uncertain_inputs_teach_a_line_better_than_random_ones():

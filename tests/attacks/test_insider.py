@@ -1,4 +1,4 @@
-"""The insider: his own inputs first, then blends of two, all different."""
+"""The insider: their own inputs first, then blends of two, all different."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def test_his_own_inputs_come_first_in_an_order_of_the_seed():
     assert not torch.equal(one, knows.seeds)
 
 
-def test_what_follows_lies_between_two_of_his_inputs_three_to_seven_tenths_of_the_way():
+def test_what_follows_lies_between_two_of_their_inputs_three_to_seven_tenths_of_the_way():
     own = torch.eye(64)[:5].view(5, 1, 8, 8)
     x = Insider()(meter(105), thief(seeds=own), seed=0).x
     blends = x[5:].flatten(1)

@@ -118,7 +118,7 @@ def test_the_parts_of_a_rare_round_are_asked_without_training_between(monkeypatc
     monkeypatch.setattr("gamekeeper.attacks.swift_thief.seek_rare", lambda counts, left: True)
     transcript = Transcript(images)
     SMALL(meter(30, transcript), thief(), seed=0)
-    assert [len(x) for x in transcript.asked] == [10] + [2] * 10
+    assert [len(x) for x in transcript.queries] == [10] + [2] * 10
     assert phases == [10, 20, 30]
 
 

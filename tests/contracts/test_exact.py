@@ -36,7 +36,7 @@ def stolen(attack: Attack, spec: InputSpec, budget: int = ENOUGH, seed: int = 0)
             found = attack(gate, spec.thief(), seed)
         except Unsuited as refusal:
             found = str(refusal)
-    assert sum(map(len, transcript.asked)) == gate.spent <= budget
+    assert sum(map(len, transcript.queries)) == gate.spent <= budget
     return found, transcript
 
 
@@ -52,7 +52,7 @@ def agreement(spec: InputSpec, clone: Model) -> float:
 
 
 def asked(transcript: Transcript) -> torch.Tensor:
-    return torch.cat([x.flatten(1).double() for x in transcript.asked])
+    return torch.cat([x.flatten(1).double() for x in transcript.queries])
 
 
 @pytest.mark.parametrize("recipe", EXACT.values())
@@ -89,7 +89,7 @@ def test_what_is_refused_whatever_it_answers_is_refused_before_a_query(attack: A
     found, transcript = stolen(attack, spec)
     if isinstance(blind, str):
         assert found == blind
-        assert not transcript.asked
+        assert not transcript.queries
 
 
 @every

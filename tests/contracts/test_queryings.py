@@ -122,7 +122,7 @@ def test_every_kind_of_target_is_asked_to_the_last_query_and_never_beyond(queryi
     gate = spec.meter(33, transcript)
     transfer = querying(gate, spec.thief(pool=80), seed=3)
     assert (gate.left, transfer.cost) == (0, 33)
-    assert sum(map(len, transcript.asked)) == 33
+    assert sum(map(len, transcript.queries)) == 33
     assert len(transfer.x) == len(transfer.reply.y) <= most(querying, 33)
     assert draws(querying) > 1 or len(transfer.x) == 33
 

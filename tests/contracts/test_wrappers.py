@@ -57,12 +57,12 @@ def test_every_query_is_paid_for_and_none_is_left_over(wrapper: Wrapper, budget:
     wrapped = wrapper.wrap(meter)
     for number in range(budget // repeats):
         wrapped(BOX.uniform(1, number))
-        assert meter.spent == sum(map(len, transcript.asked)) == (number + 1) * repeats
+        assert meter.spent == sum(map(len, transcript.queries)) == (number + 1) * repeats
         assert wrapped.left == meter.left // repeats
     assert meter.left == budget % repeats
     with pytest.raises(BudgetExceeded):
         wrapped(BOX.uniform(1, 99))
-    assert meter.spent == sum(map(len, transcript.asked)) <= budget
+    assert meter.spent == sum(map(len, transcript.queries)) <= budget
 
 
 @every

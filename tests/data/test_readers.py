@@ -373,6 +373,33 @@ def test_sixteen_bit_images_are_refused(tmp_path):
     refused(tmp_path, "pixels of mode I;16; 8-bit grey or RGB is needed")
 
 
+def test_what_operating_systems_leave_is_no_class(tmp_path):
+    for name in ("__MACOSX", "cat", "dog", ".git", "@eaDir"):
+        picture(tmp_path / name / "a.png", PIXELS[0])
+    (tmp_path / "Thumbs.db").write_text("x")
+    assert read(tmp_path).y.tolist() == [0, 1]
+
+
+def test_folders_whose_names_are_numbers_are_class_numbers(tmp_path):
+    for number in (0, 2, 10):
+        picture(tmp_path / str(number) / "a.png", np.full((2, 2), number, np.uint8))
+    data = read(tmp_path)
+    assert (data.x[:, 0, 0, 0] * 255).round().tolist() == data.y.tolist() == [0, 10, 2]
+
+
+def test_an_image_that_is_to_be_turned_before_it_is_shown_is_refused(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(PIXELS[0]).save(tmp_path / "a.jpg", exif=exif)
+    refused(tmp_path, r"a\.jpg says that it is to be turned before it is shown \(EXIF orientation 6\)")
+
+
+def test_an_image_of_two_frames_is_refused(tmp_path):
+    one, two = (Image.fromarray(each) for each in PIXELS)
+    one.save(tmp_path / "a.webp", save_all=True, append_images=[two], lossless=True)
+    refused(tmp_path, r"a\.webp holds 2 frames")
+
+
 def test_images_of_two_sizes_are_refused_naming_both(tmp_path):
     picture(tmp_path / "a.png", np.zeros((4, 5), np.uint8))
     picture(tmp_path / "b.png", np.zeros((5, 4), np.uint8))
@@ -465,12 +492,38 @@ def test_csv_gz(tmp_path):
     assert read(written(tmp_path / "a.csv.gz", gzip.compress(b"a,y\n1,0\n"))).x.tolist() == [[1]]
 
 
-@pytest.mark.parametrize("text", ["1_000", "0x10", "1e", "१", "1 2"])
-def test_csv_what_only_python_takes_for_a_number_is_text(tmp_path, text):
-    assert read(csv(tmp_path, f"a,y\n{text},0\n5,1\n")).x.shape == (2, 2)
+@pytest.mark.parametrize("text", ["1_000", "0x10", "1e", "१", "1 2", '"1,234"', "10%", "$5", "many"])
+def test_csv_a_number_in_another_spelling_is_no_category(tmp_path, text):
+    refused(csv(tmp_path, f"a,y\n5,0\n{text},1\n"), "line 3 of .* in column 'a' and the number 5 in line 2")
 
 
-@pytest.mark.parametrize("value", ["", "  ", "?", "NA", "n/a", "NaN", "null"])
+@pytest.mark.parametrize("text", ["10%", "1'000", "€ 3"])
+def test_csv_a_column_of_numbers_in_another_spelling_is_no_column_of_categories(tmp_path, text):
+    refused(csv(tmp_path, f"a,y\n{text},0\n{text},1\n"), "line 2 of .* a column holds plain numbers")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "  ",
+        "?",
+        "NA",
+        "n/a",
+        "NaN",
+        "null",
+        "None",
+        "-",
+        "--",
+        ".",
+        "#N/A",
+        "<NA>",
+        "-nan",
+        "missing",
+        "n.a.",
+        "\\N",
+    ],
+)
 def test_csv_missing_values_are_refused_with_line_and_column(tmp_path, value):
     refused(csv(tmp_path, f"a,b,y\n1,2,0\n1,{value},0\n"), "line 3 of .* has no value in column 'b'")
 

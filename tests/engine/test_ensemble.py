@@ -1,4 +1,4 @@
-"""The worst-case thief: who takes part, what he may know, and what his number means."""
+"""The worst-case thief: who takes part, what they may know, and what their number means."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,7 +176,7 @@ class Whole:
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A module of the user's in the folder he works in."""
+    """A module of the user's in the folder they work in."""
     (tmp_path / "my_thieves.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

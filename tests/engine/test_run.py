@@ -71,7 +71,7 @@ def test_the_label_thief_of_a_defense_that_keeps_labels_holds_the_very_clone_of_
     assert rows["label", "knockoff", 240].clone == rows["none", "knockoff+labels", 240].clone
 
 
-def test_every_thief_spends_his_budget_and_no_more(rows):
+def test_every_thief_spends_their_budget_and_no_more(rows):
     for row in rows.values():
         assert row.queries == (row.budget // 3 * 3 if "averaged" in row.attack else row.budget)
         assert row.price == pytest.approx(row.queries * 0.001)

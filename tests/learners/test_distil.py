@@ -85,13 +85,13 @@ def defended(recipe) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("recipe", KEEPING, ids=lambda recipe: type(recipe).__name__)
-def test_a_defense_that_keeps_the_top_class_leaves_the_label_thief_bitwise_what_he_had(recipe):
+def test_a_defense_that_keeps_the_top_class_leaves_the_label_thief_bitwise_what_they_had(recipe):
     assert recipe.keeps_top1
     assert not torch.equal(defended(recipe), Y)
     assert torch.equal(label(defended(recipe)), label(Y))
 
 
-def test_so_his_clone_is_the_undefended_one_bit_for_bit():
+def test_so_their_clone_is_the_undefended_one_bit_for_bit():
     quick = Fit(epochs=1, least_steps=20, batch=32)
     clones = [Labels(quick)(Transfer(X, Reply(y), len(X)), knows(), 0)(X).y for y in (Y, defended(KEEPING[3]))]
     assert torch.equal(*clones)

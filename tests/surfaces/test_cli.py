@@ -152,7 +152,7 @@ def test_report_is_a_pure_function_of_the_folder(finished, capsys):
         (["audit", "digits", "--defense", "mda"], "Did you mean 'mad'?"),
         (["audit", "digits", "--pool", "nowhere.npz"], "nowhere.npz does not exist"),
         (["audit", "digits", "--pool", "letters"], "shape"),
-        (["audit", "digits", "--student", "lenet"], "at least 16 a side"),
+        (["audit", "digits", "--student", "lenet"], "at least 16 pixels a side"),
         (["audit", "digits", "--price", "inf"], "a finite number, at least 0. Got inf"),
         (["audit", "digits", "--price", "nan"], "Invalid value for '--price'"),
         (["audit", "digits", "--fail-if", "worst"], "must look like"),
@@ -161,7 +161,7 @@ def test_report_is_a_pure_function_of_the_folder(finished, capsys):
             ["audit", "digits", "--defense", "constant_target:target=11"],
             "--defense constant_target:target=11: Constant",
         ),
-        (["audit", "digits", "--budget", "2"], "a budget of 2 queries does not pay for one"),
+        (["audit", "digits", "--budget", "2"], "a budget of 2 queries is too small to ask about one"),
         (["report", "nowhere"], "holds no run"),
         (["methods", "mda"], "there is no method 'mda'"),
         (["init", "party"], "there is no configuration 'party'"),
@@ -292,7 +292,7 @@ def test_an_interrupt_ends_with_two_and_the_run_goes_on_later(tmp_path):
     assert results.read_bytes().endswith(b"\n")
 
 
-def test_a_thief_who_cannot_arm_the_defense_he_knows_is_left_out_before_anything_is_spent(tmp_path, capsys):
+def test_a_thief_who_cannot_arm_the_defense_they_know_is_left_out_before_anything_is_spent(tmp_path, capsys):
     run = ["audit", "wine", "--budget", "20", "--uniform", "0", "--quiet", "--out", str(tmp_path)]
     known = [*run, "--attack", "knockoff+partial_bayes", "--defense", "ood_gate:score=msp"]
     assert guarded(known) == 4

@@ -21,6 +21,7 @@ from gamekeeper.errors import BadConfig, BadQuery, GamekeeperError, Malformed, U
 from gamekeeper.models.network import TorchModel
 from gamekeeper.models.opaque import RemoteModel, SklearnModel
 from gamekeeper.targets import config as targets_config
+from gamekeeper.targets.choice import Choice, facts
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.load import load_target
 from gamekeeper.types import Box, Model, Ranges, ranges_of
@@ -230,6 +231,140 @@ def test_csv_tables_are_read_with_their_label_and_the_pool_without(folder: Path)
     assert torch.equal(load_target(write(folder, text)).pool.x, target.test.x)
 
 
+def test_the_names_of_the_classes_are_declared_in_order_and_stand_in_the_header(folder: Path):
+    table = ["a,b,c,d,kind", "0,0,0,1,fox", "0,0,1,0,cat"]
+    (folder / "test.csv").write_text("\n".join(table))
+    text = TORCH.replace("test.npz", "test.csv").replace("classes = 3", 'classes = ["fox", "dog", "cat"]')
+    target = load_target(write(folder, text))
+    assert target.test.y is not None
+    assert target.test.y.tolist() == [0, 2]
+    assert target.victim.task.classes == 3
+    assert facts(target)["names"] == ["fox", "dog", "cat"]
+    assert (facts(target)["columns"], facts(target)["label"]) == (["a", "b", "c", "d"], "kind")
+
+
+def test_an_apis_labels_are_the_names_of_its_classes(folder: Path, url: str):
+    (folder / "test.csv").write_text("a,b,c,d,kind\n0,0,0,1,fox\n0,0,1,0,cat\n")
+    text = remote(url).replace("test.npz", "test.csv") + 'labels = ["fox", "dog", "cat"]\n'
+    target = load_target(write(folder, text))
+    assert target.test.y is not None
+    assert target.test.y.tolist() == [0, 2]
+
+
+def test_a_pool_of_the_command_line_is_read_as_the_targets_own_files(folder: Path):
+    (folder / "test.csv").write_text("c,b,d,y\nred,1,0,0\nblue,0,1,2\n")
+    (folder / "pool.csv").write_text("d,b,c\n0.5,1,red\n")
+    text = TORCH.replace("test.npz", "test.csv").replace("pool.npz", "pool.csv")
+    (folder / "other.csv").write_text("y,d,b,c\n7,0.25,1,red\n")
+    assert Choice(write(folder, text), pool=str(folder / "other.csv")).load().pool.x.tolist() == [[0, 1, 1, 0.25]]
+    (folder / "other.csv").write_text("d,b,c\n0.25,1,zinc\n")
+    with pytest.raises(BadConfig, match="has 'zinc' in column 'c', which is not one of its categories: blue, red"):
+        Choice(write(folder, text), pool=str(folder / "other.csv")).load()
+
+
+def test_a_table_model_that_knows_names_gets_its_columns_in_its_order(folder: Path):
+    x = RNG.random((30, 4))
+    estimator = LogisticRegression().fit(x, np.arange(30) % 3)
+    estimator.feature_names_in_ = np.array(["d", "c", "b", "a"], dtype=object)
+    skops.io.dump(estimator, folder / "m.skops")
+    (folder / "test.csv").write_text("a,b,c,d,y\n1,0.75,0.5,0.25,0\n")
+    text = TORCH.replace('file = "w.safetensors"\narchitecture = "mlp:hidden="', 'file = "m.skops"')
+    text = text.replace('"torch"', '"sklearn"').replace('"logits"', '"probabilities"').replace("pool.npz", "test.csv")
+    assert load_target(write(folder, text.replace("test.npz", "test.csv"))).test.x.tolist() == [[0.25, 0.5, 0.75, 1]]
+
+
+def test_a_table_model_that_knows_the_names_of_its_classes_gives_them(folder: Path):
+    x = RNG.random((30, 4))
+    skops.io.dump(LogisticRegression().fit(x, np.array(["cat", "dog", "fox"])[np.arange(30) % 3]), folder / "m.skops")
+    (folder / "test.csv").write_text("a,b,c,d,kind\n0,0,0,1,fox\n0,0,1,0,dog\n")
+    text = TORCH.replace('file = "w.safetensors"\narchitecture = "mlp:hidden="', 'file = "m.skops"')
+    text = text.replace('"torch"', '"sklearn"').replace('"logits"', '"probabilities"').replace("test.npz", "test.csv")
+    for declared, order in (("classes = 3", [0, 1, 2]), ('classes = ["fox", "cat", "dog"]', [2, 0, 1])):
+        target = load_target(write(folder, text.replace("classes = 3", declared)))
+        assert target.test.y is not None
+        assert target.test.y.tolist() == {(0, 1, 2): [2, 1], (2, 0, 1): [0, 2]}[tuple(order)]
+        assert isinstance(target.victim, SklearnModel)
+        raw = torch.from_numpy(target.victim.estimator.predict_proba(target.test.x.double().numpy()))
+        assert torch.equal(target.victim(target.test.x).y, raw[:, order])
+
+
+def images(folder: Path, kind: str, shape: str, ends: tuple[float, float]) -> str:
+    """A target of 5x4 colour images stored as bytes with channels last; the pool as floats in the model's range."""
+    low, high = ends
+    x = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
+    np.savez(folder / "test.npz", x=x, y=np.arange(6) % 3)
+    np.savez(folder / "pool.npz", x=(x / 255 * (high - low) + low).astype(np.float32))
+    file = {"torch": "w.safetensors", "onnx": "m.onnx", "sklearn": "m.skops"}[kind]
+    text = TORCH.replace('"torch"', f'"{kind}"').replace("w.safetensors", file).replace("[4]", f"{shape}")
+    text = text if kind == "torch" else text.replace('architecture = "mlp:hidden="', "")
+    answers = "logits" if kind == "torch" else "probabilities"
+    return text.replace('"logits"', f'"{answers}"').replace("[data]", f"low = {low}\nhigh = {high}\n[data]")
+
+
+@pytest.mark.parametrize("ends", [(0.0, 255.0), (-1.0, 1.0)])
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("kind", ["torch", "sklearn", "onnx"])
+def test_a_model_gets_images_in_its_own_range_and_layout(
+    folder: Path, kind: str, last: bool, ends: tuple[float, float]
+):
+    shape = (5, 4, 3) if last else (3, 5, 4)
+    text = images(folder, kind, str(list(shape)), ends)
+    weight = (np.random.default_rng(1).normal(size=(60, 3)) / 1000).astype(np.float32)
+    if kind == "torch":
+        save_file(
+            {"head.weight": torch.from_numpy(weight.T.copy()), "head.bias": torch.zeros(3)}, folder / "w.safetensors"
+        )
+    elif kind == "sklearn":
+        estimator = LogisticRegression().fit(RNG.random((9, 60)), np.arange(9) % 3)
+        estimator.coef_, estimator.intercept_ = weight.T.astype(np.float64), np.zeros(3)
+        skops.io.dump(estimator, folder / "m.skops")
+    else:
+        nodes = [("Flatten", "x", "f"), ("MatMul", "f W", "z"), ("Softmax", "z", "p")]
+        value = helper.make_tensor_value_info
+        graph = helper.make_graph(
+            [helper.make_node(name, given.split(), [made]) for name, given, made in nodes],
+            "m",
+            [value("x", TensorProto.FLOAT, ["n", *shape])],
+            [value("p", TensorProto.FLOAT, ["n", 3])],
+            [numpy_helper.from_array(weight, "W")],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        onnx.save(model, folder / "m.onnx")
+    target = load_target(write(folder, text))
+    assert (target.box.shape, target.box.low, target.box.high) == ((3, 5, 4), 0.0, 1.0)
+    stored = np.load(folder / "pool.npz")["x"]
+    # networks here have their channels first, whatever the files have
+    taken = stored if last and kind != "torch" else stored.transpose(0, 3, 1, 2)
+    right = torch.softmax(torch.from_numpy(taken.reshape(6, -1).astype(np.float64) @ weight), 1)
+    for data in (target.test, target.pool):
+        torch.testing.assert_close(target.victim(data.x).y.double(), right, rtol=0, atol=1e-5)
+    assert facts(target)["model_range"] == list(ends)
+
+
+def test_an_api_gets_images_in_its_own_range_and_layout(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch):
+    sent: list[torch.Tensor] = []
+
+    def answered(x: torch.Tensor) -> torch.Tensor:
+        sent.append(x)
+        return torch.full((len(x), 3), 1 / 3)
+
+    monkeypatch.setitem(globals(), "expected", answered)
+    text = remote(url).replace("[4]", "[5, 4, 3]").replace("[data]", "high = 255.0\n[data]")
+    images(folder, "torch", "", (0.0, 255.0))
+    target = load_target(write(folder, text))
+    target.victim(target.test.x)
+    assert torch.equal(torch.cat(sent), torch.from_numpy(np.load(folder / "test.npz")["x"]).float())
+
+
+def test_the_digest_says_in_which_layout_inputs_are_sent(folder: Path, url: str):
+    images(folder, "torch", "", (0.0, 1.0))
+    digests = {
+        load_target(write(folder, remote(url).replace("[4]", shape))).digest
+        for shape in ("[5, 4, 3]", "[3, 5, 4]", '[5, 4, 3]\nlayout = "channels-last"')
+    }
+    assert len(digests) == 2
+
+
 # digests
 
 
@@ -307,6 +442,13 @@ WRONG: list[tuple[str, str, str]] = [
     ("shape = [4]", "shape = [4]\nhigh = 0.5", r"data\.test: inputs must lie in \[0, 0\.5\]"),
     ("shape = [4]", "shape = [2, 2]", r"data\.test: its inputs have shape \[4\], \[input\] declares \[2, 2\]"),
     ('pool = "pool.npz"', 'pool = "pool.npz"\nlabel = "y"', r"data\.label .* CSV"),
+    ('pool = "pool.npz"', 'pool = "pool.npz"\ncolumns = ["y"]', r"data\.columns .* CSV"),
+    ('pool = "pool.npz"', 'pool = "pool.npz"\ncolumns = ["y", "y"]', "every name of columns must be there once"),
+    ("classes = 3", 'classes = ["a", "a", "b"]', "the name of each, as text, every one different"),
+    ("classes = 3", "classes = [1, 2, 3]", "the name of each, as text"),
+    ("classes = 3", 'classes = 3\nclass_names = ["a"]', "names of classes are written in `classes`"),
+    ("shape = [4]", "shape = [4]\nstored = [1, 1]", r"stored = \[lowest, highest\] must go up"),
+    ("shape = [4]", 'shape = [4]\nlayout = "channels-last"', "layout is for images"),
     ('kind = "torch"', 'kind = "torch', "not valid TOML"),
 ]
 

@@ -100,7 +100,7 @@ def test_what_cannot_be_explained_is_refused_before_anything_is_asked(folder):
         load_target(str(path))
 
 
-def test_a_thief_learns_from_the_maps_and_is_told_when_he_takes_another_explainer(folder):
+def test_a_thief_learns_from_the_maps_and_is_told_when_they_take_another_explainer(folder):
     (folder / "run").mkdir()
     short = "rate=0.01,epochs=1,least_steps=2"
     thieves = [f"knockoff+attribution:explainer={name},{short}" for name in ("grad_cam", "gradient")]
@@ -111,4 +111,4 @@ def test_a_thief_learns_from_the_maps_and_is_told_when_he_takes_another_explaine
     rows = [run_cell(cell, folder / "run") for cell in expand(question, question.target.load())]
     errors = {(row.defense, row.attack): row.error for row in rows}
     assert [errors[defense, thieves[0]] for defense in ("none", "label")] == [None, None]
-    assert all("explains in another way" in errors[defense, thieves[1]] for defense in ("none", "label"))
+    assert all("uses another explainer" in errors[defense, thieves[1]] for defense in ("none", "label"))

@@ -59,7 +59,7 @@ def test_the_white_box_turns_the_thiefs_own_gradient_further_than_any_other_vert
         assert (gradient_angle(net, x, y, other) <= found + 1e-6).all()
 
 
-def test_the_white_box_follows_the_thief_as_he_learns():
+def test_the_white_box_follows_the_thief_as_they_learn():
     net, x, y = thief(), inputs(20), peaked(20, K, 1.0)
     poison = white_box(MAD(eps=0.5))
     before = poison(net, x, y)

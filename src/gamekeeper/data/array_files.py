@@ -26,7 +26,9 @@ def read_npz(path: Path, label: str | None) -> tuple[Array, Array | None]:
         with zipfile.ZipFile(path) as archive:
             names = {n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")}
             x_name, y_name = chosen(path, names, label)
-            x = as_images(path, member(path, archive, x_name))
+            x = member(path, archive, x_name)
+            if x.ndim < 2:
+                raise BadConfig(f"{path} needs inputs of shape (n, d) or images; got {x.shape}. Save one row for each.")
             return x, as_classes(path, member(path, archive, y_name)) if y_name in names else None
     # what zipfile and numpy raise for damaged, encrypted or exotic archives
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError) as error:
@@ -93,21 +95,6 @@ def as_classes(path: Path, y: Array) -> Array:
         got = f"{y.dtype} of shape {y.shape}" + (f", {flat.min()} to {flat.max()}" if flat.size else "")
         raise BadConfig(f"the labels in {path} must be whole numbers from 0, shape (n,); got {got}.")
     return flat
-
-
-def as_images(path: Path, x: Array) -> Array:
-    """(n, d) unchanged, (n, h, w) with a channel added, (n, h, w, c) and (n, c, h, w) as (n, c, h, w); c is 1 or 3."""
-    if x.ndim == 2:
-        return x
-    if x.ndim == 3:
-        return x[:, None]
-    first, last = (x.ndim == 4 and x.shape[axis] in (1, 3) for axis in (1, 3))
-    if first == last:
-        raise BadConfig(
-            f"{path} needs inputs of shape (n, d), (n, h, w), (n, c, h, w) or (n, h, w, c) with c = 1 or 3;"
-            f" got {x.shape}. Save them in one of these shapes."
-        )
-    return x if first else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
 # IDX

@@ -17,7 +17,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".pgm": "PPM", ".ppm": "PPM", ".webp": "WEBP"}
 
 
-def read_folder(folder: Path) -> tuple[Array, Array | None]:
+LEFT_OVER = {"__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN"}
+"""What operating systems leave in folders and archives."""
+TURNED = 0x0112
+"""The EXIF tag that says how to turn an image before it is shown."""
+
+
+def read_folder(folder: Path) -> tuple[Array, list[str] | None]:
+    """The images, and for each the name of its sub-folder, if there are any."""
     entries = visible(folder)
     classes = [entry for entry in entries if entry.is_dir()]
     if classes and len(classes) < len(entries):
@@ -34,13 +41,13 @@ def read_folder(folder: Path) -> tuple[Array, Array | None]:
         raise BadConfig(
             f"every class of {folder} needs an image; {', '.join(empty)} has none. Remove the empty folder."
         )
-    y = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    return load_images(folder, [file for group in groups for file in group]), y
+    names = [entry.name for entry, group in zip(classes, groups, strict=True) for _ in group]
+    return load_images(folder, [file for group in groups for file in group]), names
 
 
 def visible(folder: Path) -> list[Path]:
-    """Entries in sorted order, without the hidden ones that file managers leave."""
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    """Entries in sorted order, without hidden ones and those that operating systems leave."""
+    return sorted(each for each in folder.iterdir() if not each.name.startswith(".") and each.name not in LEFT_OVER)
 
 
 def load_images(folder: Path, files: list[Path]) -> UInt8[np.ndarray, "n c h w"]:
@@ -73,12 +80,26 @@ def load_image(file: Path, size: tuple[int, ...] | None, first: Path, count: int
                         f" {file} has {width} x {height}. Resize them first."
                     )
                 within_limit(file, 4 * 3 * width * height * count)
+                as_shown(file, image)
                 return pixels(file, image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UnsafeFile(f"{file} unpacks to too many pixels ({error}). Make it smaller.") from error
     # what Pillow's decoders raise for damaged files
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise BadConfig(f"{file} is not a whole image ({error}). Replace or remove it.") from error
+
+
+def as_shown(file: Path, image: Image.Image) -> None:
+    """Raises BadConfig where programs differ in what they show: images to be turned first, or of several frames."""
+    turn = image.getexif().get(TURNED, 1)
+    if turn not in (0, 1):
+        raise BadConfig(
+            f"{file} says that it is to be turned before it is shown (EXIF orientation {turn}); some programs do so and"
+            " some do not. Save it as the model is to see it, without that mark."
+        )
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise BadConfig(f"{file} holds {frames} frames; one is needed. Save the one that the model is to see.")
 
 
 def pixels(file: Path, image: Image.Image) -> UInt8[np.ndarray, "h w ..."]:

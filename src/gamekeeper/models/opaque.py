@@ -61,18 +61,28 @@ class SklearnModel:
 
     answers  "probabilities" or "labels"; by default probabilities where the estimator has them
 
-    The estimator's classes must be 0 to k-1, all of them: BadConfig otherwise.
+    names    of the classes, in the order of their numbers, where the estimator was fitted on names
+
+    The estimator's classes must be 0 to k-1, all of them, or these names: BadConfig otherwise.
     """
 
     estimator: Any
     task: Task
     answers: Kind | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         name = type(self.estimator).__name__
         classes = getattr(self.estimator, "classes_", None)
-        wanted = list(range(self.task.classes))
-        if not isinstance(classes, np.ndarray) or classes.tolist() != wanted:
+        known = isinstance(classes, np.ndarray) and (
+            self.numbered or sorted(self.names) == sorted(class_names(classes))
+        )
+        if self.names and not known:
+            raise BadConfig(
+                f"{name} must have been fitted on the classes {spelled(self.names)}. Its classes_ are {spelled(classes)}."
+                " Write those in `classes` in the target file, in the order that you want them numbered."
+            )
+        if not known:
             met = "none (it is not a fitted classifier)" if classes is None else spelled(classes)
             raise BadConfig(
                 f"{name} must have been fitted on classes 0 to {self.task.classes - 1}, all of them. Its classes_ are"
@@ -88,6 +98,11 @@ class SklearnModel:
             )
 
     @property
+    def numbered(self) -> bool:
+        """Whether it was fitted on the numbers of the classes."""
+        return np.ravel(self.estimator.classes_).tolist() == list(range(self.task.classes))
+
+    @property
     def kind(self) -> Kind:
         """The kind of answers it gives."""
         return self.answers or ("probabilities" if hasattr(self.estimator, "predict_proba") else "labels")
@@ -99,7 +114,16 @@ class SklearnModel:
             # it was fitted on a table with column names; our columns are in the order of the data file
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
             raw = ask(rows)
+        if not self.numbered:
+            raw = self.in_order(raw)
         return Reply(Answers(self.kind, self.task.classes).posterior(numbers(raw), len(x)))
+
+    def in_order(self, raw: Any) -> Any:
+        """Answers of an estimator of names, by the numbers of the classes."""
+        columns = class_names(self.estimator.classes_)
+        if self.kind == "labels":
+            return np.array([self.names.index(name) for name in class_names(raw)])
+        return raw[:, [columns.index(name) for name in self.names]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +166,11 @@ def numbers(raw: Any) -> Tensor:
         met = f"an array of {raw.dtype}" if isinstance(raw, np.ndarray) else type(raw).__name__
         raise Malformed(f"the target must answer with an array of numbers; it answered with {met}.")
     return torch.from_numpy(np.ascontiguousarray(raw))
+
+
+def class_names(classes: Any) -> list[str]:
+    """Classes as text; whole numbers without decimals, as in a target file."""
+    return [f"{each:g}" if isinstance(each, float) else str(each) for each in np.ravel(classes).tolist()]
 
 
 def spelled(classes: Any) -> str:

@@ -237,10 +237,10 @@ def ordinal(path: Path, label: str) -> Dataset:
 
     Numbers are scaled to [0.01, 1]; category j of s, sorted and counted from 1, becomes j / s.
     """
-    head, rows = table(path)
+    whole = table(path)
     columns: dict[str, torch.Tensor] = {}
-    for place, name in enumerate(head):
-        cells = [row[place] for _, row in rows]
+    for name in whole.head:
+        cells = whole.column(name)
         if all(NUMBER.fullmatch(cell) for cell in cells):
             value = torch.tensor([float(cell) for cell in cells], dtype=torch.float64)
             columns[name] = 0.01 + 0.99 * (value - value.amin()) / (value.amax() - value.amin())

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-from gamekeeper.data.dataset import Dataset
 from gamekeeper.errors import BadConfig
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.methods import parse_architecture
@@ -15,8 +14,8 @@ from gamekeeper.models.network import TorchModel
 from gamekeeper.targets.builtin import AUXILIARY, BUILTIN, TABLES
 from gamekeeper.targets.config import AuditTable, read_config
 from gamekeeper.targets.files.local import explained
-from gamekeeper.targets.load import header, load_data, load_target, pool_label
-from gamekeeper.targets.target import Target, check_data, supplied
+from gamekeeper.targets.load import beside, load_target
+from gamekeeper.targets.target import Target, supplied
 from gamekeeper.types import Architecture, Box, Domain
 
 
@@ -44,8 +43,7 @@ class Choice:
         """Raises BadConfig, UnsafeFile or Malformed as `load_target` does."""
         target = load_target(self.name)
         if self.pool is not None:
-            pool = load_data("--pool", self.pool, Path(), self.class_column(self.pool, target))
-            check_data("--pool", Dataset(pool.x), target.box, None)
+            pool = beside("--pool", self.pool, Path(), target)
             digest = hashlib.sha256(f"{target.digest} {pool.digest()}".encode()).hexdigest()
             target = replace(target, pool=pool, digest=digest)
         if self.student is not None:
@@ -56,7 +54,7 @@ class Choice:
                 raise BadConfig(f"a price is money per query: a finite number, at least 0. Got {self.price:g}.")
             target = replace(target, price=self.price)
         if self.auxiliary is not None:
-            inputs = load_data("--auxiliary", self.battery(), Path(), self.class_column(self.auxiliary, target))
+            inputs = beside("--auxiliary", self.battery(), Path(), target)
             target = supplied(target, "--auxiliary", self.auxiliary, inputs)
         return target if self.explain is None else explaining(target, self.explain)
 
@@ -71,15 +69,6 @@ class Choice:
                 f" {' and '.join(AUXILIARY)} only. Give a data file or the name of a shipped set."
             )
         return AUXILIARY[self.name][self.auxiliary]
-
-    def class_column(self, file: str, target: Target) -> str | None:
-        """The class column to leave out of a CSV file; "" if it has none. As in the [data] of a target file."""
-        path = Path(self.name)
-        if is_target_file(self.name):
-            given = read_config(path).data
-            return pool_label(Path(file), path.parent / given.test, given.label)
-        columns = header(Path(file))
-        return None if len(columns) == math.prod(target.box.shape) + 1 else ""
 
 
 def explaining(target: Target, name: str) -> Target:
@@ -132,6 +121,7 @@ def facts(target: Target) -> dict[str, Any]:
         **(
             {"range": [target.box.low, target.box.high]} if isinstance(target.box, Box) else {"domain": str(target.box)}
         ),
+        **target.schema.facts(),
         "sizes": {"test": len(target.test), "pool": len(target.pool), "owner": len(target.owner.x)},
         "digest": target.digest,
         "price": target.price,

@@ -2,7 +2,7 @@
 
 kind = "torch"                   # torch | export | onnx | sklearn | http
 answers = "logits"               # probabilities | logits | labels | top-k
-classes = 10
+classes = 10                     # or their names in the model's order: ["cat", "dog", "fox"]
 price = 0.001                    # money per query; 0 by default
 
 [model]                          # not for http
@@ -14,6 +14,8 @@ explain = "grad_cam"             # torch only: every answer comes with an attrib
 shape = [1, 28, 28]
 low = 0.0                        # for a table one number, or a list with one a column in the units of the data; without
 high = 1.0                       # either, its columns range as in the pool
+stored = [0, 255]                # the range in which all files hold them, if that is another; optional
+layout = "channels-first"        # or channels-last, where the shape does not show it; optional
 
 [data]
 test = "test.npz"                # labelled; used to evaluate, never seen by a thief
@@ -21,6 +23,8 @@ pool = "letters"                 # what the thief queries: a shipped data set or
 train = "train.npz"              # the owner's own, for defenses that need it; optional
 auxiliary = "letters-other"      # the owner's inputs of another kind, for defenses that train on such; optional
 label = "income"                 # CSV only: the column of the classes
+columns = ["age", "colour"]      # CSV only: those that the model takes, in its order; by default all of the test set's
+categories = { colour = ["red", "blue"] }  # CSV only: of columns of text, in the model's order; by default sorted
 
 [thief]
 seeds = "few.npz"                # a few inputs like the victim's own, for attacks that start from such; optional
@@ -36,7 +40,7 @@ import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -65,6 +69,9 @@ class ModelTable(Table):
     explain: ExplainerName | None = None
 
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class InputTable(Table):
     """[input]: one input's shape and the range of its entries; of a table, one range or one for each column.
 
@@ -74,13 +81,22 @@ class InputTable(Table):
     shape: list[Annotated[int, Field(ge=1, le=2**20)]] = Field(min_length=1, max_length=4)
     low: Annotated[Ends, PlainValidator(ends)] = None
     high: Annotated[Ends, PlainValidator(ends)] = None
+    stored: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None = None
+    layout: Literal["channels-first", "channels-last"] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> "InputTable":
         pairs(self.shape, self.low, self.high)
         if math.prod(self.shape) > 2**24:
             raise ValueError(f"an input of shape {self.shape} has more than {2**24:,} entries")
+        if self.stored is not None and not self.stored[0] < self.stored[1]:
+            raise ValueError(f"stored = [lowest, highest] must go up; got {self.stored}")
+        if self.layout is not None and len(self.shape) != 3:
+            raise ValueError(f"layout is for images, whose shape has three sizes; got {self.shape}")
         return self
+
+
+Names = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 
 
 class DataTable(Table):
@@ -91,6 +107,15 @@ class DataTable(Table):
     train: str | None = Field(None, min_length=1)
     auxiliary: str | None = Field(None, min_length=1)
     label: str | None = Field(None, min_length=1)
+    columns: Names | None = None
+    categories: dict[str, Names] = {}
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "DataTable":
+        for key, names in {"columns": self.columns or [], **self.categories}.items():
+            if len(set(names)) < len(names):
+                raise ValueError(f"every name of {key} must be there once; got {', '.join(names)}")
+        return self
 
 
 class ThiefTable(Table):
@@ -116,6 +141,8 @@ class TargetConfig(Table):
     kind: Literal["torch", "export", "onnx", "sklearn", "http"]
     answers: Kind
     classes: int = Field(ge=2, le=2**20)
+    class_names: tuple[str, ...] = ()
+    """In the file, names stand in `classes` in place of their number."""
     price: float = Field(0.0, ge=0, allow_inf_nan=False)
     model: ModelTable | None = None
     input: InputTable
@@ -123,6 +150,23 @@ class TargetConfig(Table):
     thief: ThiefTable = ThiefTable()
     audit: AuditTable = AuditTable()
     http: HttpConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, content: Any) -> Any:
+        """`classes = ["cat", "dog"]` is two classes with these names."""
+        if not isinstance(content, dict):
+            return content
+        given = cast(dict[str, Any], content)
+        if "class_names" in given:
+            raise ValueError('names of classes are written in `classes`: classes = ["cat", "dog"]')
+        names = given.get("classes")
+        if not isinstance(names, list):
+            return given
+        whole = cast(list[Any], names)
+        if not all(isinstance(name, str) and name for name in whole) or len(set(whole)) < len(whole):
+            raise ValueError("classes is a number of classes or the name of each, as text, every one different")
+        return {**given, "classes": len(whole), "class_names": tuple(whole)}
 
     @model_validator(mode="after")
     def _consistent(self) -> "TargetConfig":
@@ -179,7 +223,7 @@ def problem(detail: ErrorDetails) -> str:
     name = spelled(detail["loc"]) or "the file"
     if detail["type"] == "extra_forbidden":
         table = TABLES.get(place[0] if len(place) > 1 else "", TargetConfig)
-        known = list(table.model_fields)
+        known = [name for name in table.model_fields if name != "class_names"]
         near = get_close_matches(place[-1], known, 1)
         return f"there is no key {name}.{f' Did you mean {near[0]}?' if near else ''} Known: {', '.join(known)}."
     if detail["type"] == "missing":

@@ -48,6 +48,13 @@ def pairs(shape: Sequence[int], low: Ends, high: Ends) -> list[tuple[float, floa
     return columns
 
 
+def outer(low: Ends, high: Ends) -> tuple[float, float]:
+    """One range around those of all columns."""
+    least = min(low) if isinstance(low, Sequence) else low
+    most = max(high) if isinstance(high, Sequence) else high
+    return LOW if least is None else least, HIGH if most is None else most
+
+
 def of_columns(name: str, ends: Ends, usual: float, columns: int) -> Sequence[float]:
     """One number for each column."""
     if not isinstance(ends, Sequence):

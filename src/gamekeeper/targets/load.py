@@ -1,23 +1,28 @@
 """From a name or a TOML file to a target."""
 
-import csv
 import hashlib
+import math
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
 from gamekeeper.architectures import LeNet, Mlp
 from gamekeeper.data import batteries
-from gamekeeper.data.csv_files import csv_lines
+from gamekeeper.data.columns import label_column
+from gamekeeper.data.csv_files import Table
 from gamekeeper.data.dataset import Dataset
-from gamekeeper.data.limits import unpack
-from gamekeeper.data.readers import read
+from gamekeeper.data.readers import contents
+from gamekeeper.data.scale import Arrays, Scale, channels_last
+from gamekeeper.data.schema import Contents, Declared, Schema, schema_of
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import parse_architecture
 from gamekeeper.models.estimators import Fitting, for_table
-from gamekeeper.models.opaque import RemoteModel
+from gamekeeper.models.opaque import RemoteModel, SklearnModel
+from gamekeeper.models.translation import Translation, translated_model, translated_network, translated_wire
 from gamekeeper.targets import domains
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
@@ -26,7 +31,7 @@ from gamekeeper.targets.files.safety import read_onnx
 from gamekeeper.targets.http import HttpOracle
 from gamekeeper.targets.target import Target, check_data, digest, file_hash, owner, supplied
 from gamekeeper.tasks import Classify
-from gamekeeper.types import Architecture, Domain, Model
+from gamekeeper.types import Architecture, Box, Domain, Model
 
 ANSWERING = {
     "url",
@@ -60,10 +65,8 @@ def load_target(name_or_path: str) -> Target:
 def from_config(config: TargetConfig, path: Path) -> Target:
     """The target that a validated TOML file describes; other files are looked up in the folder of `path`, that file."""
     folder = path.parent
-    task = Classify(config.classes)
-    test, pool, train = data(config, folder)
-    box = domains.domain(config.input.shape, config.input.low, config.input.high, pool.x)
-    check_all(config, box, test, pool, train)
+    scale = scale_of(config)
+    box = box_of(scale)
     architecture = default_architecture(box, config.classes)
     if config.model is not None and config.model.architecture is not None:
         architecture = named("model.architecture", config.model.architecture, box, config.classes)
@@ -71,15 +74,19 @@ def from_config(config: TargetConfig, path: Path) -> Target:
             raise BadConfig(
                 f"model.architecture: {architecture} is no network, and a file of kind torch holds one's weights."
             )
-    # the file of kind torch brings a network for inputs as they come; a surrogate for another kind is made here
-    surrogate = architecture if config.kind == "torch" or train is None else for_table(architecture, train.x)
     student = architecture
     if config.thief.student is not None:
         student = named("thief.student", config.thief.student, box, config.classes)
-    victim, batch = load_victim(config, folder, box, architecture)
-    seeds = None if config.thief.seeds is None else load_data("thief.seeds", config.thief.seeds, folder, None)
-    if seeds is not None:
-        check_data("thief.seeds", Dataset(seeds.x), box, None)
+    # a scikit-learn model may know the names of its inputs and classes, so it is loaded first
+    known = load_victim(config, folder, scale, architecture) if config.kind == "sklearn" else None
+    schema, sets = data(config, folder, scale, None if known is None else known[0])
+    victim, batch = known or load_victim(config, folder, scale, architecture)
+    test, pool, train, seeds = (sets.get(key) for key in ("data.test", "data.pool", "data.train", "thief.seeds"))
+    assert test is not None
+    assert pool is not None
+    box = domain_of(config, scale, pool.x)
+    # the file of kind torch brings a network for inputs as they come; a surrogate for another kind is made here
+    surrogate = architecture if config.kind == "torch" or train is None else for_table(architecture, train.x)
     target = Target(
         name=path.stem,
         kind=config.kind,
@@ -92,18 +99,15 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         answers=config.answers,
         price=config.price,
         remote=config.kind == "http",
-        digest=digest(identity(config, folder), repr(task), (train, test, pool, seeds)),
+        digest=digest(identity(config, folder), repr(Classify(config.classes)), (train, test, pool, seeds)),
         seeds=None if seeds is None else seeds.x,
         batch=batch,
         explain=sold_maps(config),
+        schema=schema,
     )
-    given = config.data
-    if given.auxiliary is None:
+    if config.data.auxiliary is None:
         return target
-    label = pool_label(folder / given.auxiliary, folder / given.test, given.label)
-    return supplied(
-        target, "data.auxiliary", given.auxiliary, load_data("data.auxiliary", given.auxiliary, folder, label)
-    )
+    return supplied(target, "data.auxiliary", config.data.auxiliary, sets["data.auxiliary"])
 
 
 def sold_maps(config: TargetConfig) -> str | None:
@@ -113,23 +117,27 @@ def sold_maps(config: TargetConfig) -> str | None:
     return "attribution" if config.http is not None and config.http.maps is not None else None
 
 
-def load_victim(config: TargetConfig, folder: Path, box: Domain, architecture: Architecture) -> tuple[Model, int]:
+def load_victim(config: TargetConfig, folder: Path, scale: Scale, architecture: Architecture) -> tuple[Model, int]:
     """The victim, and how many inputs are sent to it at a time."""
     task, answers = Classify(config.classes), config.answers
+    taken = Box(tuple(config.input.shape), scale.low, scale.high)  # as the model takes it
+    translation = Translation(scale.low, scale.high, scale.last) if len(scale.shape) == 3 else Translation()
     if config.http is not None:
-        oracle = HttpOracle(config.http, box, config.classes)
-        return RemoteModel(oracle, task, answers), oracle.batch
+        oracle = HttpOracle(config.http, taken, config.classes)
+        return RemoteModel(translated_wire(oracle, translation), task, answers), oracle.batch
     assert config.model is not None, "read_config refuses a local kind without [model]"
     file = model_file(config.model.file, folder)
     if config.kind == "torch":
-        victim = load_torch(file, architecture, task, box, answers)
-        explain = config.model.explain
-        return victim if explain is None else explained(victim, explain, box), Target.batch
+        network = load_torch(file, architecture, task, Box(scale.shape, scale.low, scale.high), answers)
+        network, explain = translated_network(network, translation), config.model.explain
+        return network if explain is None else explained(network, explain, box_of(scale)), Target.batch
     if config.kind == "export":
-        return load_export(file, task, box, answers), Target.batch
-    if config.kind == "onnx":
-        return load_onnx(file, task, box, answers), Target.batch
-    return load_sklearn(file, task, box, answers), Target.batch
+        victim: Model = load_export(file, task, taken, answers)
+    elif config.kind == "onnx":
+        victim = load_onnx(file, task, taken, answers)
+    else:
+        victim = load_sklearn(file, task, taken, answers, config.class_names)
+    return translated_model(victim, translation), Target.batch
 
 
 def model_file(name: str, folder: Path) -> Path:
@@ -157,61 +165,102 @@ def default_architecture(box: Domain, classes: int) -> Architecture:
 # data
 
 
-def data(config: TargetConfig, folder: Path) -> tuple[Dataset, Dataset, Dataset | None]:
-    """Test set, pool and the owner's training set. Raises BadConfig."""
+def data(config: TargetConfig, folder: Path, scale: Scale, victim: Model | None) -> tuple[Schema, dict[str, Dataset]]:
+    """What the data files have in common, and each of them by its key in the target file. Raises BadConfig."""
     given = config.data
-    files = [name for name in (given.test, given.pool, given.train, given.auxiliary) if name is not None]
-    if given.label is not None and not any(is_csv(name) for name in files):
-        raise BadConfig(
-            "data.label names the column of classes in a CSV file; none of the data files is CSV. Leave it out."
-        )
-    test = load_data("data.test", given.test, folder, given.label)
-    pool = load_data("data.pool", given.pool, folder, pool_label(folder / given.pool, folder / given.test, given.label))
-    train = None if given.train is None else load_data("data.train", given.train, folder, given.label)
-    return test, pool, train
+    named = {
+        "data.test": given.test,
+        "data.pool": given.pool,
+        "data.train": given.train,
+        "data.auxiliary": given.auxiliary,
+        "thief.seeds": config.thief.seeds,
+    }
+    files = {key: data_file(key, name, folder) for key, name in named.items() if name is not None}
+    for key in ("label", "columns", "categories"):
+        if getattr(given, key) and not any(isinstance(file, Table) for file in files.values()):
+            raise BadConfig(
+                f"data.{key} says what the columns of CSV files are; none of the data files is CSV. Leave it out."
+            )
+    schema = schema_of(list(files.values()), declared(config, victim), scale, input_names(victim))
+    sets = {key: schema.read(file) for key, file in files.items()}
+    for key, held in sets.items():
+        labelled = key in ("data.test", "data.train")
+        box = domain_of(config, scale, sets["data.pool"].x)
+        check_data(key, held if labelled else Dataset(held.x), box, config.classes if labelled else None)
+    return schema, sets
 
 
-def check_all(config: TargetConfig, box: Domain, test: Dataset, pool: Dataset, train: Dataset | None) -> None:
-    """Raises BadConfig unless all data are in the domain."""
-    check_data("data.test", test, box, config.classes)
-    check_data("data.pool", Dataset(pool.x), box, None)
-    if train is not None:
-        check_data("data.train", train, box, config.classes)
+def input_names(victim: Model | None) -> list[str]:
+    """The names of the inputs, of a scikit-learn model that was fitted on a table with names."""
+    names = getattr(victim.estimator, "feature_names_in_", ()) if isinstance(victim, SklearnModel) else ()
+    return [str(name) for name in names]
 
 
-def load_data(key: str, name: str, folder: Path, label: str | None) -> Dataset:
-    """A shipped data set by name, or the file or folder of that path."""
+def declared(config: TargetConfig, victim: Model | None) -> Declared:
+    """What a target file says about its data. Names of classes that the model or the API knows are theirs by default."""
+    given, names = config.data, config.class_names
+    if isinstance(victim, SklearnModel):
+        names = names or victim.names
+    if config.http is not None and not names:
+        names = config.http.labels or ()
+    return Declared(
+        given.label,
+        tuple(given.columns or ()),
+        {name: tuple(categories) for name, categories in given.categories.items()},
+        config.classes,
+        names,
+    )
+
+
+def scale_of(config: TargetConfig) -> Scale:
+    """The model's input as everything here sees it, with channels first, and how files hold it."""
+    given = config.input
+    last = channels_last(given.shape, given.layout)
+    shape = (given.shape[2], *given.shape[:2]) if last else tuple(given.shape)
+    stored = None if given.stored is None else (given.stored[0], given.stored[1])
+    return Scale(shape, *domains.outer(given.low, given.high), stored, last)
+
+
+def domain_of(config: TargetConfig, scale: Scale, pool: Tensor) -> Domain:
+    """What may be asked, as everything here sees it."""
+    given = config.input
+    return domains.domain(given.shape, given.low, given.high, pool) if len(scale.shape) == 1 else box_of(scale)
+
+
+def box_of(scale: Scale) -> Box:
+    return Box(scale.shape, *scale.seen)
+
+
+def data_file(key: str, name: str, folder: Path) -> Contents:
+    """A shipped data set by name, or the file or folder of that path, as it stands."""
     if name in get_args(batteries.DataName):
-        return batteries.load(name)
+        return contents(batteries.verified(f"{name}.npz"))
     if not (folder / name).exists():
         raise BadConfig(
             f"{key}: {folder / name} does not exist. Give a path relative to the TOML file, or one of the shipped data"
             f" sets: {', '.join(get_args(batteries.DataName))}."
         )
-    return read(folder / name, label if is_csv(name) else None)
+    return contents(folder / name)
 
 
-def is_csv(name: str) -> bool:
-    return name.lower().endswith((".csv", ".csv.gz"))
+def beside(key: str, name: str, folder: Path, target: Target) -> Dataset:
+    """More inputs for a target, read as its own data files are, or by themselves beside a built-in target."""
+    file = data_file(key, name, folder)
+    schema = target.schema
+    if isinstance(file, Table) and not schema.columns:
+        width, label = math.prod(target.box.shape), label_column(file, None)
+        if label is None and len(file.head) == width + 1:
+            label = file.head[-1]  # no class is read from it: these inputs are for a thief, or the owner's others
+        schema = schema_of([file], Declared(label if label and len(file.head) > width else ""), schema.scale)
+    if schema.scale is None and isinstance(target.box, Box):
+        schema = replace(schema, scale=Scale(target.box.shape, target.box.low, target.box.high))
+    inputs = Dataset(schema.read(unlabelled(file)).x)
+    check_data(key, inputs, target.box, None)
+    return inputs
 
 
-def pool_label(pool: Path, test: Path, label: str | None) -> str | None:
-    """The class column to leave out of a CSV pool: the test set's if the pool has it, else none ("")."""
-    if not is_csv(pool.name):
-        return None
-    columns = header(test)
-    classes = label or (columns[-1] if columns else "")
-    return classes if classes in header(pool) else ""
-
-
-def header(path: Path) -> list[str]:
-    """The column names of a CSV file; empty if it is not one (the reader then says what is wrong)."""
-    if not (is_csv(path.name) and path.is_file()):
-        return []
-    try:
-        return next(csv_lines(unpack(path).decode("utf-8-sig")), (0, list[str]()))[1]
-    except (UnicodeDecodeError, csv.Error):
-        return []
+def unlabelled(file: Contents) -> Contents:
+    return replace(file, labels=None) if isinstance(file, Arrays) else file
 
 
 # identity
@@ -220,7 +269,12 @@ def header(path: Path) -> list[str]:
 def identity(config: TargetConfig, folder: Path) -> dict[str, Any]:
     """Everything in a target file that changes an answer, with the model's bytes as a hash. No header, no secret."""
     settings: dict[str, Any] = config.model_dump(mode="json", include={"kind", "answers", "classes"})
+    if config.class_names:
+        settings["class_names"] = list(config.class_names)
+    # what files hold is in the digests of the data; the layout changes what is sent
     settings["input"] = domains.identity(config.input.shape, config.input.low, config.input.high)
+    if channels_last(config.input.shape, config.input.layout):
+        settings["input"]["layout"] = "channels-last"
     if config.http is not None:
         settings["http"] = config.http.model_dump(mode="json", include=ANSWERING)
     if config.model is not None:

@@ -10,6 +10,7 @@ import orjson
 import torch
 
 from gamekeeper.data.dataset import Dataset
+from gamekeeper.data.schema import Schema
 from gamekeeper.errors import BadConfig, BadQuery
 from gamekeeper.models.answers import Kind
 from gamekeeper.types import Architecture, Batch, Domain, Model, Owner, Ranges
@@ -36,6 +37,7 @@ class Target:
     batch    most inputs sent, and recorded, at a time
     explain  what makes the attribution maps sold with every answer; None: none are sold
     auxiliary  what `owner.ood` holds, as the user named it; None: nothing
+    schema   what its data files have in common: columns, classes, units
     """
 
     name: str
@@ -54,6 +56,7 @@ class Target:
     batch: int = 256
     explain: str | None = None
     auxiliary: str | None = None
+    schema: Schema = Schema()
 
 
 def supplied(target: Target, key: str, name: str, auxiliary: Dataset) -> Target:
@@ -90,7 +93,10 @@ def check_data(key: str, held: Dataset, box: Domain, classes: int | None) -> Non
     try:
         box.check(held.x)
     except BadQuery as error:
-        raise BadConfig(f"{key}: {error} Or correct `low` and `high` in [input].") from error
+        raise BadConfig(
+            f"{key}: {error} Or correct `low` and `high` in [input], which are the model's range; if all files hold their"
+            " numbers in another one, say in which: `stored = [0, 255]`."
+        ) from error
     if classes is None:
         return
     if held.y is None:
@@ -99,7 +105,10 @@ def check_data(key: str, held: Dataset, box: Domain, classes: int | None) -> Non
         )
     low, high = int(held.y.min()), int(held.y.max())
     if low < 0 or high >= classes:
-        raise BadConfig(f"{key}: its labels run from {low} to {high}; `classes` allows 0 to {classes - 1}.")
+        raise BadConfig(
+            f"{key}: its labels run from {low} to {high}; `classes` allows 0 to {classes - 1}. If these numbers are names,"
+            f' list the names of all classes in the model\'s order: classes = ["{low}", …, "{high}"].'
+        )
 
 
 def owner(train: Dataset | None, box: Domain, architecture: Architecture) -> Owner:

@@ -377,6 +377,40 @@ def test_classes_other_than_declared_are_refused(labels: Any, met: str):
         SklearnModel(LogisticRegression().fit(X, labels), THREE)
 
 
+@pytest.mark.parametrize("labels", [np.array(["b", "a", "c"]), np.array([2.0, 1.0, 3.0]), np.array([2, 1, 3])])
+@pytest.mark.parametrize("answers", ["probabilities", "labels"])
+def test_an_estimator_of_names_answers_by_the_numbers_of_the_classes(labels: Any, answers: Kind):
+    names = tuple(f"{each:g}" if labels.dtype.kind == "f" else str(each) for each in labels)
+    plain = SklearnModel(LogisticRegression().fit(X, Y), THREE, answers)
+    named = SklearnModel(LogisticRegression().fit(X, labels[Y]), THREE, answers, names)
+    x = torch.from_numpy(X)
+    torch.testing.assert_close(named(x).y, plain(x).y, rtol=0, atol=1e-4)
+    with pytest.raises(BadConfig, match="must have been fitted on the classes u, v, w"):
+        SklearnModel(LogisticRegression().fit(X, labels[Y]), THREE, answers, ("u", "v", "w"))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model.net."])
+def test_what_a_wrapper_puts_in_front_of_every_name_is_taken_away(tmp_path: Path, prefix: str):
+    net = trained(MLP, (4,))
+    save_file({prefix + name: value for name, value in net.state_dict().items()}, tmp_path / "m.safetensors")
+    x = torch.rand(5, 4)
+    bare = load_torch(stored(net, tmp_path / "n.safetensors"), MLP, THREE, FLAT)
+    assert torch.equal(load_torch(tmp_path / "m.safetensors", MLP, THREE, FLAT)(x).y, bare(x).y)
+
+
+def test_weights_of_eight_bits_are_read(tmp_path: Path):
+    small_weights = {name: value.to(torch.float8_e4m3fn) for name, value in trained(MLP, (4,)).state_dict().items()}
+    save_file(small_weights, tmp_path / "m.safetensors")
+    loaded = load_torch(tmp_path / "m.safetensors", MLP, THREE, FLAT).net.state_dict()
+    assert all(torch.equal(loaded[name], value.float()) for name, value in small_weights.items())
+    broken = {
+        name: torch.full_like(value.float(), float("nan")).to(value.dtype) for name, value in small_weights.items()
+    }
+    save_file(broken, tmp_path / "m.safetensors")
+    with pytest.raises(BadConfig, match="holds NaN"):
+        load_torch(tmp_path / "m.safetensors", MLP, THREE, FLAT)
+
+
 def test_an_estimator_that_was_not_fitted_is_refused():
     with pytest.raises(BadConfig, match="not a fitted classifier"):
         SklearnModel(LogisticRegression(), THREE)

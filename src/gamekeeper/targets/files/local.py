@@ -5,11 +5,12 @@ training mode or an export with a fixed batch size shows at the start and not in
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.models.answers import Kind
 from gamekeeper.models.network import TorchModel
-from gamekeeper.models.opaque import ExportedModel, OnnxModel, SklearnModel
+from gamekeeper.models.opaque import ExportedModel, OnnxModel, SklearnModel, class_names
 from gamekeeper.targets.files import pt2
 from gamekeeper.targets.files.safety import read_onnx, read_safetensors, read_skops, refuse_code
 from gamekeeper.targets.files.trees import parts
@@ -104,14 +105,16 @@ def load_onnx(path: Path, task: Task, box: Domain, answers: Kind) -> OnnxModel:
     return model
 
 
-def load_sklearn(path: Path, task: Task, box: Domain, answers: Kind | None = None) -> SklearnModel:
+def load_sklearn(
+    path: Path, task: Task, box: Domain, answers: Kind | None = None, names: tuple[str, ...] = ()
+) -> SklearnModel:
     """A scikit-learn classifier from a skops file; it works on flattened inputs, in float64 and in one thread.
 
     Raises UnsafeFile for untrusted types, BadConfig for other classes or another number of features.
     """
     refuse_code(path, "sklearn")
     estimator = read_skops(path)
-    model = SklearnModel(estimator, task, answers)
+    model = SklearnModel(estimator, task, answers, names or own_names(estimator, task))
     expected, given = getattr(estimator, "n_features_in_", None), math.prod(box.shape)
     if expected is not None and expected != given:
         raise BadConfig(f"{path} was fitted on {expected} features; [input] shape {list(box.shape)} has {given}.")
@@ -123,9 +126,18 @@ def load_sklearn(path: Path, task: Task, box: Domain, answers: Kind | None = Non
     return model
 
 
+def own_names(estimator: Any, task: Task) -> tuple[str, ...]:
+    """The classes that an estimator was fitted on, where they are text."""
+    classes = getattr(estimator, "classes_", None)
+    if not isinstance(classes, np.ndarray) or len(classes) != task.classes:
+        return ()
+    return tuple(class_names(classes)) if all(isinstance(each, str) for each in classes.tolist()) else ()
+
+
 def fill(net: nn.Module, weights: Mapping[str, Tensor], path: Path, architecture: Architecture) -> None:
     """Copies weights into the network. Raises BadConfig, listing the differences, unless all fit and are finite."""
     expected = net.state_dict()
+    weights = unwrapped(weights, expected.keys())
     differ = [
         f"{name} is {spell(weights[name])} where {spell(expected[name])} is needed"
         for name in sorted(expected.keys() & weights.keys())
@@ -143,9 +155,22 @@ def fill(net: nn.Module, weights: Mapping[str, Tensor], path: Path, architecture
             f"the weights in {path} do not fit {architecture}: {differences}. Name the architecture they belong to."
         )
     for name, value in weights.items():
-        if not value.isfinite().all():
+        if value.is_floating_point() and not value.float().isfinite().all():  # float8 has no isfinite of its own
             raise BadConfig(f"{name} in {path} holds NaN or infinite weights. Give a model whose training succeeded.")
     net.load_state_dict({name: value.to(expected[name].dtype) for name, value in weights.items()})
+
+
+def unwrapped(weights: Mapping[str, Tensor], names: Collection[str]) -> Mapping[str, Tensor]:
+    """The weights under the network's own names, where a wrapper (DataParallel, torch.compile, a class around it) put
+    something in front of every one."""
+    inner = {name.replace("_orig_mod.", ""): value for name, value in weights.items()}
+    for end in next(iter(inner), "").split(".")[:-1]:
+        if inner.keys() == set(names):
+            break
+        if not all(name.startswith(f"{end}.") for name in inner):
+            break
+        inner = {name.removeprefix(f"{end}."): value for name, value in inner.items()}
+    return inner if inner.keys() == set(names) and len(inner) == len(weights) else weights
 
 
 def spell(value: Tensor) -> str:
