@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import deep_defense, ensemble, ledger, mad, memory, perturbing, querying, recovery, training
+from benchmarks import deep_defense, ensemble, ledger, mad, memory, perturbing, querying, recovery, tables, training
 from gamekeeper.version import __version__
 
 ALL = {
@@ -21,6 +21,7 @@ ALL = {
     "querying": querying,
     "recovery": recovery,
     "ensemble": ensemble,
+    "tables": tables,
 }
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.timing import cpu_seconds
 from gamekeeper.defenses.baselines import flatten
-from gamekeeper.learners.lookup_table import Table, flat, match
+from gamekeeper.learners.lookup_table import LookupTable, flat, match
 from gamekeeper.simplex import distance
 
 ANSWERS, CANDIDATES, CLASSES, SAMPLE, ROUNDS = 10_000, 100_000, 10, 100, 3
@@ -28,10 +28,10 @@ AIM_MB = 256
 STATM = Path("/proc/self/statm")
 
 
-def plain(y: Tensor, table: Table, keeps_top1: bool) -> Tensor:
+def plain(y: Tensor, table: LookupTable, keeps_top1: bool) -> Tensor:
     """One answer at a time; the candidates of each class are picked out once."""
     top, found = table.clean.argmax(1), []
-    by_class = [Table(table.clean[top == c], table.answered[top == c]) for c in range(CLASSES)]
+    by_class = [LookupTable(table.clean[top == c], table.answered[top == c]) for c in range(CLASSES)]
     for answer in y:
         some = by_class[int(answer.argmax())] if keeps_top1 else table
         distances = (some.answered - answer).abs().sum(1)
@@ -62,7 +62,7 @@ def resident() -> int:
     return int(STATM.read_text().split()[1]) * resource.getpagesize() if STATM.exists() else 0
 
 
-def row(y: Tensor, clean: Tensor, table: Table, keeps_top1: bool, before: int) -> dict[str, object]:
+def row(y: Tensor, clean: Tensor, table: LookupTable, keeps_top1: bool, before: int) -> dict[str, object]:
     grown = growth(lambda: match(y, table, keeps_top1, TOLERANCE), before)
     ours, loop = [], []
     for _ in range(ROUNDS):
@@ -86,7 +86,7 @@ def measure() -> dict[str, object]:
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
     clean, candidates = flat(CLASSES, ANSWERS, generator), flat(CLASSES, CANDIDATES, generator)
-    y, table = flatten(clean, 0.95), Table(candidates, flatten(candidates, 0.95))
+    y, table = flatten(clean, 0.95), LookupTable(candidates, flatten(candidates, 0.95))
     before = resident()
     return {
         "answers": ANSWERS,

@@ -15,7 +15,12 @@ LAYERS = [
     {"tasks", "simplex", "metrics", "architectures", "explain", "data"},  # pure maths, networks, files of data
     {"protocols"},  # wire formats of prediction APIs, one per file; no sockets
     {"models"},  # what an owner holds: networks, programs, APIs; the layout of both in memory
-    {"needs", "training", "service"},  # fitting networks; the wire with its meter, ledger and client memory
+    {
+        "needs",
+        "units",
+        "training",
+        "service",
+    },  # units of columns; fitting networks; the wire with its meter, ledger and client memory
     {"detectors"},  # score what a client asks; change nothing
     {"attacks", "learners", "defenses"},  # one paper per file
     {"methods", "follow_on"},  # names of all methods; what a copy is good for

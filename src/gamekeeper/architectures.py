@@ -4,7 +4,8 @@ Source      LeNet: LeCun et al. 1998 with the widths of Orekondy et al. 2020 (20
             ResNet: "Deep residual learning" 2016 (6n+2 layers for small images; 18 layers with the small-image stem);
             WideResNet: Zagoruyko and Komodakis 2016; VGG16: Simonyan and Zisserman 2015 with batch
             normalisation and a single linear head, as Prediction Poisoning uses it
-Deviations  every network takes inputs from the public domain; there is no separate normalisation to forget
+Deviations  every network takes inputs from the public domain; there is no separate normalisation to forget. Of a table the
+            thief's student is `Standardised` by the thief's own pool, inside the network
 
 Every recipe takes the shape of one input and the number of classes first. Its network has a `head`, the last linear
 layer; everything before the head computes the features.
@@ -44,6 +45,44 @@ class Classifier(nn.Module):
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
         return self.head(self.body(x))
+
+
+class Shift(nn.Module):
+    """(x - mean) / scale: fixed numbers, no weights."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Float[Tensor, " d"], scale: Float[Tensor, " d"]) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        return (x - self.mean) / self.scale
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """Another network whose first layer brings each column of a table to mean 0 and deviation 1."""
+
+    inner: Architecture
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def __call__(self) -> nn.Module:
+        shift, net = Shift(torch.tensor(self.mean), torch.tensor(self.scale)), self.inner()
+        if not isinstance(net, Classifier):
+            return nn.Sequential(shift, net)
+        net.body = nn.Sequential(shift, net.body)  # its features and head stay where attacks look for them
+        return net
+
+
+def standardised(architecture: Architecture, x: Float[Tensor, "n d"]) -> Standardised:
+    """By the columns of x; one that never varies is only moved to 0."""
+    deviation = x.double().std(0, correction=0)
+    scale = torch.where(deviation > 0, deviation, 1.0)
+    return Standardised(architecture, tuple(x.double().mean(0).tolist()), tuple(scale.tolist()))
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ from gamekeeper.learners.partial_bayes import PartialBayes
 from gamekeeper.learners.robust import Gce, SmallLoss, Smoothed
 from gamekeeper.learners.semi_supervised import S4L, FixMatch
 from gamekeeper.method_text import MethodText, Part, part, taken_apart
+from gamekeeper.models.estimators import Boosted, Forest, Linear
 from gamekeeper.training.fit import Fit
 from gamekeeper.types import Architecture, Attack, Defense, Learner, Querying, Transfer
 
@@ -138,6 +139,9 @@ ARCHITECTURES: Mapping[str, type] = {
     "resnet18": ResNet18,
     "wrn": Wrn,
     "vgg16": Vgg16,
+    "forest": Forest,
+    "boosted": Boosted,
+    "linear": Linear,
 }
 
 KINDS: Mapping[str, Mapping[str, type]] = {

@@ -11,6 +11,7 @@ Batches are tensors whose first dimension is n. A posterior has shape (n, k); it
 API truncates them. One input costs one query.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -111,7 +112,7 @@ class Architecture(Protocol):
 class Domain(Protocol):
     """The public input domain: which inputs a client may send. A plain value; its repr appears in error messages.
 
-    `Box` is one. A method that uses only these three members works on any domain; one that needs a range of values
+    `Box` and `Ranges` are two. A method that uses only these three members works on any domain; one that needs a range of values
     calls `need_box`.
     """
 
@@ -159,6 +160,78 @@ class Box:
         """n inputs drawn uniformly from the box."""
         generator = torch.Generator().manual_seed(seed)
         return torch.rand((n, *self.shape), generator=generator) * (self.high - self.low) + self.low
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The domain of a table in natural units: each column has a range of its own.
+
+    closed  whether inputs outside the ranges are refused: declared ranges are what may be asked. Ranges read off a pool
+            say only where inputs usually lie; any finite number may then be asked
+
+    A method made for a box works in one all the same: `units.py` gives it these columns as the unit box.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    closed: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.low) != len(self.high) or not self.low:
+            raise BadConfig(
+                "Ranges need a low and a high end for every column, and at least one column. Got"
+                f" {len(self.low)} and {len(self.high)}."
+            )
+        for column, (low, high) in enumerate(zip(self.low, self.high, strict=True), 1):
+            if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+                raise BadConfig(
+                    f"Ranges need finite ends, low not above high. Column {column} has {low:g} and {high:g}."
+                )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.low),)
+
+    def __str__(self) -> str:
+        """The first columns, for a sentence; the repr has them all."""
+        some = [f"{low:g} to {high:g}" for low, high in zip(self.low[:3], self.high[:3], strict=True)]
+        more = f" and {len(self.low) - 3} more columns" if len(self.low) > 3 else ""
+        return f"{', '.join(some)}{more}{'' if self.closed else ', as in the pool'}"
+
+    @property
+    def ends(self) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+        """low and high as float32, the dtype of inputs."""
+        return torch.tensor(self.low), torch.tensor(self.high)
+
+    def check(self, x: Tensor) -> None:
+        """Raises BadQuery, naming the column, unless x is a non-empty, finite float batch of such rows."""
+        if not x.is_floating_point():
+            raise BadQuery(f"inputs must be floating point, in the units of the data; got {x.dtype}.")
+        if x.ndim != 2 or x.shape[1] != len(self.low):
+            raise BadQuery(f"inputs must have shape (n, {len(self.low)}); got {tuple(x.shape)}.")
+        if len(x) == 0:
+            raise BadQuery("an empty batch was asked; give at least one input.")
+        low, high = self.ends if self.closed else (torch.tensor(-torch.inf), torch.tensor(torch.inf))
+        wrong = ~(x.isfinite() & (x >= low) & (x <= high)).all(0)
+        if wrong.any():
+            column = int(wrong.nonzero()[0])
+            ends = f"lie in [{self.low[column]:g}, {self.high[column]:g}]" if self.closed else "be finite"
+            raise BadQuery(
+                f"column {column + 1} must {ends}; got {x[:, column].min():g} to {x[:, column].max():g}"
+                " (NaN and infinities are refused)."
+            )
+
+    def uniform(self, n: int, seed: int) -> Float[Tensor, "n d"]:
+        """n rows, every column drawn uniformly from its range."""
+        low, high = self.ends
+        share = torch.rand((n, len(self.low)), generator=torch.Generator().manual_seed(seed))
+        return torch.lerp(low, high, share).clamp(low, high)
+
+
+def ranges_of(x: Float[Tensor, "n d"]) -> Ranges:
+    """The ranges of a table's columns, open: what lies outside may be asked as well."""
+    low, high = torch.aminmax(x, dim=0)
+    return Ranges(tuple(low.tolist()), tuple(high.tolist()), closed=False)
 
 
 def need_box(domain: Domain, method: str) -> Box:

@@ -9,13 +9,16 @@ from torch import nn
 from gamekeeper.architectures import Classifier, fresh
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import ARCHITECTURES
+from gamekeeper.models.estimators import Fitting
 from gamekeeper.types import Architecture, Box
 from tests.contracts.recipes import again, untouched
 
 SHAPES = ((5,), (1, 4, 4), (1, 8, 8), (1, 16, 16), (3, 32, 32))
 """From small to large: a network takes the first that it does not refuse, and the largest."""
 K = 3
-every = pytest.mark.parametrize("recipe", ARCHITECTURES.values(), ids=ARCHITECTURES)
+NETWORKS = {name: recipe for name, recipe in ARCHITECTURES.items() if not isinstance(recipe((1,), K), Fitting)}
+"""Trees have no weights; see tests/models/test_estimators.py."""
+every = pytest.mark.parametrize("recipe", NETWORKS.values(), ids=NETWORKS)
 
 
 def taken(recipe: type) -> list[Architecture]:

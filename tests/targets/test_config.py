@@ -17,14 +17,14 @@ from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 
 from gamekeeper.architectures import LeNet, Mlp, ResNet, fresh
-from gamekeeper.errors import BadConfig, GamekeeperError, Malformed, UnsafeFile
+from gamekeeper.errors import BadConfig, BadQuery, GamekeeperError, Malformed, UnsafeFile
 from gamekeeper.models.network import TorchModel
 from gamekeeper.models.opaque import RemoteModel, SklearnModel
 from gamekeeper.targets import config as targets_config
 from gamekeeper.targets.choice import Choice, facts
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.load import load_target
-from gamekeeper.types import Model
+from gamekeeper.types import Box, Model, Ranges, ranges_of
 from tests.targets.files.models import export
 
 RNG = np.random.default_rng(0)
@@ -82,7 +82,7 @@ def test_a_torch_target_has_everything_its_file_says(folder: Path):
         0.01,
         False,
     )
-    assert (target.box.shape, target.box.low, target.box.high) == ((4,), 0.0, 1.0)
+    assert target.box == ranges_of(target.pool.x)
     assert target.student == target.owner.architecture == ARCHITECTURE
     assert (len(target.test), len(target.pool), len(target.owner.x)) == (20, 50, 0)
     assert target.test.y is not None
@@ -415,6 +415,14 @@ WRONG: list[tuple[str, str, str]] = [
     ("shape = [4]", "shape = []", r"input\.shape: .*at least 1 item"),
     ("shape = [4]", "shape = [0]", r"input\.shape\[0\]: .*greater than or equal to 1"),
     ("shape = [4]", "shape = [4]\nlow = 2.0", r"input: low must be below high; got 2 and 1"),
+    ("shape = [4]", "shape = [4]\nlow = [0, 0, 3, 0]", r"input: low must be below high in column 3; got 3 and 1"),
+    ("shape = [4]", "shape = [4]\nhigh = [1, 1]", r"input: high has 2 numbers; shape \[4\] needs one for each column"),
+    ("shape = [4]", "shape = [2, 2]\nhigh = [1, 1]", r"input: low and high may be lists for tables only"),
+    (
+        "shape = [4]",
+        "shape = [4]\nlow = 0.0\nhigh = [1, 1, 0.1, 1]",
+        r"data\.test: column 3 must lie in \[0, 0\.1\]; got",
+    ),
     ("shape = [4]", "shape = [4]\nhigh = nan", r"input\.high: .*finite"),
     ("[input]", "[inputs]", r"there is no key inputs\. Did you mean input\?"),
     ('architecture = "mlp:hidden="', "", "needs model.architecture"),
@@ -520,3 +528,31 @@ def test_sklearn_models_are_asked_in_float64(folder: Path):
     target = load_target(write(folder, text.replace('"torch"', '"sklearn"').replace('"logits"', '"probabilities"')))
     assert isinstance(target.victim, SklearnModel)
     assert target.victim(torch.rand(2, 4)).y.dtype == torch.float64
+
+
+def test_a_table_has_a_range_for_each_column(folder: Path):
+    """Declared in lists, or read off the pool, outside of which anything finite may be asked."""
+    (folder / "t.toml").write_text(
+        TORCH.replace("shape = [4]", "shape = [4]\nlow = [-1, 0, 0, 0]\nhigh = [1, 1, 2, 1]")
+    )
+    assert load_target(str(folder / "t.toml")).box == Ranges((-1.0, 0.0, 0.0, 0.0), (1.0, 1.0, 2.0, 1.0))
+    (folder / "t.toml").write_text(TORCH)
+    domain = load_target(str(folder / "t.toml")).box
+    domain.check(torch.full((1, 4), 1e6))
+    with pytest.raises(BadQuery, match="column 2 must be finite"):
+        domain.check(torch.tensor([[0.0, torch.nan, 0.0, 0.0]]))
+    (folder / "t.toml").write_text(TORCH.replace("shape = [4]", "shape = [4]\nlow = 0.0"))
+    assert load_target(str(folder / "t.toml")).box == Box((4,))
+
+
+def test_a_pool_of_no_range_is_refused(folder: Path):
+    np.savez(folder / "pool.npz", x=np.zeros((0, 4), np.float32))
+    (folder / "t.toml").write_text(TORCH)
+    with pytest.raises(BadConfig, match=r"pool"):
+        load_target(str(folder / "t.toml"))
+
+
+def test_trees_hold_no_network_s_weights(folder: Path):
+    (folder / "t.toml").write_text(TORCH.replace('"mlp:hidden="', '"forest"'))
+    with pytest.raises(BadConfig, match=r"model\.architecture: Forest.* is no network"):
+        load_target(str(folder / "t.toml"))

@@ -7,7 +7,8 @@ Deviations  a member that does not suit the target (no images, no inputs of the 
             says so
 
 `worst` is the quick ensemble: seven rows, one network. `worst:full` has thirteen rows, each with two networks. Both include
-a control: a clone trained on shuffled answers, which must be no better than chance.
+a control: a clone trained on shuffled answers, which must be no better than chance. Of a table both also train what is no
+network: logistic regression, a forest and boosted trees.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from gamekeeper.method_text import taken_apart
 from gamekeeper.targets.target import Target
 from gamekeeper.types import Architecture
 
-Need = Literal["nothing", "images", "square images", "seeds"]
+Need = Literal["nothing", "images", "square images", "seeds", "tables"]
 QUICK_NAME, FULL_NAME = "worst", "worst:full"
 CONTROL = "knockoff+shuffled"
 
@@ -42,6 +43,12 @@ QUICK = (
     Member("knockoff+tempered", "undoes flattening without knowing the defense"),
     Member("knockoff+unmixed", "undoes a fixed linear map without knowing it"),
     Member("smoothing", "averages over shifted copies: against random or hashed answers", "images"),
+    Member("knockoff@linear", "logistic regression: for few answers, and exact about a model that is one", "tables"),
+    Member("knockoff@forest", "a random forest: for models made of trees", "tables"),
+    Member("knockoff@boosted", "boosted trees: for models made of trees", "tables"),
+    Member("knockoff+labels@linear", "logistic regression on the top class alone", "tables"),
+    Member("knockoff+labels@forest", "a random forest on the top class alone", "tables"),
+    Member("knockoff+partial_bayes@linear", "logistic regression that knows the defense and undoes it", "tables"),
 )
 REST = (
     Member("knockoff+small_loss", "distrusts the answers their students find hardest"),
@@ -54,6 +61,7 @@ REST = (
 ENSEMBLES: Mapping[str, tuple[Member, ...]] = {QUICK_NAME: QUICK, FULL_NAME: (*QUICK, *REST)}
 HAS: Mapping[Need, Callable[[Target], bool]] = {
     "nothing": lambda target: True,
+    "tables": lambda target: len(target.box.shape) == 1,
     "images": lambda target: len(target.box.shape) == 3,
     "square images": lambda target: len(target.box.shape) == 3 and target.box.shape[1] == target.box.shape[2],
     "seeds": lambda target: target.seeds is not None and len(target.seeds) > 0,
@@ -91,11 +99,11 @@ def thieves(attacks_wanted: Sequence[str], target: Target) -> Thieves:
         left_out += [
             f"{member.attack} of the ensemble was left out: it needs {member.needs}, which this target does not have."
             for member in members
-            if not HAS[member.needs](target)
+            if not HAS[member.needs](target) and member.needs != "tables"  # they stand in for what images have
         ]
         attacks += fitting
         if text.strip() == FULL_NAME:
-            attacks += [f"{attack}@{another(target.student)}" for attack in fitting]
+            attacks += [f"{attack}@{another(target.student)}" for attack in fitting if "@" not in attack]
     ensemble = any(taken_apart(text).first.name == QUICK_NAME for text in attacks_wanted)
     return Thieves(
         tuple(dict.fromkeys(attacks)), ensemble, (CONTROL,) if ensemble else (), tuple(dict.fromkeys(left_out))

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gamekeeper.data.splits import row_keys
@@ -21,7 +21,9 @@ from gamekeeper.follow_on.inversion import Invert, invert
 from gamekeeper.metrics import Estimate
 from gamekeeper.models.network import TorchModel
 from gamekeeper.results import Evasion, FollowOn, Inversion, Membership
-from gamekeeper.types import Batch, Box, Model, Posterior, need_box
+from gamekeeper.targets.target import Target, boxed
+from gamekeeper.types import Batch, Box, Model, Posterior, Ranges, need_box
+from gamekeeper.units import UnitBox, in_unit_box
 
 SEED = 20_260_001
 NO_GRADIENT = "evasion and inversion need the gradients of a network's logits, which this clone does not have"
@@ -36,12 +38,18 @@ class FollowOnEvaluator:
     clone_metrics: CloneMetrics
 
     @cached_property
+    def target(self) -> Target:
+        """In a box, as its thieves see it: steps are fractions of each column's range."""
+        return boxed(self.clone_metrics.target)
+
+    @cached_property
     def victim(self) -> Model:
-        return self.clone_metrics.open_victim()
+        domain, victim = self.clone_metrics.target.box, self.clone_metrics.open_victim()
+        return in_unit_box(victim, UnitBox(domain)) if isinstance(domain, Ranges) else victim
 
     @property
     def box(self) -> Box:
-        return need_box(self.clone_metrics.target.box, "--follow-on")
+        return need_box(self.target.box, "--follow-on")
 
     @cached_property
     def reach(self) -> float:
@@ -57,14 +65,14 @@ class FollowOnEvaluator:
     @cached_property
     def wanted(self) -> Int[Tensor, " n"]:
         """For each of those inputs another class, at random."""
-        truth, classes = self.clone_metrics.truth[self.rows], self.clone_metrics.target.victim.task.classes
+        truth, classes = self.clone_metrics.truth[self.rows], self.target.victim.task.classes
         generator = torch.Generator().manual_seed(SEED)
         return (truth + 1 + torch.randint(classes - 1, truth.shape, generator=generator)) % classes
 
     @cached_property
     def noise(self) -> Int[Tensor, " n"]:
         """The victim's classes of those inputs under noise."""
-        target = self.clone_metrics.target
+        target = self.target
         return self.classes_of(evasion.noise(target.test.x[self.rows], self.reach, self.box, SEED))
 
     @cached_property
@@ -76,14 +84,12 @@ class FollowOnEvaluator:
     @cached_property
     def averages(self) -> Batch:
         """The mean test input of each drawn class."""
-        return torch.stack(
-            [self.clone_metrics.target.test.x[self.clone_metrics.truth == k].mean(0) for k in self.drawn]
-        )
+        return torch.stack([self.target.test.x[self.clone_metrics.truth == k].mean(0) for k in self.drawn])
 
     @cached_property
     def members(self) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
         """As many rows of the owner's inputs as of the test set, at random: none is in both, and no thief holds any."""
-        target = self.clone_metrics.target
+        target = self.target
         own, test = row_keys(target.owner.x), row_keys(target.test.x)
         held = set(row_keys(target.pool.x)) | set([] if target.seeds is None else row_keys(target.seeds))
         inside = rows_without(own, held | set(test))
@@ -110,7 +116,7 @@ class FollowOnEvaluator:
         """Everything that can be done with this clone."""
         evaded, inverted, x = None, None, None
         lacking: list[str] = []
-        if isinstance(copy, TorchModel) and copy.answers == "logits":
+        if isinstance(copy, TorchModel) and copy.answers == "logits" and trainable(copy.net):
             evaded = self.evade(copy) if len(self.rows) else None
             inverted, x = self.invert(copy)
             lacking += [] if evaded else [NEVER_RIGHT]
@@ -120,7 +126,7 @@ class FollowOnEvaluator:
         return FollowOn(evaded, inverted, recalled, lacking + ([] if recalled else [NO_MEMBERS])), x
 
     def evade(self, copy: TorchModel) -> Evasion:
-        target, truth = self.clone_metrics.target, self.clone_metrics.truth[self.rows]
+        target, truth = self.target, self.clone_metrics.truth[self.rows]
         x, net = target.test.x[self.rows], copy.net
         fgsm, pgd = evasion.fgsm(self.reach), evasion.pgd(self.reach)
 
@@ -150,7 +156,7 @@ class FollowOnEvaluator:
         return Inversion(float(confidence), rate(recognised), float(alike.diagonal().mean()), rate(closest)), x
 
     def recall(self, model: Model) -> Membership:
-        target, (inside, outside) = self.clone_metrics.target, self.members
+        target, (inside, outside) = self.target, self.members
         members, others = target.owner.x[inside], target.test.x[outside]
         y: Posterior = model(members).y
         z = self.clone_metrics.clean[outside] if model is self.victim else model(others).y
@@ -167,6 +173,11 @@ class FollowOnEvaluator:
 
 def shuffled(n: int) -> Int[Tensor, " n"]:
     return torch.randperm(n, generator=torch.Generator().manual_seed(SEED))
+
+
+def trainable(net: nn.Module) -> bool:
+    """Whether it is a network with weights: trees and the like have no gradients."""
+    return any(True for _ in net.parameters())
 
 
 def rows_without(keys: list[bytes], out: set[bytes]) -> Int[Tensor, " n"]:

@@ -14,7 +14,7 @@ from gamekeeper.engine.ensemble import thieves
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import InputSpec, parse_defense, parse_thief
 from gamekeeper.targets.choice import Source
-from gamekeeper.targets.target import Target
+from gamekeeper.targets.target import Target, boxed
 from gamekeeper.types import Architecture, Attack, Defense, need_box
 
 FORMAT = "0.1.0"
@@ -105,7 +105,7 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
             f" and every answer of {target.name} costs money. Leave it out, or audit a copy of the model on this machine."
         )
     if audit.follow_on:
-        need_box(target.box, "--follow-on")
+        need_box(boxed(target).box, "--follow-on")
     check_auxiliary(target)
     spec = InputSpec(target.box.shape, target.victim.task.classes)
     taking_part = thieves(audit.attacks, target)

@@ -20,6 +20,7 @@ from gamekeeper.engine.run import LEDGER, armed, prepared, upstream
 from gamekeeper.engine.strengths import ResolvedDefenses, as_before, question, resolve_defenses
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.learners.lookup_table import arm
+from gamekeeper.models.estimators import Learns
 from gamekeeper.results import SCHEMA, Results, Run
 from gamekeeper.service.ledger import Ledger
 from gamekeeper.targets.choice import assumptions, facts
@@ -195,6 +196,10 @@ def seconds_a_step(student: Architecture, target: Target) -> float:
     x = target.box.uniform(recipe.batch, 0)
     y = torch.full((len(x), classes), 1 / classes)
     net = fresh(student, 0)
+    if isinstance(net, Learns):
+        start = time.perf_counter()
+        net.learn(x, y, 0)
+        return (time.perf_counter() - start) / Fit().steps(len(x))  # a whole fit, spread over a network's steps
     fit(net, x, y, target.victim.task.loss, Fit(epochs=1, least_steps=2), 0)
     start = time.perf_counter()
     fit(net, x, y, target.victim.task.loss, recipe, 0)

@@ -27,16 +27,18 @@ from gamekeeper.engine.pictures import keep
 from gamekeeper.engine.session import Session, opened
 from gamekeeper.errors import GamekeeperError, Halt, Unsuited
 from gamekeeper.metrics import Estimate
+from gamekeeper.models.estimators import for_table
 from gamekeeper.results import FollowOn, Results, Row, Seconds
 from gamekeeper.service.ledger import Ledger, Recorded, RecordedModel
 from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.service.service import Service
 from gamekeeper.targets.choice import Source, shares_architecture
-from gamekeeper.targets.target import Target
+from gamekeeper.targets.target import Target, boxed
 from gamekeeper.training.fit import Fit
 from gamekeeper.training.student import DiskCloneCache
 from gamekeeper.training.validation import held_out_agreement
-from gamekeeper.types import Armed, Caveats, Defense, Knowledge, Learner, Model, Transfer
+from gamekeeper.types import Armed, Caveats, Defense, Knowledge, Learner, Meter, Model, Ranges, Transfer
+from gamekeeper.units import UnitBox, UnitMeter, in_natural_units
 
 LEDGER, CLONES = "ledger.sqlite", "clones"
 
@@ -60,6 +62,11 @@ class Stage:
         scope, batch = upstream(self.target), self.target.batch
         recorded = Recorded(self.target.victim, self.ledger, scope, batch, costly=True, unanswered="asked again")
         return RecordedModel(recorded, self.target.victim.task)
+
+    @functools.cached_property
+    def boxed(self) -> Target:
+        """The target as its thieves see it."""
+        return boxed(self.target)
 
     @functools.cached_property
     def clone_metrics(self) -> CloneMetrics:
@@ -158,12 +165,9 @@ def run_cell(cell: Cell, folder: Path) -> Row:
 
 
 def steal_and_judge(cell: Cell, here: Stage, connection: Connection) -> Row:
-    target = here.target
     clones = DiskCloneCache(here.folder / CLONES)
-    knows = Knowledge(
-        target.pool.x, target.box, target.victim.task, cell.student, target.seeds, target.pool.y, cell.defenses, clones
-    )
-    clone, held_out, seconds = steal(cell, connection.meter, knows)
+    stolen, held_out, seconds = steal(cell, door(connection.meter, here.target), knowledge(cell, here.boxed, clones))
+    clone = in_natural_units(stolen, UnitBox(here.target.box)) if isinstance(here.target.box, Ranges) else stolen
     if connection.meter.spent == 0:
         raise Unsuited(f"{cell.attack} asked nothing: a budget of {cell.budget} is too small for it. Raise --budget.")
     utility_metrics = here.utility_metrics(cell.defenses, cell.seed)
@@ -173,12 +177,28 @@ def steal_and_judge(cell: Cell, here: Stage, connection: Connection) -> Row:
         victim=utility_metrics.victim,
         utility=utility_metrics.utility(connection.transcript),
         seconds=Seconds(thief=seconds + clones.seconds, defense_per_query=utility_metrics.seconds_per_query),
-        flags=[*here.leaks, *(clone.caveats if isinstance(clone, Caveats) else ())],
+        flags=[*here.leaks, *(stolen.caveats if isinstance(stolen, Caveats) else ())],
         chance=here.clone_metrics.chance,
         held_out=held_out,
-        follow_on=follow_on(cell, here, clone) if cell.follow_on else None,
+        follow_on=follow_on(cell, here, stolen) if cell.follow_on else None,
     )
     return connection.billed(row)
+
+
+def knowledge(cell: Cell, target: Target, clones: DiskCloneCache) -> Knowledge:
+    """What the thief of that cell holds of a target in a box."""
+    student = for_table(cell.student, target.pool.x)
+    return Knowledge(
+        target.pool.x, target.box, target.victim.task, student, target.seeds, target.pool.y, cell.defenses, clones
+    )
+
+
+def door(meter: Metered, target: Target) -> Meter:
+    """The meter as a thief in a box asks through it."""
+    if not isinstance(target.box, Ranges):
+        return meter
+    held = target.pool.x if target.seeds is None else torch.cat([target.pool.x, target.seeds])
+    return UnitMeter(meter, UnitBox(target.box), held)
 
 
 def follow_on(cell: Cell, here: Stage, clone: Model) -> FollowOn:
@@ -189,7 +209,7 @@ def follow_on(cell: Cell, here: Stage, clone: Model) -> FollowOn:
     return scores
 
 
-def steal(cell: Cell, meter: Metered, knows: Knowledge) -> tuple[Model, Estimate | None, float]:
+def steal(cell: Cell, meter: Meter, knows: Knowledge) -> tuple[Model, Estimate | None, float]:
     """The clone, what a rehearsal promised of it, and the seconds both took; of a Theft without those of asking."""
     if isinstance(cell.thief, Theft):
         transfer = cell.thief.ask(meter, knows, cell.seed)

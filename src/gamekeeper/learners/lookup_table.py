@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gamekeeper.architectures import fresh
+from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.errors import Unsuited
+from gamekeeper.models.estimators import Fitting
 from gamekeeper.models.network import TorchModel
 from gamekeeper.types import Armed, Batch, Knowledge, Owner, Posterior, Reply, Transfer
 
@@ -87,8 +88,10 @@ def own_seed(seed: int, guess: int) -> int:
 def arm(knows: Knowledge, seed: int) -> KnownDefense:
     """The known recipes armed for a fresh student, without any training data."""
     x = torch.empty((0, *knows.box.shape))
-    owner = Owner(x, torch.empty(0, dtype=torch.long), knows.box, knows.student)
-    victim = TorchModel(fresh(knows.student, seed), knows.task)
+    # trees have no weights for a defense to work with
+    network = Mlp(knows.box.shape, knows.task.classes) if isinstance(knows.student, Fitting) else knows.student
+    owner = Owner(x, torch.empty(0, dtype=torch.long), knows.box, network)
+    victim = TorchModel(fresh(network, seed), knows.task)
     armed: list[Armed] = []
     for recipe in knows.defenses:
         try:

@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 
 ATTACKS = ["knockoff", "knockoff+labels", "knockoff+averaged:n=3"]
+TABLE_ATTACKS = ["knockoff@linear", "knockoff+labels@linear", "knockoff@boosted", "knockoff+labels@forest"]
+"""What anybody would try first on a table, beside them."""
 DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
 BUDGETS = [250, 1000, 2500]
 TYPERS_INTERRUPT = 130
@@ -91,14 +93,14 @@ def audit(
     """Try to steal a model under each defense, and report what that takes."""
     from gamekeeper.engine.grid import Audit
     from gamekeeper.surfaces.audit import OutputOptions, refuse_code, run_audit
-    from gamekeeper.targets.choice import Choice, audit_table
+    from gamekeeper.targets.choice import Choice, audit_table, is_table
 
     choice = Choice(target, pool, student, price, explain, auxiliary)
     file = audit_table(target)
     refuse_code([*(file.attack or []), *(file.defense or [])], target)
     question = Audit(
         choice,
-        attack or file.attack or ATTACKS,
+        attack or file.attack or (ATTACKS + TABLE_ATTACKS if is_table(target) else ATTACKS),
         defense or file.defense or DEFENSES,
         budget or file.budget or BUDGETS,
         list(range(seeds or file.seeds or 1)),

@@ -161,3 +161,5 @@ BUILTIN: Mapping[str, Callable[[], Target]] = {
     "breast-cancer": breast_cancer,
     "wine": wine,
 }
+TABLES = ("breast-cancer", "wine")
+"""Those whose input is a row of numbers."""

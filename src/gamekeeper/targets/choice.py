@@ -11,7 +11,7 @@ from gamekeeper.errors import BadConfig
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.methods import parse_architecture
 from gamekeeper.models.network import TorchModel
-from gamekeeper.targets.builtin import AUXILIARY, BUILTIN
+from gamekeeper.targets.builtin import AUXILIARY, BUILTIN, TABLES
 from gamekeeper.targets.config import AuditTable, read_config
 from gamekeeper.targets.files.local import explained
 from gamekeeper.targets.load import beside, load_target
@@ -96,6 +96,11 @@ def is_target_file(name: str) -> bool:
 def audit_table(name: str) -> AuditTable:
     """The [audit] table of a target file; empty for a built-in target."""
     return read_config(Path(name)).audit if is_target_file(name) else AuditTable()
+
+
+def is_table(name: str) -> bool:
+    """Whether one input is a row of numbers; told without loading the target."""
+    return len(read_config(Path(name)).input.shape) == 1 if is_target_file(name) else name in TABLES
 
 
 def shares_architecture(target: Target, student: Architecture) -> bool:

@@ -12,8 +12,8 @@ explain = "grad_cam"             # torch only: every answer comes with an attrib
 
 [input]
 shape = [1, 28, 28]
-low = 0.0
-high = 1.0
+low = 0.0                        # for a table one number, or a list with one a column in the units of the data; without
+high = 1.0                       # either, its columns range as in the pool
 stored = [0, 255]                # the range in which all files hold them, if that is another; optional
 layout = "channels-first"        # or channels-last, where the shape does not show it; optional
 
@@ -42,12 +42,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.explain import ExplainerName
 from gamekeeper.models.answers import Kind
+from gamekeeper.targets.domains import Ends, ends, pairs
 from gamekeeper.targets.http_config import HttpConfig
 
 TOML_LIMIT = 2**20
@@ -72,18 +73,20 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class InputTable(Table):
-    """[input]: one input's shape and the range of its entries."""
+    """[input]: one input's shape and the range of its entries; of a table, one range or one for each column.
+
+    Without a range the entries of an image lie in [0, 1], and the columns of a table range as in the pool.
+    """
 
     shape: list[Annotated[int, Field(ge=1, le=2**20)]] = Field(min_length=1, max_length=4)
-    low: float = Field(0.0, allow_inf_nan=False)
-    high: float = Field(1.0, allow_inf_nan=False)
+    low: Annotated[Ends, PlainValidator(ends)] = None
+    high: Annotated[Ends, PlainValidator(ends)] = None
     stored: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None = None
     layout: Literal["channels-first", "channels-last"] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> "InputTable":
-        if not self.low < self.high:
-            raise ValueError(f"low must be below high; got {self.low:g} and {self.high:g}")
+        pairs(self.shape, self.low, self.high)
         if math.prod(self.shape) > 2**24:
             raise ValueError(f"an input of shape {self.shape} has more than {2**24:,} entries")
         if self.stored is not None and not self.stored[0] < self.stored[1]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
 from gamekeeper.architectures import LeNet, Mlp
 from gamekeeper.data import batteries
@@ -19,6 +20,7 @@ from gamekeeper.data.scale import Arrays, Scale, channels_last
 from gamekeeper.data.schema import Contents, Declared, Schema, schema_of
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import parse_architecture
+from gamekeeper.models.estimators import Fitting, for_table
 from gamekeeper.models.opaque import RemoteModel, SklearnModel
 from gamekeeper.models.translation import (
     TranslatedModel,
@@ -27,6 +29,7 @@ from gamekeeper.models.translation import (
     translated_network,
     translated_wire,
 )
+from gamekeeper.targets import domains
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.files.local import explained, load_export, load_onnx, load_sklearn, load_torch
@@ -73,6 +76,10 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     architecture = default_architecture(box, config.classes)
     if config.model is not None and config.model.architecture is not None:
         architecture = named("model.architecture", config.model.architecture, box, config.classes)
+        if isinstance(architecture, Fitting):
+            raise BadConfig(
+                f"model.architecture: {architecture} is no network, and a file of kind torch holds one's weights."
+            )
     student = architecture
     if config.thief.student is not None:
         student = named("thief.student", config.thief.student, box, config.classes)
@@ -83,6 +90,9 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     test, pool, train, seeds = (sets.get(key) for key in ("data.test", "data.pool", "data.train", "thief.seeds"))
     assert test is not None
     assert pool is not None
+    box = domain_of(config, scale, pool.x)
+    # the file of kind torch brings a network for inputs as they come; a surrogate for another kind is made here
+    surrogate = architecture if config.kind == "torch" or train is None else for_table(architecture, train.x)
     target = Target(
         name=path.stem,
         kind=config.kind,
@@ -91,7 +101,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         test=test,
         pool=pool,
         student=student,
-        owner=owner(train, box, architecture),
+        owner=owner(train, box, surrogate),
         answers=config.answers,
         price=config.price,
         remote=config.kind == "http",
@@ -181,7 +191,8 @@ def data(config: TargetConfig, folder: Path, scale: Scale, victim: Model | None)
     sets = {key: schema.read(file) for key, file in files.items()}
     for key, held in sets.items():
         labelled = key in ("data.test", "data.train")
-        check_data(key, held if labelled else Dataset(held.x), box_of(scale), config.classes if labelled else None)
+        box = domain_of(config, scale, sets["data.pool"].x)
+        check_data(key, held if labelled else Dataset(held.x), box, config.classes if labelled else None)
     return schema, sets
 
 
@@ -215,7 +226,13 @@ def scale_of(config: TargetConfig) -> Scale:
     last = channels_last(given.shape, given.layout)
     shape = (given.shape[2], *given.shape[:2]) if last else tuple(given.shape)
     stored = None if given.stored is None else (given.stored[0], given.stored[1])
-    return Scale(shape, given.low, given.high, stored, last)
+    return Scale(shape, *domains.outer(given.low, given.high), stored, last)
+
+
+def domain_of(config: TargetConfig, scale: Scale, pool: Tensor) -> Domain:
+    """What may be asked, as everything here sees it."""
+    given = config.input
+    return domains.domain(given.shape, given.low, given.high, pool) if len(scale.shape) == 1 else box_of(scale)
 
 
 def box_of(scale: Scale) -> Box:
@@ -263,7 +280,7 @@ def identity(config: TargetConfig, folder: Path) -> dict[str, Any]:
     if config.class_names:
         settings["class_names"] = list(config.class_names)
     # what files hold is in the digests of the data; the layout changes what is sent
-    settings["input"] = config.input.model_dump(mode="json", exclude={"stored", "layout"})
+    settings["input"] = domains.identity(config.input.shape, config.input.low, config.input.high)
     if channels_last(config.input.shape, config.input.layout):
         settings["input"]["layout"] = "channels-last"
     if config.http is not None:

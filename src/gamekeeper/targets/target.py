@@ -13,7 +13,8 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.schema import Schema
 from gamekeeper.errors import BadConfig, BadQuery
 from gamekeeper.models.answers import Kind
-from gamekeeper.types import Architecture, Batch, Domain, Model, Owner
+from gamekeeper.types import Architecture, Batch, Domain, Model, Owner, Ranges
+from gamekeeper.units import UnitBox, in_unit_box
 
 ORDER = 20_260
 """Seed of the order in which an owner holds their inputs."""
@@ -64,6 +65,22 @@ def supplied(target: Target, key: str, name: str, auxiliary: Dataset) -> Target:
     inputs = Dataset(auxiliary.x)
     digest = hashlib.sha256(f"{target.digest} auxiliary {inputs.digest()}".encode()).hexdigest()
     return replace(target, owner=replace(target.owner, ood=inputs.x), digest=digest, auxiliary=name)
+
+
+def boxed(target: Target) -> Target:
+    """The target as a method made for a box sees it: columns with ranges of their own become the unit box."""
+    if not isinstance(target.box, Ranges):
+        return target
+    units = UnitBox(target.box)
+    return replace(
+        target,
+        victim=in_unit_box(target.victim, units),
+        box=units.box,
+        test=Dataset(units.inside(target.test.x), target.test.y),
+        pool=Dataset(units.inside(target.pool.x), target.pool.y),
+        owner=replace(target.owner, x=units.inside(target.owner.x), box=units.box),
+        seeds=None if target.seeds is None else units.inside(target.seeds),
+    )
 
 
 def check_data(key: str, held: Dataset, box: Domain, classes: int | None) -> None:

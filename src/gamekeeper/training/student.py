@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gamekeeper.architectures import fresh
+from gamekeeper.errors import Unsuited
+from gamekeeper.models.estimators import Estimator, Learns
 from gamekeeper.models.layout import network_memory
 from gamekeeper.models.network import TorchModel
 from gamekeeper.training.fit import Fit, fit
@@ -68,6 +70,11 @@ class DiskCloneCache:
 
 def train(knows: Knowledge, x: Batch, y: Posterior, recipe: Fit, seed: int) -> TorchModel:
     """A fresh student trained on (x, y) with the task's loss. Without any answers it stays untrained."""
+    student = fresh(knows.student, seed)
+    if isinstance(student, Learns):
+        if len(x):
+            student.learn(x, y, seed)
+        return TorchModel(student.eval(), knows.task)
 
     def teach(student: nn.Module) -> None:
         fit(student, x, y.float(), knows.task.loss, recipe, seed)
@@ -84,6 +91,11 @@ def taught(
     recipe  its repr, with `seed`, determines everything about `teach` that `data` does not
     """
     student = fresh(knows.student, seed)
+    if isinstance(student, Estimator):
+        raise Unsuited(
+            f"{recipe} trains its student step by step, and {knows.student} is fitted in one go. Give it a network (put @mlp"
+            " behind it), or take a learner that only changes the answers, such as soft or labels."
+        )
     if len(data[0]) == 0:
         return TorchModel(student.eval(), knows.task)
     clones = knows.clones

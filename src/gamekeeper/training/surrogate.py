@@ -5,6 +5,7 @@ import hashlib
 
 from gamekeeper.architectures import fresh
 from gamekeeper.errors import Unsuited
+from gamekeeper.models.estimators import Estimator
 from gamekeeper.models.network import TorchModel
 from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Architecture, Batch, Model, Owner
@@ -47,6 +48,8 @@ def check(method: str, surrogate: TorchModel, architecture: Architecture, x: Bat
     """Raises Unsuited unless the surrogate takes inputs like x and has the task's classes."""
     classes = surrogate.task.classes
     need = f"{method} needs a surrogate for inputs of shape {tuple(x.shape[1:])} and {classes} classes"
+    if isinstance(surrogate.net, Estimator):
+        raise Unsuited(f"{need}, and a network; {architecture} is none.")
     try:
         got = surrogate.logits(x).shape
     except RuntimeError as error:

@@ -234,7 +234,9 @@ def rehearse(model: Model, box: Domain, path: Path, errors: tuple[type[Exception
         ) from error
     if not first.isfinite().all():
         where = (
-            f"between {box.low:g} and {box.high:g}. Check `low` and `high`." if isinstance(box, Box) else f"of {box}."
+            f"between {box.low:g} and {box.high:g}. Check `low` and `high`."
+            if isinstance(box, Box)
+            else f"of its domain, {box}."
         )
         raise BadConfig(f"{path} answers NaN to inputs {where}")
     if not torch.equal(first, again):
