@@ -4,6 +4,7 @@ kind = "torch"                   # torch | export | onnx | sklearn | http
 answers = "logits"               # probabilities | logits | labels | top-k
 classes = 10
 price = 0.001                    # money per query; 0 by default
+currency = "USD"                 # named with every price; optional
 
 [model]                          # not for http
 file = "model.safetensors"       # a path relative to the TOML file, or a shipped network's name
@@ -114,6 +115,7 @@ class TargetConfig(Table):
     answers: Kind
     classes: int = Field(ge=2, le=2**20)
     price: float = Field(0.0, ge=0, allow_inf_nan=False)
+    currency: str = Field("", max_length=12)
     model: ModelTable | None = None
     input: InputTable
     data: DataTable

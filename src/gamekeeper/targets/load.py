@@ -87,6 +87,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         seeds=None if seeds is None else seeds.x,
         batch=batch,
         explain=sold_maps(config),
+        currency=config.currency,
     )
     given = config.data
     if given.auxiliary is None:
