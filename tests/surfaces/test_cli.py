@@ -166,7 +166,10 @@ def test_report_is_a_pure_function_of_the_folder(finished, capsys):
             ["audit", "digits", "--defense", "constant_target:target=11"],
             "--defense constant_target:target=11: Constant",
         ),
-        (["audit", "digits", "--budget", "2"], "a budget of 2 queries does not pay for one"),
+        (
+            ["audit", "digits", "--attack", "knockoff+averaged:n=3", "--budget", "2"],
+            "a budget of 2 queries does not pay for one",
+        ),
         (["report", "nowhere"], "holds no run"),
         (["methods", "mda"], "there is no method 'mda'. Did you mean 'mad'?"),
         (["methods", "knokoff"], "Did you mean 'knockoff'?"),
