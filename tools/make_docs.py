@@ -47,9 +47,13 @@ WORST = ("worst-mnist", "worst-mnist-2000", "worst-fashion")
 """Runs of the ensemble."""
 
 
+VOIDS = "\n*Voids the run:* the headline says this instead of any number.\n"
+"""Below a flag that takes the ground from under every number."""
+
+
 def flags() -> str:
     return "\n".join(
-        f"## {flag.name}\n\n*Raised if* {flag.raised_if}\n\n*Means.* {flag.means}\n\n*Do.* {flag.do}\n"
+        f"## {flag.name}\n\n*Raised if* {flag.raised_if}\n\n*Means.* {flag.means}\n\n*Do.* {flag.do}\n{VOIDS if flag.voids else ''}"
         for flag in FLAGS.values()
     )
 

@@ -1,8 +1,13 @@
 """Flags: each is raised where it should be, and nowhere else."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from gamekeeper.analysis.checks import FLAGS, raised
+from gamekeeper.metrics import ratio
+from gamekeeper.results import Row
 from tests.analysis.rows import row
 
 SOUND = [
@@ -12,6 +17,15 @@ SOUND = [
     for budget, accuracy in ((250, 0.7), (1000, 0.9))
     for seed in (0, 1)
 ]
+
+
+def ahead(victim: float, clone: float) -> Row:
+    """A row of a clone that is right wherever the victim is, or the other way round."""
+    whole = row(clean=victim, defended=victim, accuracy=clone)
+    assert whole.clone is not None
+    order = np.arange(2000)
+    found = ratio(order < 2000 * clone, order < 2000 * victim)
+    return replace(whole, clone=replace(whole.clone, accuracy_ratio=found))
 
 
 def flags(rows) -> set[str]:
@@ -38,6 +52,8 @@ def test_a_sound_run_raises_nothing():
         ("control-learns", [row(), row(attack="knockoff+shuffled", accuracy=0.3)]),
         ("below-floor", [row(), row(attack="knockoff+labels", accuracy=0.85), row("round", accuracy=0.8)]),
         ("helps-thief", [row(accuracy=0.8), row("round", accuracy=0.9)]),
+        ("no-better-than-majority", [row(clean=0.1, defended=0.1)]),
+        ("clone-beats-victim", [ahead(0.7, 0.75)]),
     ],
 )
 def test_flag_is_raised(name, rows):
@@ -70,6 +86,9 @@ def test_flag_is_raised(name, rows):
             [row(), row(attack="knockoff+labels", accuracy=0.85), row("mad", accuracy=0.6, kept_thief=0.4)],
         ),
         ("helps-thief", [row(accuracy=0.9), row("round", accuracy=0.9)]),
+        ("no-better-than-majority", [row(clean=0.11, defended=0.11)]),
+        ("clone-beats-victim", [ahead(0.7, 0.705)]),
+        ("clone-beats-victim", [ahead(0.7, 0.65), row()]),
     ],
 )
 def test_flag_is_not_raised(name, rows):

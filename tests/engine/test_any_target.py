@@ -175,7 +175,7 @@ def test_a_run_on_a_live_server_says_what_it_bought_for_whom_and_what_may_be_los
         )
         assert guarded([*command, "--json"]) == 0
     bill = orjson.loads(capsys.readouterr().out)["bill"]
-    assert bill == {"inputs": 0, "thieves": 0, "unanswered": 50, "price": 0.01}
+    assert bill == {"inputs": 0, "thieves": 0, "unanswered": 50, "price": 0.01, "currency": ""}
 
 
 @pytest.mark.parametrize("protocol", ["v2", "v1"])

@@ -36,6 +36,11 @@ def test_help_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
+def test_without_arguments_it_prints_help_and_that_is_no_error(capsys):
+    assert guarded([]) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
 def test_dry_run_states_queries_and_money_and_asks_nothing(tmp_path, capsys):
     folder = tmp_path / "run"
     assert guarded(["audit", "digits", *QUICK, "--price", "0.5", "--out", str(folder), "--dry-run"]) == 0
@@ -161,9 +166,13 @@ def test_report_is_a_pure_function_of_the_folder(finished, capsys):
             ["audit", "digits", "--defense", "constant_target:target=11"],
             "--defense constant_target:target=11: Constant",
         ),
-        (["audit", "digits", "--budget", "2"], "a budget of 2 queries is too small to ask about one"),
+        (
+            ["audit", "digits", "--attack", "knockoff+averaged:n=3", "--budget", "2"],
+            "a budget of 2 queries is too small to ask about one",
+        ),
         (["report", "nowhere"], "holds no run"),
-        (["methods", "mda"], "there is no method 'mda'"),
+        (["methods", "mda"], "there is no method 'mda'. Did you mean 'mad'?"),
+        (["methods", "knokoff"], "Did you mean 'knockoff'?"),
         (["init", "party"], "there is no configuration 'party'"),
     ],
 )

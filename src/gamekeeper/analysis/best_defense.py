@@ -5,31 +5,36 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gamekeeper.analysis.bootstrap import direction
-from gamekeeper.analysis.summary import DefenseSummary, Summary
+from gamekeeper.analysis.summary import BARE_LABEL, DefenseSummary, Summary
 
 AFFORDABLE = 0.05
 """The best defense costs honest users at most this much accuracy."""
 NOTABLE = 0.01
 """A loss of accuracy worth mentioning."""
 
-Outcome = Literal["untested", "unmeasured", "affordable", "costly", "ineffective"]
+Outcome = Literal["void", "untested", "unmeasured", "unproven", "affordable", "costly", "ineffective"]
 
 
 @dataclass(frozen=True)
 class BestDefense:
     """What the headline says about the defenses of a run.
 
-    outcome   untested: the run has no defense; unmeasured: no defense was measured at the summary's budget;
+    Only a defense that faced a thief who knows it is ranked: what others hold back says nothing about that thief.
+
+    outcome   void: a flag takes the ground from under every number; untested: the run has no defense;
+              unmeasured: no defense was measured at the summary's budget;
+              unproven: no defense faced a thief who knows it and held;
               affordable: `defense` lowers the theft, and honest users lose at most AFFORDABLE;
               costly: every defense that lowers the theft costs more, and `defense` costs least;
               ineffective: no defense lowers the theft beyond the noise, and `defense` leaves the thief least
-    defense   the defense named; None if untested or unmeasured
+    defense   the defense named; None if void, untested, unmeasured or unproven
     dearer    if affordable: the cheapest of the defenses that lower the theft further, beyond the noise, but cost more
               than AFFORDABLE; None if there is none
     tested    how many defenses were measured
     costs_accuracy      whether `defense` costs honest users more than NOTABLE
     label_does_as_well  whether answering with the bare label leaves the thief no more than `defense` does, within the noise
-    no_adaptive_thief   whether no thief of the run was made to undo `defense`
+    unproven  of the defenses that lower the theft but faced no thief who knows them, the one that leaves least; None if
+              there is none, or if `defense` leaves no more
     """
 
     outcome: Outcome
@@ -38,45 +43,56 @@ class BestDefense:
     tested: int = 0
     costs_accuracy: bool = False
     label_does_as_well: bool = False
-    no_adaptive_thief: bool = False
+    unproven: DefenseSummary | None = None
 
 
 def best_defense(summary: Summary) -> BestDefense:
     """The best affordable defense; else the cheapest that helps; else the one that leaves the thief least."""
+    if summary.void:
+        return BestDefense("void")
     tested = [line for line in summary.defended if line.worst and line.utility]
     if not tested:
         return BestDefense("unmeasured" if summary.defended else "untested")
-    helpful = [line for line in tested if line.change == "lower"]
+    helpful = [line for line in tested if line.change == "lower" and proven(summary, line)]
+    hopes = [line for line in tested if line.change == "lower" and not proven(summary, line)]
+    if hopes and not helpful:
+        return BestDefense("unproven", tested=len(tested), unproven=strongest_defense(hopes))
     affordable = [line for line in helpful if accuracy_lost(summary, line) <= AFFORDABLE]
     if affordable:
         best = least_noticed(summary, affordable)
         dearer = [line for line in helpful if line not in affordable and stronger(line, best)]
-        return described(summary, "affordable", best, len(tested), cheapest(summary, dearer))
+        return described(summary, "affordable", best, tested, cheapest(summary, dearer))
     if helpful:
-        return described(summary, "costly", cheapest(summary, helpful), len(tested))
-    return described(summary, "ineffective", strongest_defense(tested), len(tested))
+        return described(summary, "costly", cheapest(summary, helpful), tested)
+    return described(summary, "ineffective", strongest_defense(tested), tested)
+
+
+def proven(summary: Summary, line: DefenseSummary) -> bool:
+    """Whether a defense faced a thief who knows it."""
+    return line.faced and "no-adaptive-thief" not in (*line.flags, *summary.flags)
 
 
 def described(
     summary: Summary,
     outcome: Outcome,
     line: DefenseSummary | None,
-    tested: int,
+    tested: Sequence[DefenseSummary],
     dearer: DefenseSummary | None = None,
 ) -> BestDefense:
     assert line is not None
     assert line.worst is not None
     floor = summary.floor
+    hopes = [one for one in tested if not proven(summary, one) and stronger(one, line)]
     return BestDefense(
         outcome,
         line,
         dearer,
-        tested,
+        len(tested),
         costs_accuracy=accuracy_lost(summary, line) > NOTABLE,
         label_does_as_well=bool(floor)
-        and line.defense != "label"
+        and line.defense != BARE_LABEL
         and direction(line.worst.values - floor.values) != "lower",
-        no_adaptive_thief="no-adaptive-thief" in (*line.flags, *summary.flags),
+        unproven=strongest_defense(hopes) if hopes else None,
     )
 
 

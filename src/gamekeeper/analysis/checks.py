@@ -27,22 +27,43 @@ FLAT = 0.005
 
 @dataclass(frozen=True)
 class Flag:
-    """raised_if completes "Raised if"; means and do are sentences."""
+    """raised_if completes "Raised if"; means and do are sentences.
+
+    voids  whether nothing about theft or defense follows from a run that raises it on every undefended row: the headline
+           then says so, and nothing else. Other flags qualify a number; these take the ground from under all of them
+    """
 
     name: str
     raised_if: str
     means: str
     do: str
+    voids: bool = False
 
 
 FLAGS: dict[str, Flag] = {
     flag.name: flag
     for flag in (
         Flag(
+            "weak-victim",
+            "on its own test set the model is not clearly better than guessing, by balanced accuracy (for two classes, nor"
+            " by the area under the ROC curve), or its answers fit the labels far better with its classes in another order.",
+            "A copy of guesses is worth nothing, and what a defense does to it says nothing.",
+            "Look at the order of the classes, the scale and units of the inputs, and the column of labels.",
+            voids=True,
+        ),
+        Flag(
+            "one-class-answers",
+            "with no defense, every answer that the thief got has the same top class.",
+            "The thief learnt one class only, because the pool holds nothing else or the model sees it wrongly.",
+            "Look at the pool's scale and units, or give a pool with inputs of several classes.",
+            voids=True,
+        ),
+        Flag(
             "leaked-test",
             "the thief's pool contains inputs of the test set.",
             "The clone is tested on inputs it was trained on, so its accuracy is too high.",
             "Use a pool that does not overlap the test set.",
+            voids=True,
         ),
         Flag(
             "weak-thief",
@@ -50,6 +71,28 @@ FLAGS: dict[str, Flag] = {
             " guessing to the victim's accuracy.",
             "The thieves barely work here, so a low clone accuracy says nothing about a defense.",
             "Use a larger budget, a pool closer to the victim's data or a stronger student before comparing defenses.",
+            voids=True,
+        ),
+        Flag(
+            "no-better-than-majority",
+            "the model's accuracy on the test set is not above the share of the most frequent class.",
+            "Always answering that class is right as often, so shares of this accuracy say little about a copy.",
+            "Use a test set with the classes in equal parts, and check the order of the classes and the inputs' scale.",
+        ),
+        Flag(
+            "clone-beats-victim",
+            "a clone is clearly, and by more than a point, more accurate than the model it was stolen from.",
+            "The model answers this test set worse than it could: it may see inputs or classes other than those it was made"
+            " for.",
+            "Check the scale and units of the inputs and the order of the classes before you trust a number.",
+        ),
+        Flag(
+            "predict-differs",
+            "for some test inputs the class that the model's own `predict` gives is not the most probable one of its"
+            " `predict_proba`, as with the Platt scaling of scikit-learn's SVC.",
+            "Accuracies here are those of the most probable class; whoever calls `predict` sees others.",
+            'Declare answers = "labels" if users are given what `predict` says; or calibrate the model with'
+            " CalibratedClassifierCV.",
         ),
         Flag(
             "labels-beat-posteriors",
@@ -130,6 +173,7 @@ FLAGS: dict[str, Flag] = {
             "a clone of shuffled answers is clearly more than ten points better than the most frequent class.",
             "The clone learns from something besides the answers, so every accuracy here may be too high.",
             "Do not use the run; look for test inputs or labels in the pool, and report it as a bug.",
+            voids=True,
         ),
         Flag(
             "below-floor",
@@ -192,13 +236,24 @@ def single(row: Row) -> set[str]:
     """Flags that follow from one row."""
     assert row.utility is not None
     assert row.victim is not None
-    loss = row.victim.accuracy.value - row.victim.defended_accuracy.value
+    victim = row.victim.accuracy.value
+    loss = victim - row.victim.defended_accuracy.value
     conditions = {
+        "no-better-than-majority": row.chance is not None and victim <= row.chance,
+        "clone-beats-victim": beats_victim(row),
         "random-answers": not row.utility.deterministic,
         "utility-spent": loss > UTILITY_LOSS,
         "broken-promise": bool(row.utility.broken),
     }
     return {name for name, true in conditions.items() if true}
+
+
+def beats_victim(row: Row) -> bool:
+    """Whether the clone is more accurate than the victim by more than POINT, beyond the noise of the same test inputs."""
+    if row.clone is None or row.victim is None or row.clone.accuracy_ratio is None:
+        return False
+    ahead = row.clone.accuracy.value - row.victim.accuracy.value
+    return ahead > POINT and row.clone.accuracy_ratio.low > 1
 
 
 def group_flags(rows: list[Row]) -> set[str]:

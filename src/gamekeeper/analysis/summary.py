@@ -8,14 +8,14 @@ are judged by the paired bootstrap of `bootstrap.py`, which uses the same draws 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
 import numpy as np
 
 from gamekeeper.analysis.bootstrap import Replicates, Values, direction, interval
-from gamekeeper.analysis.checks import control, grouped, raised, reads_labels_only, soft_thief
+from gamekeeper.analysis.checks import FLAGS, control, grouped, raised, reads_labels_only, soft_thief
 from gamekeeper.analysis.utility import UtilitySummary, utility_summary
 from gamekeeper.method_text import taken_apart
 from gamekeeper.metrics import Crossing, Estimate, Spread, crossing, over_seeds, spread
@@ -24,6 +24,7 @@ from gamekeeper.results import Row, Run
 LEVELS = (0.8, 0.9, 0.95)
 """Shares of the victim's accuracy whose price is reported."""
 UNDEFENDED = "none"
+BARE_LABEL = "label"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class DefenseSummary:
     no_eta     why eta is None, in words
     change     "lower", "higher" or "same": worst against the strongest undefended thief; "same" within the noise
     flags      raised on this defense's cells, but not on every cell of the run
+    faced      whether a thief who knows the defense was measured; the bare label leaves nothing to know
     """
 
     defense: str
@@ -95,6 +97,7 @@ class DefenseSummary:
     change: str | None
     utility: UtilitySummary | None
     flags: tuple[str, ...]
+    faced: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,11 @@ class Summary:
 
     victim     accuracy of the clean answers; None before any cell is done
     budget     that of the table: the largest with a measurement of every thief and defense, else the largest measured
-    price      money per query; 0 if none was stated
+    price      money per query; 0 if none was stated. currency: as the owner named it; "" if they did not
     floor      the strongest undefended thief who learns from labels only, at `budget`
     control    the clone of shuffled answers, at `budget`; None if the run has none
     flags      raised on every measured cell
+    void       of the flags that void a run, those raised on every undefended cell at `budget`; on every cell if none is
     lines      the undefended one first, then the defenses in order of appearance
     """
 
@@ -122,6 +126,8 @@ class Summary:
     cells: int
     done: int
     failed: tuple[Row, ...]
+    void: tuple[str, ...] = ()
+    currency: str = ""
 
     @property
     def undefended(self) -> DefenseSummary | None:
@@ -173,6 +179,16 @@ def summarise(run: Run, rows: Sequence[Row]) -> Summary:
         cells=len(run.cells),
         done=len(rows),
         failed=tuple(row for row in rows if row.error is not None),
+        void=void([row for row in measured if row.budget == budget], flags),
+        currency=str(run.target.get("currency", "")),
+    )
+
+
+def void(measured: Sequence[Row], flags: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Flags that void a run, from its thieves' rows at one budget."""
+    rows = [row for row in measured if row.defense == UNDEFENDED] or measured
+    return tuple(
+        name for name, flag in FLAGS.items() if flag.voids and rows and all(name in flags[row.cell] for row in rows)
     )
 
 
@@ -220,6 +236,7 @@ def line(
         change=direction(worst.values - against.worst.values) if worst and against.worst else None,
         utility=utility_summary([row for row in rows if row.budget == budget]),
         flags=flags,
+        faced=defense in (UNDEFENDED, BARE_LABEL) or any(row.uses_defense for row in rows if row.budget == budget),
     )
 
 

@@ -158,6 +158,7 @@ class Plan:
     unanswered: int
     jobs: int
     seconds: float
+    currency: str = ""
 
 
 def plan(asks: Question, missing: Sequence[Cell], folder: Path, jobs: int | None) -> Plan:
@@ -175,6 +176,7 @@ def plan(asks: Question, missing: Sequence[Cell], folder: Path, jobs: int | None
         unanswered=spending(target, folder).unanswered,
         jobs=jobs,
         seconds=work / jobs,
+        currency=target.currency,
     )
 
 
@@ -212,23 +214,26 @@ class Spending:
 
     inputs      that were answered; thieves: those the thieves asked, the rest being the evaluation's own
     unanswered  sent without getting an answer, and perhaps charged
-    price       money per input
+    price       money per input, in that currency if one is known
     """
 
     inputs: int = 0
     thieves: int = 0
     unanswered: int = 0
     price: float = 0.0
+    currency: str = ""
 
     def since(self, before: "Spending", thieves: int) -> "Spending":
         """What was answered since, `thieves` of it to thieves; `unanswered` stays the total."""
-        return Spending(self.inputs - before.inputs, thieves, self.unanswered, self.price)
+        return Spending(self.inputs - before.inputs, thieves, self.unanswered, self.price, self.currency)
 
 
 def spending(target: Target, folder: Path) -> Spending:
     """So far. Nothing for a local target, which charges nobody."""
     if not (target.remote and (folder / LEDGER).exists()):
-        return Spending(price=target.price)
+        return Spending(price=target.price, currency=target.currency)
     scope = upstream(target)
     with closing(Ledger(folder / LEDGER)) as ledger:
-        return Spending(ledger.answers(scope), unanswered=ledger.unanswered(scope), price=target.price)
+        return Spending(
+            ledger.answers(scope), unanswered=ledger.unanswered(scope), price=target.price, currency=target.currency
+        )

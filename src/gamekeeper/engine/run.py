@@ -15,7 +15,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from gamekeeper.analysis.skill import Skill, skill
 from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.data.splits import overlap
 from gamekeeper.defenses.guarantees import guarantees
@@ -28,6 +30,7 @@ from gamekeeper.engine.session import Session, opened
 from gamekeeper.errors import GamekeeperError, Halt, Unsuited
 from gamekeeper.metrics import Estimate
 from gamekeeper.models.estimators import for_table
+from gamekeeper.models.opaque import Decides
 from gamekeeper.results import FollowOn, Results, Row, Seconds
 from gamekeeper.service.ledger import Ledger, Recorded, RecordedModel
 from gamekeeper.service.oracles import Metered, Transcript
@@ -37,7 +40,7 @@ from gamekeeper.targets.target import Target, boxed
 from gamekeeper.training.fit import Fit
 from gamekeeper.training.student import DiskCloneCache
 from gamekeeper.training.validation import held_out_agreement
-from gamekeeper.types import Armed, Caveats, Defense, Knowledge, Learner, Meter, Model, Ranges, Transfer
+from gamekeeper.types import Armed, Caveats, Defense, Knowledge, Learner, Meter, Model, Posterior, Ranges, Transfer
 from gamekeeper.units import UnitBox, UnitMeter, in_natural_units
 
 LEDGER, CLONES = "ledger.sqlite", "clones"
@@ -82,11 +85,22 @@ class Stage:
         return UtilityMetrics(self.clone_metrics, service, guarantees(defenses))
 
     @functools.cached_property
-    def leaks(self) -> list[str]:
-        """Flags of the target's data: what the thief must not hold."""
-        leaked = overlap(self.target.test.x, self.target.pool.x) > 0
-        same = shares_architecture(self.target, self.target.student)
-        return ["leaked-test"] * leaked + ["same-architecture"] * same
+    def flags(self) -> list[str]:
+        """Flags of the target, whoever steals it: of its data and of its answers to the test set."""
+        target, clean, truth = self.target, self.clone_metrics.clean, self.clone_metrics.truth
+        conditions = {
+            "leaked-test": overlap(target.test.x, target.pool.x) > 0,
+            "same-architecture": shares_architecture(target, target.student),
+            "weak-victim": not skill_on(clean, truth).sound,
+            "predict-differs": isinstance(target.victim, Decides)
+            and bool((target.victim.decisions(target.test.x) != clean.argmax(1)).any()),
+        }
+        return [name for name, true in conditions.items() if true]
+
+
+def skill_on(y: Posterior, truth: Tensor) -> Skill:
+    """How a model that gave the posteriors y does on inputs of these classes."""
+    return skill(y.numpy(), truth.numpy())
 
 
 def upstream(target: Target) -> str:
@@ -177,7 +191,7 @@ def steal_and_judge(cell: Cell, here: Stage, connection: Connection) -> Row:
         victim=utility_metrics.victim,
         utility=utility_metrics.utility(connection.transcript),
         seconds=Seconds(thief=seconds + clones.seconds, defense_per_query=utility_metrics.seconds_per_query),
-        flags=[*here.leaks, *(stolen.caveats if isinstance(stolen, Caveats) else ())],
+        flags=[*here.flags, *of_answers(cell, connection), *(stolen.caveats if isinstance(stolen, Caveats) else ())],
         chance=here.clone_metrics.chance,
         held_out=held_out,
         follow_on=follow_on(cell, here, stolen) if cell.follow_on else None,
@@ -185,7 +199,7 @@ def steal_and_judge(cell: Cell, here: Stage, connection: Connection) -> Row:
     return connection.billed(row)
 
 
-def knowledge(cell: Cell, target: Target, clones: DiskCloneCache) -> Knowledge:
+def knowledge(cell: Cell, target: Target, clones: DiskCloneCache | None = None) -> Knowledge:
     """What the thief of that cell holds of a target in a box."""
     student = for_table(cell.student, target.pool.x)
     return Knowledge(
@@ -199,6 +213,12 @@ def door(meter: Metered, target: Target) -> Meter:
         return meter
     held = target.pool.x if target.seeds is None else torch.cat([target.pool.x, target.seeds])
     return UnitMeter(meter, UnitBox(target.box), held)
+
+
+def of_answers(cell: Cell, connection: Connection) -> list[str]:
+    """Flags of what the thief was told, where no defense made it so."""
+    classes = {top for answered in connection.transcript.answered for top in answered.argmax(1).tolist()}
+    return ["one-class-answers"] * (len(classes) == 1 and not cell.defenses)
 
 
 def follow_on(cell: Cell, here: Stage, clone: Model) -> FollowOn:

@@ -55,6 +55,13 @@ class OnnxModel:
         return Reply(Answers(self.answers, self.task.classes).posterior(numbers(raw), len(x)))
 
 
+@runtime_checkable
+class Decides(Protocol):
+    """A model that can also say which class it decides for. That need not be the most probable one it publishes."""
+
+    def decisions(self, x: Batch) -> Tensor: ...
+
+
 @dataclass(frozen=True, eq=False)
 class SklearnModel:
     """A fitted scikit-learn classifier. Posteriors are float64, from predict_proba, or one-hot labels, float32.
@@ -108,20 +115,25 @@ class SklearnModel:
         return self.answers or ("probabilities" if hasattr(self.estimator, "predict_proba") else "labels")
 
     def __call__(self, x: Batch, /) -> Reply:
+        raw = self.ask(self.estimator.predict_proba if self.kind == "probabilities" else self.estimator.predict, x)
+        return Reply(Answers(self.kind, self.task.classes).posterior(raw, len(x)))
+
+    def decisions(self, x: Batch) -> Tensor:
+        """The classes that `predict` gives."""
+        return self.ask(self.estimator.predict, x)
+
+    def ask(self, method: Callable[[Any], Any], x: Batch) -> Tensor:
         rows = x.reshape(len(x), -1).double().numpy()
-        ask = self.estimator.predict_proba if self.kind == "probabilities" else self.estimator.predict
         with warnings.catch_warnings():
             # it was fitted on a table with column names; our columns are in the order of the data file
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-            raw = ask(rows)
-        if not self.numbered:
-            raw = self.in_order(raw)
-        return Reply(Answers(self.kind, self.task.classes).posterior(numbers(raw), len(x)))
+            raw = method(rows)
+        return numbers(raw if self.numbered else self.in_order(raw, method == self.estimator.predict))
 
-    def in_order(self, raw: Any) -> Any:
+    def in_order(self, raw: Any, labels: bool) -> Any:
         """Answers of an estimator of names, by the numbers of the classes."""
         columns = class_names(self.estimator.classes_)
-        if self.kind == "labels":
+        if labels:
             return np.array([self.names.index(name) for name in class_names(raw)])
         return raw[:, [columns.index(name) for name in self.names]]
 

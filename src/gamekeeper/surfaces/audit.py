@@ -22,13 +22,14 @@ from gamekeeper.analysis.thresholds import (
 from gamekeeper.engine.backends import backend
 from gamekeeper.engine.grid import Audit, Cell, weight
 from gamekeeper.engine.plan import Plan, Question, Spending, check_defenses, plan, settle, spending
-from gamekeeper.engine.run import thefts, work
+from gamekeeper.engine.run import stage, thefts, work
+from gamekeeper.engine.victim_check import check_victim
 from gamekeeper.errors import BadConfig, Halt
 from gamekeeper.methods import is_import_path
 from gamekeeper.results import Results, Row, Run
 from gamekeeper.surfaces.report.page import write_pngs, write_report
 from gamekeeper.surfaces.report.terminal import cell_line, show
-from gamekeeper.surfaces.report.words import headline
+from gamekeeper.surfaces.report.words import headline, plain
 from gamekeeper.targets.target import Target
 from gamekeeper.version import __version__
 
@@ -38,12 +39,14 @@ FAILED = 3
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """How a run behaves: stop after the plan, spend without asking, print JSON, print little."""
+    """How a run behaves: stop after the plan, spend without asking, print JSON, print little; go on with a victim that is no
+    better than guessing."""
 
     dry_run: bool = False
     yes: bool = False
     json: bool = False
     quiet: bool = False
+    accept_weak_victim: bool = False
 
 
 def run_audit(
@@ -70,13 +73,17 @@ def run_audit(
             return 0
         consent(question.target, ahead, output)
         before = spending(question.target, folder)
+        ahead_of_thieves = 0
+        if missing and not output.accept_weak_victim:
+            with console.status("looking at the model's answers to its test set"):
+                ahead_of_thieves = check_victim(stage(audit.target, folder, missing[0].uniform), missing)
         Results(folder).write_header(question.header(arguments))
         try:
             rows = watch(question.cells, missing, session.run(missing, backend(ahead.jobs)), console)
         except (Halt, KeyboardInterrupt):
             admit(spending(question.target, folder).since(before, 0))
             raise
-        spent = spending(question.target, folder).since(before, sum(row.paid for row in rows))
+        spent = spending(question.target, folder).since(before, ahead_of_thieves + sum(row.paid for row in rows))
     return conclude(folder, thresholds, output, console, spent if question.target.remote else None)
 
 
@@ -112,7 +119,10 @@ def announce(question: Question, ahead: Plan, output: OutputOptions, console: Co
 
 def essential(ahead: Plan) -> str:
     """Queries, money and time, in one line."""
-    money = f", {ahead.queries * ahead.price:,.2f} in money at {ahead.price:g} per query" if ahead.price else ""
+    money = ""
+    if ahead.price:
+        unit = plain(ahead.currency) or "in money"
+        money = f", {ahead.queries * ahead.price:,.2f} {unit} at {f'{ahead.price:g} {plain(ahead.currency)}'.strip()} per query"
     twice = f", {ahead.repeated:,} of these a second time to see whether answers repeat" if ahead.repeated else ""
     own = f" ({ahead.judged:,} of them for evaluation{twice})" if ahead.judged else ""
     return (
@@ -168,9 +178,13 @@ def watch(cells: Sequence[Cell], missing: Sequence[Cell], finished: Iterable[Row
 def conclude(
     folder: Path, thresholds: Sequence[Threshold], output: OutputOptions, console: Console, spent: Spending | None
 ) -> int:
-    """Prints the table, report, spending and thresholds. Returns 1 if a threshold is breached, FAILED if a cell failed."""
+    """Prints the table, report, spending and thresholds.
+
+    Returns 1 if a threshold is breached, FAILED if a cell failed or a threshold cannot be judged.
+    """
     run, rows = finished(folder)
     path = write_report(folder)
+    summary = summarise(run, rows)
     results = [result for threshold in thresholds for result in threshold_results(threshold, rows)]
     if output.json:
         sys.stdout.write(machine(run, rows, results, spent))
@@ -178,9 +192,11 @@ def conclude(
         console.print()
         say = lines()
         if output.quiet:
-            say(headline(summarise(run, rows)))
+            say(headline(summary))
         else:
-            show(summarise(run, rows), Console(highlight=False))
+            show(summary, Console(highlight=False))
+        if summary.void and thresholds:
+            say(f"no --fail-if is judged: the run is void ({', '.join(summary.void)})")
         for line in [f"report: {path}", *([spent_in_words(spent)] if spent else []), *map(result_line, results)]:
             if line:
                 say(line)
@@ -190,7 +206,8 @@ def conclude(
         Console(stderr=True).print(f"{len(failed)} cell(s) failed; run the same command again to retry them.")
     if any(result.breached for result in results):
         return 1
-    return FAILED if failed or not all(result.judged for result in results) else 0
+    unjudged = (summary.void and thresholds) or not all(result.judged for result in results)
+    return FAILED if failed or unjudged else 0
 
 
 def admit(spent: Spending) -> None:
@@ -202,7 +219,7 @@ def admit(spent: Spending) -> None:
 
 
 def spent_in_words(spent: Spending) -> str:
-    money = f", {spent.inputs * spent.price:,.2f} in money" if spent.price else ""
+    money = f", {spent.inputs * spent.price:,.2f} {plain(spent.currency) or 'in money'}" if spent.price else ""
     lost = f"; {spent.unanswered:,} more got no answer and may have been charged" if spent.unanswered else ""
     return (
         f"sent to the API in this run: {spent.inputs:,} inputs{money}; {spent.thieves:,} of them by thieves,"
@@ -238,13 +255,16 @@ def lines() -> Callable[[str], None]:
 
 
 def machine(run: Run, rows: Sequence[Row], results: Sequence[ThresholdResult], spent: Spending | None) -> str:
-    """As JSON: the run, its rows with all flags, the thresholds breached or not judged, and the spending on an API."""
-    flags = raised(rows)
+    """As JSON: the run, the headline and the flags that void it, rows with all flags, thresholds breached or not judged, and
+    the spending on an API."""
+    flags, summary = raised(rows), summarise(run, rows)
     data = {
         "run": asdict(run),
+        "headline": headline(summary),
+        "void": list(summary.void),
         "rows": [{**asdict(row), "flags": flags.get(row.cell, [])} for row in rows],
         "breached": list(dict.fromkeys(one.threshold.text for one in results if one.breached)),
-        "unjudged": list(dict.fromkeys(one.threshold.text for one in results if not one.judged)),
+        "unjudged": list(dict.fromkeys(one.threshold.text for one in results if summary.void or not one.judged)),
         "bill": spent and asdict(spent),
     }
     return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode() + "\n"

@@ -19,13 +19,12 @@ from gamekeeper.version import __version__
 app = typer.Typer(
     name="gamekeeper",
     help="How cheaply can a model be stolen through its prediction API, and what is each defense worth?",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode="rich",
 )
 
-ATTACKS = ["knockoff", "knockoff+labels", "knockoff+averaged:n=3"]
+ATTACKS = ["knockoff", "knockoff+labels", "knockoff+partial_bayes"]
 TABLE_ATTACKS = ["knockoff@linear", "knockoff+labels@linear", "knockoff@boosted", "knockoff+labels@forest"]
 """What anybody would try first on a table, beside them."""
 DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
@@ -89,6 +88,12 @@ def audit(
     yes: Annotated[bool, typer.Option("--yes", help="Spend queries on a live API without asking.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print results as JSON instead of tables.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only the headline and paths.")] = False,
+    accept_weak_victim: Annotated[
+        bool,
+        typer.Option(
+            "--accept-weak-victim", help="Go on even if the model is no better than guessing on its test set."
+        ),
+    ] = False,
 ) -> None:
     """Try to steal a model under each defense, and report what that takes."""
     from gamekeeper.engine.grid import Audit
@@ -108,9 +113,8 @@ def audit(
         follow_on,
     )
     folder = out or Path("gamekeeper-runs") / Path(target).stem
-    raise typer.Exit(
-        run_audit(question, folder, jobs, fail_if or [], OutputOptions(dry_run, yes, json, quiet), sys.argv[1:])
-    )
+    output = OutputOptions(dry_run, yes, json, quiet, accept_weak_victim)
+    raise typer.Exit(run_audit(question, folder, jobs, fail_if or [], output, sys.argv[1:]))
 
 
 @app.command()
@@ -204,7 +208,7 @@ def writes_any_character(stream: object) -> None:
 def guarded(arguments: list[str]) -> int:
     """Runs the command line and turns every way it can end into an exit code."""
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments or ["--help"], standalone_mode=False)
         if code == TYPERS_INTERRUPT:
             raise KeyboardInterrupt
     except (SystemExit, BrokenPipeError):

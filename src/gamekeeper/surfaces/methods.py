@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from difflib import get_close_matches
 
 import orjson
 from rich.console import Console
@@ -18,7 +19,10 @@ def show_methods(name: str | None, json: bool) -> None:
         Console(highlight=False).print(f"{name} is {ALIASES[name]}: the same algorithm under its established name.")
         return
     if not descriptions:
-        raise BadConfig(f"there is no method '{name}'. Run `gamekeeper methods` to list them all.")
+        known = [*(each for names in KINDS.values() for each in names), *ALIASES]
+        near = get_close_matches(name or "", known, 1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise BadConfig(f"there is no method '{name}'.{hint} Run `gamekeeper methods` to list them all.")
     if json:
         sys.stdout.write(
             orjson.dumps([asdict(each) for each in descriptions], option=orjson.OPT_INDENT_2).decode() + "\n"

@@ -125,6 +125,7 @@ def facts(target: Target) -> dict[str, Any]:
         "sizes": {"test": len(target.test), "pool": len(target.pool), "owner": len(target.owner.x)},
         "digest": target.digest,
         "price": target.price,
+        **({"currency": target.currency} if target.currency else {}),
         "remote": target.remote,
     }
 

@@ -4,6 +4,7 @@ kind = "torch"                   # torch | export | onnx | sklearn | http
 answers = "logits"               # probabilities | logits | labels | top-k
 classes = 10                     # or their names in the model's order: ["cat", "dog", "fox"]
 price = 0.001                    # money per query; 0 by default
+currency = "USD"                 # named with every price; optional
 
 [model]                          # not for http
 file = "model.safetensors"       # a path relative to the TOML file, or a shipped network's name
@@ -144,6 +145,7 @@ class TargetConfig(Table):
     class_names: tuple[str, ...] = ()
     """In the file, names stand in `classes` in place of their number."""
     price: float = Field(0.0, ge=0, allow_inf_nan=False)
+    currency: str = Field("", max_length=12)
     model: ModelTable | None = None
     input: InputTable
     data: DataTable

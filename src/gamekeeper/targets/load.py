@@ -110,6 +110,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         batch=batch,
         explain=sold_maps(config),
         schema=schema,
+        currency=config.currency,
     )
     if config.data.auxiliary is None:
         return target

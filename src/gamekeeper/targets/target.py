@@ -31,7 +31,7 @@ class Target:
     student  the network a thief trains
     owner    what a defender holds
     answers  what the victim itself publishes: probabilities, logits, labels or top-k
-    price    money per query
+    price    money per query; currency: its name, "" if the owner did not say
     remote   somebody else's API: every answer costs money, whoever asks for it
     digest   SHA-256 of everything that changes an answer or a measurement
     batch    most inputs sent, and recorded, at a time
@@ -57,6 +57,7 @@ class Target:
     explain: str | None = None
     auxiliary: str | None = None
     schema: Schema = Schema()
+    currency: str = ""
 
 
 def supplied(target: Target, key: str, name: str, auxiliary: Dataset) -> Target:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from gamekeeper.analysis.checks import FLAGS
 from gamekeeper.analysis.summary import Summary, summarise
 from gamekeeper.metrics import Crossing
 from gamekeeper.results import Row
@@ -21,13 +22,15 @@ from gamekeeper.surfaces.report.words import (
 from tests.analysis.rows import row
 from tests.surfaces.report import example
 
+KNOWING = "knockoff+partialbayes"
+
 
 def summary(rows: list[Row]) -> Summary:
     return summarise(example.run(rows), rows)
 
 
-def grid(**accuracy: tuple[float, float]) -> list[Row]:
-    attacks = ("knockoff", "knockoff+labels")
+def grid(*more: str, **accuracy: tuple[float, ...]) -> list[Row]:
+    attacks = ("knockoff", "knockoff+labels", *more)
     return [row(d, a, accuracy=v) for d, values in accuracy.items() for a, v in zip(attacks, values, strict=True)]
 
 
@@ -91,7 +94,7 @@ def test_headline_of_a_defense_that_helps():
 
 def test_headline_says_where_the_bare_label_would_do_as_well():
     assert "nothing but the label would do as well (0.70)" in headline(
-        summary(grid(none=(0.9, 0.7), poison=(0.5, 0.7)))
+        summary(grid(KNOWING, none=(0.9, 0.7, 0.9), poison=(0.5, 0.7, 0.6)))
     )
 
 
@@ -104,27 +107,76 @@ def test_headline_says_that_no_defense_helps():
 
 
 def test_headline_prefers_a_defense_that_honest_users_can_bear():
-    rows = [row(accuracy=0.9), row("mild", accuracy=0.8, defended=0.97), row("harsh", accuracy=0.1, defended=0.1)]
+    rows = [row(attack=KNOWING, accuracy=0.9), row("mild", KNOWING, accuracy=0.8, defended=0.97, kept_thief=0.9)]
+    rows += [row("harsh", KNOWING, accuracy=0.1, defended=0.1, kept_thief=0.1)]
     text = headline(summary(rows))
     assert "The best defense tested that costs honest users at most 5 points of accuracy, 'mild', lowers" in text
     assert "'harsh' lowers it further, to 0.10, but honest users' accuracy falls from 0.98 to 0.10." in text
 
 
 def test_headline_of_a_defense_that_only_destroys():
-    text = headline(summary([row(accuracy=0.9), row("harsh", accuracy=0.1, defended=0.1)]))
+    text = headline(
+        summary([row(attack=KNOWING, accuracy=0.9), row("harsh", KNOWING, accuracy=0.1, defended=0.1, kept_thief=0.1)])
+    )
     assert "No defense tested lowers the 92 % and costs honest users at most 5 points of accuracy" in text
     assert "their accuracy from 0.98 to 0.10" in text
 
 
 def test_of_equal_defenses_the_one_users_notice_least_is_best():
-    rows = [row(accuracy=0.9), row("loud", accuracy=0.70), row("quiet", accuracy=0.705)]
+    rows = [
+        row(attack=KNOWING, accuracy=0.9),
+        row("loud", KNOWING, accuracy=0.70, kept_thief=0.9),
+        row("quiet", KNOWING, accuracy=0.705, kept_thief=0.9),
+    ]
     assert rows[1].utility is not None
     rows[1] = replace(rows[1], utility=replace(rows[1].utility, l1=1.6))
     assert "'quiet'" in headline(summary(rows))
 
 
 def test_headline_without_an_undefended_thief():
-    assert "no defense can be compared" in headline(summary([row("mad")]))
+    assert headline(summary([row("mad", accuracy=0.49)])) == (
+        "No defense can be compared: the defense `none` was not part of this run at 1,000 queries, so nothing shows what"
+        " thieves get without one. Of this model's accuracy, at 1,000 queries, 'mad' leaves 50 % (0.49) against the one thief"
+        " measured. Add --defense none."
+    )
+    failed = headline(summary([row("mad"), row(error="Unsuited: no")]))
+    assert "the defense `none` has no result at 1,000 queries" in failed
+
+
+def test_no_defense_is_best_on_the_word_of_thieves_who_do_not_know_it():
+    text = headline(summary([row(accuracy=0.9), row("mad", accuracy=0.5, kept_thief=0.5)]))
+    assert text.endswith(
+        "No defense has been shown to lower it against thieves made to undo that defense. 'mad' is not ranked: it leaves 51 %"
+        " (0.50) against the one thief measured, but no thief here knows it, and one who does may get far more. Add one, such"
+        " as --attack knockoff+partial_bayes."
+    )
+    assert "best" not in text
+    labels = headline(summary([row(accuracy=0.9), row("round", KNOWING, accuracy=0.5)]))
+    assert labels.endswith(
+        "but no thief here learns from its labels alone, and one who does may get far more. Add one, such as --attack"
+        " knockoff+labels."
+    )
+
+
+@pytest.mark.parametrize("flag", [flag.name for flag in FLAGS.values() if flag.voids])
+def test_the_headline_of_a_void_run_says_so_and_nothing_else(flag: str):
+    rows = [replace(one, flags=[flag]) for one in grid(none=(0.90, 0.70), label=(0.70, 0.70))]
+    assert headline(summary(rows)) == f"Nothing follows from this run ({flag}). {FLAGS[flag].means} {FLAGS[flag].do}"
+    assert "%" not in headline(summary(rows)).replace("30 %", "")
+
+
+def test_a_flag_of_some_thieves_only_does_not_void_the_run():
+    rows = grid(none=(0.90, 0.70), label=(0.70, 0.70))
+    rows[1] = replace(rows[1], flags=["one-class-answers"])
+    assert summary(rows).void == ()
+
+
+def test_every_price_bears_the_currency():
+    rows = grid(none=(0.90, 0.70), label=(0.70, 0.70))
+    run = example.run(rows)
+    text = headline(summarise(replace(run, target=run.target | {"currency": "USD"}), rows))
+    assert "costing 1.00 USD at 0.001 USD per query" in text
+    assert "takes at most 1,000 queries (1.00 USD)" in text
 
 
 def test_headline_of_nothing():

@@ -112,7 +112,7 @@ def price_curve(summary: Summary) -> Figure | None:
         axes.set_ylabel("accuracy of the strongest clone")
         victim_line(axes, summary.victim.value)
         if summary.price:
-            money_axis(axes, summary.price)
+            money_axis(axes, summary.price, summary.currency)
         label_right(figure, axes, ends)
     return figure
 
@@ -167,13 +167,13 @@ def victim_line(axes: Axes, victim: float) -> None:
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8}, transform=side)  # fmt: skip
 
 
-def money_axis(axes: Axes, price: float) -> None:
+def money_axis(axes: Axes, price: float, currency: str) -> None:
     """The same ticks in money, on top."""
     top = axes.secondary_xaxis("top", functions=(times(price), times(1 / price)))
     ticks = [float(tick) * price for tick in axes.get_xticks()]
     top.set_xticks(ticks, [money(tick) for tick in ticks])
     top.set_xticks([], minor=True)
-    top.set_xlabel(f"money, at {money(price)} per query")
+    top.set_xlabel(f"{plain(currency) or 'money'}, at {money(price)} per query")
     top.spines["top"].set_visible(True)
 
 

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from gamekeeper.analysis.best_defense import AFFORDABLE, BestDefense, best_defense
+from gamekeeper.analysis.checks import FLAGS
 from gamekeeper.analysis.summary import DefenseSummary, Price, Stolen, Summary
 from gamekeeper.defenses.guarantees import ANY, Guarantees
 from gamekeeper.metrics import Crossing, Estimate, Number
@@ -48,6 +49,11 @@ def broken(name: str, width: int) -> list[str]:
         whole = lines.pop() + part if lines and len(lines[-1] + part) <= width else part
         lines += [whole[i : i + width] for i in range(0, len(whole), width)]
     return lines or [""]
+
+
+def paid(amount: Number, currency: str) -> str:
+    """`2.50 USD`; without a currency the number alone."""
+    return f"{money(amount)} {plain(currency)}".strip()
 
 
 def money(amount: Number) -> str:
@@ -121,13 +127,13 @@ def reached(crossing: Crossing) -> str:
     return f"{sign}{count(amount(crossing))}"
 
 
-def reached_in_words(crossing: Crossing, price: float) -> str:
+def reached_in_words(crossing: Crossing, price: float, currency: str = "") -> str:
     """`takes about 870 queries (0.87)`; money only if a price was stated."""
     queries = amount(crossing)
     if crossing.bound == "more than":
         return f"is not reached with {count(queries)} queries"
-    paid = f" ({money(queries * price)})" if price else ""
-    return f"takes {'about' if crossing.bound == 'exact' else 'at most'} {count(queries)} queries{paid}"
+    cost = f" ({paid(queries * price, currency)})" if price else ""
+    return f"takes {'about' if crossing.bound == 'exact' else 'at most'} {count(queries)} queries{cost}"
 
 
 def between(price: Price) -> str:
@@ -162,19 +168,40 @@ def sentences(summary: Summary) -> list[str]:
     if summary.victim is None or summary.budget is None:
         failed = "Nothing was measured: every finished cell failed."
         return [failed if summary.failed else "Nothing has been measured yet."]
+    if summary.void:
+        return nothing_follows(summary)
     undefended = summary.undefended
     if undefended is None or undefended.worst is None:
-        where = f"at {count(summary.budget)} queries"
-        return [f"No thief was measured without a defense {where}, so no defense can be compared."]
+        return uncompared(summary, "was not part of this run" if undefended is None else "has no result")
     return [theft(summary, undefended.worst, summary.victim), *cost(summary, undefended), defenses(summary)]
 
 
+def nothing_follows(summary: Summary) -> list[str]:
+    """The headline of a run that is void: which flags say so, what they mean, what to do. No number stands beside them."""
+    flags = [FLAGS[name] for name in summary.void]
+    names = ", ".join(flag.name for flag in flags)
+    return [f"Nothing follows from this run ({names}).", *(f"{flag.means} {flag.do}" for flag in flags)]
+
+
+def uncompared(summary: Summary, reason: str) -> list[str]:
+    """The headline where no thief was measured without a defense: what thieves got, not what a defense changed."""
+    assert summary.budget is not None
+    got = [f"'{plain(line.defense)}' leaves {left(summary, line)}" for line in summary.defended if line.worst]
+    where = f"at {count(summary.budget)} queries"
+    shares = f" Of this model's accuracy, {where}, {'; '.join(got)}." if got else ""
+    return [
+        f"No defense can be compared: the defense `none` {reason} {where}, so nothing shows what thieves get without"
+        f" one.{shares} Add --defense none."
+    ]
+
+
 def theft(summary: Summary, worst: Stolen, victim: Estimate) -> str:
-    paid = ""
+    cost = ""
     if summary.price:
-        paid = f" (costing {money(worst.queries * summary.price)} at {money(summary.price)} per query)"
+        whole, each = (paid(amount, summary.currency) for amount in (worst.queries * summary.price, summary.price))
+        cost = f" (costing {whole} at {each} per query)"
     return (
-        f"Without a defense, {count(worst.queries)} queries{paid} steal {share(summary, worst) or 'none'} of this model's"
+        f"Without a defense, {count(worst.queries)} queries{cost} steal {share(summary, worst) or 'none'} of this model's"
         f" accuracy ({worst.accuracy.value:.2f} of {victim.value:.2f})."
     )
 
@@ -185,7 +212,7 @@ def cost(summary: Summary, undefended: DefenseSummary) -> list[str]:
     smallest = [price for price in undefended.prices if price.queries.bound == "at most"]
     for price in [*smallest[-1:], *undefended.prices[len(smallest) :]]:
         share = f"{percent(price.level)} of the model's accuracy" if not clauses else percent(price.level)
-        clauses.append(f"{share} {reached_in_words(price.queries, summary.price)}")
+        clauses.append(f"{share} {reached_in_words(price.queries, summary.price, summary.currency)}")
         if price.queries.bound == "more than":
             break
     return [", ".join(clauses) + "."] if clauses else []
@@ -194,10 +221,17 @@ def cost(summary: Summary, undefended: DefenseSummary) -> list[str]:
 def defenses(summary: Summary) -> str:
     """The best affordable defense, or that there is none."""
     best = best_defense(summary)
+    if best.outcome == "unproven":
+        return hope(summary, best, "No defense has been shown to lower it against thieves made to undo that defense.")
     if best.defense is None:
         unmeasured = "No defense has been measured at that budget."
         return "No defense was tested." if best.outcome == "untested" else unmeasured
-    name, stolen = f"'{plain(best.defense.defense)}'", left(summary, best.defense)
+    return hope(summary, best, ranked(summary, best, best.defense))
+
+
+def ranked(summary: Summary, best: BestDefense, line: DefenseSummary) -> str:
+    """What the best defense, or the nearest to one, is worth."""
+    name, stolen = f"'{plain(line.defense)}'", left(summary, line)
     points = f"{100 * AFFORDABLE:.0f} points of accuracy"
     if best.outcome == "affordable":
         limit = f" that costs honest users at most {points}" if best.dearer else ""
@@ -214,6 +248,19 @@ def defenses(summary: Summary) -> str:
         f"None of the {best.tested} defenses tested lowers" if best.tested > 1 else "The defense tested does not lower"
     )
     return f"{those} {whole(summary)} beyond the noise of this measurement: {name} leaves {stolen}."
+
+
+def hope(summary: Summary, best: BestDefense, sentence: str) -> str:
+    """The sentence, and what a defense leaves thieves who do not know it, which ranks no defense."""
+    if best.unproven is None:
+        return sentence
+    lacking, thief = ("knows it", "knockoff+partial_bayes")
+    if best.unproven.faced:  # by one who knows it, but it keeps labels, and nobody learnt from those alone
+        lacking, thief = ("learns from its labels alone", "knockoff+labels")
+    return (
+        f"{sentence} '{plain(best.unproven.defense)}' is not ranked: it leaves {left(summary, best.unproven)}, but no thief"
+        f" here {lacking}, and one who does may get far more. Add one, such as --attack {thief}."
+    )
 
 
 def at_a_loss(summary: Summary, dearer: DefenseSummary | None) -> str:
@@ -262,6 +309,4 @@ def price_of(summary: Summary, best: BestDefense) -> str:
         text += f" and their accuracy from {summary.victim.value:.2f} to {utility.accuracy.value:.2f}"
     if floor and best.label_does_as_well:
         text += f". Answering with nothing but the label would do as well ({floor.accuracy.value:.2f})"
-    if best.no_adaptive_thief:
-        text += ". No thief here was made to undo it; one who knows the defense may get more"
     return text + "."

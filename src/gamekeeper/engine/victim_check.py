@@ -1,0 +1,135 @@
+"""Before a run: is the victim worth stealing? One that guesses stops the run, before an API is paid for more than a sample.
+
+What is asked here is asked again by the evaluation and by thieves, who find it in the ledger.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from gamekeeper.analysis.skill import Skill, of_every_class
+from gamekeeper.attacks.theft import Theft, thief_facts
+from gamekeeper.engine.grid import Cell
+from gamekeeper.engine.run import Stage, door, knowledge, skill_on
+from gamekeeper.errors import BadConfig
+from gamekeeper.models.opaque import Decides
+from gamekeeper.service.ledger import RecordedModel
+from gamekeeper.service.oracles import Metered
+from gamekeeper.targets.target import Target
+from gamekeeper.types import Batch, Querying
+
+SAMPLED = 200
+"""Test inputs that an API is asked first, of every class."""
+FEW, POOLED = 32, 256
+"""Inputs of the pool that are asked first, and at most, to see whether they bring more than one class."""
+LISTED = 10
+"""Classes named in a message."""
+ACCEPT = "If you mean to steal it all the same, add --accept-weak-victim."
+
+
+def check_victim(here: Stage, cells: Sequence[Cell]) -> int:
+    """Raises BadConfig if the victim is no better than guessing, or answers the thieves' pool with one class only.
+
+    Returns how many inputs an API was newly sent that thieves would have sent it.
+    """
+    target = here.target
+    x, truth = target.test.x, here.clone_metrics.truth
+    if target.remote:
+        places = torch.from_numpy(of_every_class(truth.numpy(), SAMPLED))
+        x, truth = x[places], truth[places]
+        y = here.open_victim()(x).y
+    else:
+        y = here.clone_metrics.clean
+    met = skill_on(y, truth)
+    if not met.sound:
+        raise BadConfig(" ".join([weakness(met), *causes(met, target, x, truth), spent(target, len(x)), ACCEPT]))
+    return check_pool(here, cells)
+
+
+def check_pool(here: Stage, cells: Sequence[Cell]) -> int:
+    """Asks what a thief would ask first, until two classes have come back. Raises BadConfig after POOLED inputs of one class.
+
+    Only of thieves who draw from the pool, and whose questions start alike at every budget: so nothing is bought twice.
+    """
+    for cell in sorted(cells, key=lambda one: -one.budget):
+        facts = thief_facts(cell.thief)
+        if isinstance(cell.thief, Theft) and cell.thief.querying.prefix and facts.draws_from_pool:
+            return two_classes(here, cell, cell.thief.querying, min(POOLED, cell.budget // facts.repeats))
+    return 0
+
+
+def two_classes(here: Stage, cell: Cell, querying: Querying, most: int) -> int:
+    target = here.target
+    asked, sent, seen = 0, 0, set[int]()
+    while asked < most and len(seen) < 2:
+        asked = min(most, 2 * asked or FEW)
+        victim = here.open_victim()
+        transfer = querying(door(Metered(victim, asked, target.box), target), knowledge(cell, here.boxed), cell.seed)
+        sent += victim.recorded.charged if isinstance(victim, RecordedModel) else 0
+        seen = set(transfer.reply.y.argmax(1).tolist())
+    if len(seen) == 1:
+        raise BadConfig(
+            f"{target.name} gives class {min(seen)} to each of the first {asked:,} inputs that a thief takes from the pool: a"
+            " copy learns one class from them and nothing else. Check that the pool is in the scale and units of the test"
+            " set (`low` and `high` in [input], the order of columns or channels), or give a --pool with inputs of several"
+            f" classes. {spent(target, min(SAMPLED, len(target.test)) + asked)} {ACCEPT}"
+        )
+    return sent
+
+
+def weakness(met: Skill) -> str:
+    """What is wrong, with the numbers that show it."""
+    if met.classes < 2:
+        return (
+            f"all {met.n:,} test inputs have the same label, so nothing shows whether the model is better than guessing."
+            " Give a test set with several classes, and check which column or folder holds its labels."
+        )
+    auc = f", area under the ROC curve {met.auc:.2f} where it gives 0.50" if met.auc is not None else ""
+    numbers = f"balanced accuracy {met.balanced:.2f} where guessing gives {1 / met.classes:.2f}{auc}"
+    if met.better:
+        return f"the model's classes seem to be in another order than the labels of its own test set ({numbers})."
+    return (
+        f"on {met.n:,} inputs of its own test set the model is not clearly better than guessing: {numbers}. A copy of it"
+        " would mean nothing."
+    )
+
+
+def causes(met: Skill, target: Target, x: Batch, truth: torch.Tensor) -> list[str]:
+    """What is probably wrong, a sentence each; none where the test set itself shows nothing."""
+    if met.classes < 2:
+        return []
+    if met.order is not None:
+        changed = [
+            f"{given} for {meant}" for given, meant in enumerate(met.order) if given != meant and given in met.answered
+        ]
+        more = ", …" if len(changed) > LISTED else ""
+        return [
+            f"With its classes in another order ({', '.join(changed[:LISTED])}{more}) it would be right on"
+            f" {100 * met.reordered:.0f} % of them: correct the order of `labels` or `classes`, or the numbers of the"
+            " labels in the test set."
+        ]
+    if isinstance(target.victim, Decides) and skill_on(one_hot(target.victim.decisions(x), target), truth).sound:
+        return [
+            "Its own `predict` is clearly better than its probabilities, as with the Platt scaling of scikit-learn's SVC:"
+            ' declare answers = "labels", or calibrate it with CalibratedClassifierCV.'
+        ]
+    if len(met.answered) == 1:
+        return [
+            f"It gives class {met.answered[0]} to every one of them: check the scale and units of the inputs (`low` and"
+            " `high` in [input]; 0 to 1 or 0 to 255), then the order of columns or channels."
+        ]
+    return [
+        "Check the order of the classes (`labels`, `classes`), the scale and units of the inputs (`low` and `high` in"
+        " [input]; 0 to 1 or 0 to 255), the order of columns or channels, and which column holds the labels."
+    ]
+
+
+def one_hot(labels: torch.Tensor, target: Target) -> torch.Tensor:
+    return torch.nn.functional.one_hot(labels.long(), target.victim.task.classes).float()
+
+
+def spent(target: Target, most: int) -> str:
+    """What the check itself has cost."""
+    if not target.remote:
+        return "Nothing was stolen."
+    return f"At most {most:,} inputs were sent; their answers are in the ledger and will not be paid for again."
