@@ -60,19 +60,19 @@ def check_pool(here: Stage, cells: Sequence[Cell]) -> int:
 
 def two_classes(here: Stage, cell: Cell, querying: Querying, most: int) -> int:
     target = here.target
-    asked, sent, seen = 0, 0, set[int]()
-    while asked < most and len(seen) < 2:
-        asked = min(most, 2 * asked or FEW)
+    taken, sent, seen = 0, 0, set[int]()
+    while taken < most and len(seen) < 2:
+        taken = min(most, 2 * taken or FEW)
         victim = here.open_victim()
-        transfer = querying(door(Metered(victim, asked, target.box), target), knowledge(cell, here.boxed), cell.seed)
+        transfer = querying(door(Metered(victim, taken, target.box), target), knowledge(cell, here.boxed), cell.seed)
         sent += victim.recorded.charged if isinstance(victim, RecordedModel) else 0
         seen = set(transfer.reply.y.argmax(1).tolist())
     if len(seen) == 1:
         raise BadConfig(
-            f"{target.name} gives class {min(seen)} to each of the first {asked:,} inputs that a thief takes from the pool: a"
+            f"{target.name} gives class {min(seen)} to each of the first {taken:,} inputs that a thief takes from the pool: a"
             " copy learns one class from them and nothing else. Check that the pool is in the scale and units of the test"
             " set (`low` and `high` in [input], the order of columns or channels), or give a --pool with inputs of several"
-            f" classes. {spent(target, min(SAMPLED, len(target.test)) + asked)} {ACCEPT}"
+            f" classes. {spent(target, min(SAMPLED, len(target.test)) + taken)} {ACCEPT}"
         )
     return sent
 
