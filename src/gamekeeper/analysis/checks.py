@@ -53,7 +53,8 @@ FLAGS: dict[str, Flag] = {
         ),
         Flag(
             "one-class-answers",
-            "with no defense, every answer that the thief got has the same top class.",
+            "with no defense, every answer that the thief got has the same top class, and this thief reads labels only or the"
+            " probabilities do not differ either.",
             "The thief learnt one class only, because the pool holds nothing else or the model sees it wrongly.",
             "Look at the pool's scale and units, or give a pool with inputs of several classes.",
             voids=True,

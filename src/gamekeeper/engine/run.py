@@ -44,6 +44,8 @@ from gamekeeper.types import Armed, Caveats, Defense, Knowledge, Learner, Meter,
 from gamekeeper.units import UnitBox, UnitMeter, in_natural_units
 
 LEDGER, CLONES = "ledger.sqlite", "clones"
+SAME = 0.01
+"""Probabilities that differ by no more than this between inputs teach a thief nothing."""
 
 
 @dataclass(eq=False)
@@ -216,9 +218,16 @@ def door(meter: Metered, target: Target) -> Meter:
 
 
 def of_answers(cell: Cell, connection: Connection) -> list[str]:
-    """Flags of what the thief was told, where no defense made it so."""
-    classes = {top for answered in connection.transcript.answered for top in answered.argmax(1).tolist()}
-    return ["one-class-answers"] * (len(classes) == 1 and not cell.defenses)
+    """Flags of what the thief learnt from, where no defense made it so."""
+    y = torch.cat(connection.transcript.answered)
+    top = y.argmax(1).unique() if len(y) else y
+    nothing = len(top) == 1 and (thief_facts(cell.thief).reads == "label" or one_answer(y))
+    return ["one-class-answers"] * (nothing and not cell.defenses)
+
+
+def one_answer(y: Posterior) -> bool:
+    """Whether all answers say the same: one top class, and no probability that moves by more than SAME."""
+    return len(y) == 0 or (len(y.argmax(1).unique()) == 1 and float((y.amax(0) - y.amin(0)).max()) <= SAME)
 
 
 def follow_on(cell: Cell, here: Stage, clone: Model) -> FollowOn:

@@ -10,7 +10,7 @@ import torch
 from gamekeeper.analysis.skill import Skill, of_every_class
 from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.engine.grid import Cell
-from gamekeeper.engine.run import Stage, door, knowledge, skill_on
+from gamekeeper.engine.run import Stage, door, knowledge, one_answer, skill_on
 from gamekeeper.errors import BadConfig
 from gamekeeper.models.opaque import Decides
 from gamekeeper.service.ledger import RecordedModel
@@ -28,7 +28,7 @@ ACCEPT = "If you mean to steal it all the same, add --accept-weak-victim."
 
 
 def check_victim(here: Stage, cells: Sequence[Cell]) -> int:
-    """Raises BadConfig if the victim is no better than guessing, or answers the thieves' pool with one class only.
+    """Raises BadConfig if the victim is no better than guessing, or gives one answer to all of the thieves' pool.
 
     Returns how many inputs an API was newly sent that thieves would have sent it.
     """
@@ -47,30 +47,30 @@ def check_victim(here: Stage, cells: Sequence[Cell]) -> int:
 
 
 def check_pool(here: Stage, cells: Sequence[Cell]) -> int:
-    """Asks what a thief would ask first, until two classes have come back. Raises BadConfig after POOLED inputs of one class.
+    """Asks what a thief would ask first, until answers differ. Raises BadConfig after POOLED inputs with one answer.
 
     Only of thieves who draw from the pool, and whose questions start alike at every budget: so nothing is bought twice.
     """
     for cell in sorted(cells, key=lambda one: -one.budget):
         facts = thief_facts(cell.thief)
         if isinstance(cell.thief, Theft) and cell.thief.querying.prefix and facts.draws_from_pool:
-            return two_classes(here, cell, cell.thief.querying, min(POOLED, cell.budget // facts.repeats))
+            return several_answers(here, cell, cell.thief.querying, min(POOLED, cell.budget // facts.repeats))
     return 0
 
 
-def two_classes(here: Stage, cell: Cell, querying: Querying, most: int) -> int:
+def several_answers(here: Stage, cell: Cell, querying: Querying, most: int) -> int:
     target = here.target
-    taken, sent, seen = 0, 0, set[int]()
-    while taken < most and len(seen) < 2:
+    taken, sent, y = 0, 0, torch.empty(0, 1)
+    while taken < most and one_answer(y):
         taken = min(most, 2 * taken or FEW)
         victim = here.open_victim()
         transfer = querying(door(Metered(victim, taken, target.box), target), knowledge(cell, here.boxed), cell.seed)
         sent += victim.recorded.charged if isinstance(victim, RecordedModel) else 0
-        seen = set(transfer.reply.y.argmax(1).tolist())
-    if len(seen) == 1:
+        y = transfer.usable().reply.y
+    if len(y) and one_answer(y):
         raise BadConfig(
-            f"{target.name} gives class {min(seen)} to each of the first {taken:,} inputs that a thief takes from the pool: a"
-            " copy learns one class from them and nothing else. Check that the pool is in the scale and units of the test"
+            f"{target.name} gives class {int(y[0].argmax())}, and always the same probabilities, to each of the first"
+            f" {taken:,} inputs that a thief takes from the pool: a copy learns one class from them and nothing else. Check that the pool is in the scale and units of the test"
             " set (`low` and `high` in [input], the order of columns or channels), or give a --pool with inputs of several"
             f" classes. {spent(target, min(SAMPLED, len(target.test)) + taken)} {ACCEPT}"
         )
