@@ -157,7 +157,7 @@ def test_report_is_a_pure_function_of_the_folder(finished, capsys):
         (["audit", "digits", "--defense", "mda"], "Did you mean 'mad'?"),
         (["audit", "digits", "--pool", "nowhere.npz"], "nowhere.npz does not exist"),
         (["audit", "digits", "--pool", "letters"], "shape"),
-        (["audit", "digits", "--student", "lenet"], "at least 16 a side"),
+        (["audit", "digits", "--student", "lenet"], "at least 16 pixels a side"),
         (["audit", "digits", "--price", "inf"], "a finite number, at least 0. Got inf"),
         (["audit", "digits", "--price", "nan"], "Invalid value for '--price'"),
         (["audit", "digits", "--fail-if", "worst"], "must look like"),
@@ -168,7 +168,7 @@ def test_report_is_a_pure_function_of_the_folder(finished, capsys):
         ),
         (
             ["audit", "digits", "--attack", "knockoff+averaged:n=3", "--budget", "2"],
-            "a budget of 2 queries does not pay for one",
+            "a budget of 2 queries is too small to ask about one",
         ),
         (["report", "nowhere"], "holds no run"),
         (["methods", "mda"], "there is no method 'mda'. Did you mean 'mad'?"),
