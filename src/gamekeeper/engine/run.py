@@ -101,8 +101,9 @@ class Stage:
 
 
 def skill_on(y: Posterior, truth: Tensor) -> Skill:
-    """How a model that gave the posteriors y does on inputs of these classes."""
-    return skill(y.numpy(), truth.numpy())
+    """How a model that gave the posteriors y does on inputs of these classes; rows without an answer are left out."""
+    answered = y.isfinite().all(1)
+    return skill(y[answered].numpy(), truth[answered].numpy())
 
 
 def upstream(target: Target) -> str:
