@@ -219,11 +219,11 @@ def door(meter: Metered, target: Target) -> Meter:
 
 
 def of_answers(cell: Cell, connection: Connection) -> list[str]:
-    """Flags of what the thief learnt from, where no defense made it so."""
+    """Flags of what the thief learnt from."""
     y = torch.cat(connection.transcript.answered)
     top = y.argmax(1).unique() if len(y) else y
     nothing = len(top) == 1 and (thief_facts(cell.thief).reads == "label" or one_answer(y))
-    return ["one-class-answers"] * (nothing and not cell.defenses)
+    return ["one-class-answers"] * nothing
 
 
 def one_answer(y: Posterior) -> bool:
