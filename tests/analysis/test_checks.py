@@ -120,3 +120,8 @@ def test_every_flag_says_when_what_and_what_to_do():
         assert flag.raised_if.endswith(".")
         assert flag.means.endswith(".")
         assert flag.do.endswith(".")
+
+
+def test_a_thief_who_saw_one_class_only_has_read_no_labels():
+    saw_one = [replace(each, flags=["one-class-answers"]) for each in (row("label", "knockoff+labels"),)]
+    assert "no-adaptive-thief" in flags([row("label"), *saw_one])

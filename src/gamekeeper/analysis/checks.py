@@ -53,8 +53,8 @@ FLAGS: dict[str, Flag] = {
         ),
         Flag(
             "one-class-answers",
-            "with no defense, every answer that the thief got has the same top class, and this thief reads labels only or the"
-            " probabilities do not differ either.",
+            "every answer that the thief got has the same top class, and this thief reads labels only or the probabilities"
+            " do not differ either.",
             "The thief learnt one class only, because the pool holds nothing else or the model sees it wrongly.",
             "Look at the pool's scale and units, or give a pool with inputs of several classes.",
             voids=True,
@@ -334,8 +334,8 @@ def flat(rows: list[Row]) -> bool:
 
 
 def adaptive(rows: list[Row]) -> bool:
-    if labels_unchanged(rows):
-        return any(map(reads_labels_only, rows))
+    if labels_unchanged(rows):  # a thief who saw one class only has read no labels
+        return any(reads_labels_only(row) and "one-class-answers" not in row.flags for row in rows)
     return any(row.uses_defense for row in rows)
 
 
