@@ -97,8 +97,9 @@ def test_exact_attacks_measure_the_same_again(name: str, tmp_path: Path):
     assert len(cells(name)) == len(before)
     for cell in cells(name):
         row, then = orjson.loads(to_line(run_cell(cell, tmp_path))), before[cell.id]
-        for key in ("target", "defense", "attack", "queries", "paid", "price", "flags", "chance"):
+        for key in ("target", "defense", "attack", "queries", "paid", "price", "chance"):
             assert row[key] == then[key]
+        assert set(then["flags"]) <= set(row["flags"])  # later versions see more
         assert row["error_kind"] == ((then["error"] or "").partition(":")[0] or None)  # its sentence may be reworded
         for part in ("clone", "victim", "utility"):
             assert alike(comparable(row[part]), comparable(then[part])) == []

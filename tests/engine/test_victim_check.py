@@ -6,8 +6,10 @@ import numpy as np
 import orjson
 import pytest
 import skops.io
+import torch
 from sklearn.linear_model import LogisticRegression
 
+from gamekeeper.engine.run import one_answer
 from gamekeeper.results import Results
 from gamekeeper.surfaces.cli import guarded
 from tests.targets.server import serving
@@ -98,7 +100,10 @@ def test_an_api_that_guesses_is_paid_for_a_sample_and_no_more(answer, cause, fol
         message = said(capsys)
         assert cause in message
         assert "--accept-weak-victim" in message
-        assert "at most 2,104 queries (2,064 of them for evaluation), 21.04 USD at 0.01 USD per query" in message
+        assert (
+            "at most 2,104 queries (2,064 of them for evaluation, 64 of these a second time to see whether answers repeat), 21.04 USD at 0.01 USD per query"
+            in message
+        )
         assert sum(sent) == 200, "a sample of the test set"
         assert not (folder / "run/run.json").exists()
         assert audited(folder, "http", table, "--accept-weak-victim", "--quiet") == 0
@@ -167,3 +172,17 @@ def test_probabilities_that_contradict_predict_are_explained(folder, capsys, mon
     assert audited(folder, "sklearn", '[model]\nfile = "m.skops"', "--quiet") == 0
     (row,) = Results(folder / "run").read()
     assert "predict-differs" in row.flags
+
+
+@pytest.mark.parametrize(
+    ("y", "alike"),
+    [
+        ([[0.9, 0.1], [0.9, 0.1]], True),
+        ([[0.9, 0.1], [0.895, 0.105]], True),  # a hundredth is noise
+        ([[0.9, 0.1], [0.6, 0.4]], False),  # one class, and yet how sure it is says where the other begins
+        ([[0.9, 0.1], [0.4, 0.6]], False),
+        ([[1.0, 0.0], [1.0, 0.0]], True),
+    ],
+)
+def test_answers_that_differ_in_nothing_teach_nothing(y: list[list[float]], alike: bool):
+    assert one_answer(torch.tensor(y)) == alike

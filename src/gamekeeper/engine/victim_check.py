@@ -33,13 +33,14 @@ def check_victim(here: Stage, cells: Sequence[Cell]) -> int:
     Returns how many inputs an API was newly sent that thieves would have sent it.
     """
     target = here.target
-    x, truth = target.test.x, here.clone_metrics.truth
+    x, truth = target.test.x, target.test.y
+    assert truth is not None, "load_target refuses a test set without labels"
     if target.remote:
         places = torch.from_numpy(of_every_class(truth.numpy(), SAMPLED))
         x, truth = x[places], truth[places]
         y = here.open_victim()(x).y
     else:
-        y = here.clone_metrics.clean
+        y = here.clone_metrics.whole.y
     met = skill_on(y, truth)
     if not met.sound:
         raise BadConfig(" ".join([weakness(met), *causes(met, target, x, truth), spent(target, len(x)), ACCEPT]))
