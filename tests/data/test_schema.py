@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gamekeeper.data.labels import names_over
 from gamekeeper.data.readers import contents
 from gamekeeper.data.scale import Scale
 from gamekeeper.data.schema import Declared, Schema, schema_of
@@ -209,3 +210,18 @@ def test_a_pool_whose_labels_are_all_missing_has_none(tmp_path: Path):
     assert settled(test, pool).read(contents(pool)).y is None
     with pytest.raises(BadConfig, match=r"line 3 of .*q\.csv has no value in column 'y'.*holds the classes"):
         settled(test, csv(tmp_path, "q.csv", "a,y 1,0 2,NA"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([0, 1, 2], ()),  # 0 is none of the names, so these are class numbers
+        ([1, 2, 3], ("1", "2", "3")),
+        ([1, 2], ("1", "2", "3")),  # a class is missing from the files, which shifts nothing
+        ([3, 4], ("1", "2", "3")),  # neither: refused when they are read
+    ],
+)
+def test_classes_named_by_numbers_are_told_from_class_numbers_over_all_files(labels: list[int], names: tuple[str, ...]):
+    held = [(Path("test.npz"), np.array(labels[:1])), (Path("pool.npz"), np.array(labels[1:]))]
+    assert names_over(held, ("1", "2", "3")) == names
+    assert names_over(held, ("cat", "dog", "fox")) == ("cat", "dog", "fox")

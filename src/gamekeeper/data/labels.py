@@ -50,6 +50,16 @@ def class_names(held: Sequence[tuple[Path, Labels]], count: int | None) -> tuple
     return tuple(ordered)
 
 
+def names_over(held: Sequence[tuple[Path, Labels]], names: Sequence[str]) -> tuple[str, ...]:
+    """The declared names; empty where they are numbers and the files hold class numbers all the same.
+
+    With classes named 1, 2, 3 labels of 0, 1 and 2 over all files can only be class numbers.
+    """
+    every = set[str]().union(*(spelt(labels) for _, labels in held))
+    numbered = numeric(names) and numeric(every) and all(0 <= int(each) < len(names) for each in every)
+    return () if numbered and not every <= set(spelt(list(names))) else tuple(names)
+
+
 def advice(names: Sequence[str]) -> str:
     example = ", ".join(f'"{name}"' for name in names[:3])
     return f"Write the names of the classes in the model's order in the target file: classes = [{example}, …]."

@@ -14,7 +14,7 @@ import torch
 from gamekeeper.data.columns import Column, columns_of, in_order, label_column
 from gamekeeper.data.csv_files import Table, is_number, missing
 from gamekeeper.data.dataset import Dataset
-from gamekeeper.data.labels import SHOWN, Labels, class_names, class_numbers, listed
+from gamekeeper.data.labels import SHOWN, Labels, class_names, class_numbers, listed, names_over
 from gamekeeper.data.limits import within_limit
 from gamekeeper.data.scale import Arrays, Scale, as_they_are
 from gamekeeper.errors import BadConfig
@@ -138,7 +138,7 @@ def schema_of(
         if scale is not None:
             check_width(tables, columns, scale.shape)
     held = [(file.path, labels) for file in files if (labels := labels_of(file, label)) is not None]
-    names = declared.names or class_names(held, declared.classes)
+    names = names_over(held, declared.names) if declared.names else class_names(held, declared.classes)
     sure = bool(declared.columns) or bool(entries)
     return Schema(
         columns, label, names, scale, differences(tables, columns, sure, declared.categories) if tables else ()
