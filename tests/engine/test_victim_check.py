@@ -1,5 +1,6 @@
 """A victim that guesses stops the run: before an API is paid for more than a sample, and with what is probably wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import skops.io
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from gamekeeper.engine.run import one_answer
+from gamekeeper.engine.run import Stage, one_answer
 from gamekeeper.results import Results
 from gamekeeper.surfaces.cli import guarded
+from gamekeeper.targets.load import load_target
 from tests.targets.server import serving
 
 W = np.array([[3, -1, 0], [0, 2, -1], [-2, 0, 3], [1, 1, -1]], np.float32)
@@ -186,3 +188,11 @@ def test_probabilities_that_contradict_predict_are_explained(folder, capsys, mon
 )
 def test_answers_that_differ_in_nothing_teach_nothing(y: list[list[float]], alike: bool):
     assert one_answer(torch.tensor(y)) == alike
+
+
+@pytest.mark.parametrize(("rows", "flags"), [(0, set()), (3, {"leaked-test"}), (60, {"leaked-test", "test-in-pool"})])
+def test_a_few_shared_rows_are_a_flag_and_many_void_the_run(rows: int, flags: set[str], tmp_path: Path):
+    whole = load_target("digits")
+    pool = replace(whole.pool, x=torch.cat([whole.test.x[:rows], whole.pool.x[rows:]]))
+    stage = Stage(replace(whole, pool=pool), tmp_path, 0)
+    assert {name for name in stage.flags if name in ("leaked-test", "test-in-pool")} == flags

@@ -60,11 +60,17 @@ FLAGS: dict[str, Flag] = {
             voids=True,
         ),
         Flag(
-            "leaked-test",
-            "the thief's pool contains inputs of the test set.",
-            "The clone is tested on inputs it was trained on, so its accuracy is too high.",
+            "test-in-pool",
+            "more than a tenth of the test set is in the thief's pool.",
+            "The clone is tested on inputs it was trained on, so its accuracy says little about theft.",
             "Use a pool that does not overlap the test set.",
             voids=True,
+        ),
+        Flag(
+            "leaked-test",
+            "the thief's pool contains inputs of the test set.",
+            "The clone is tested on some inputs it was trained on, so its accuracy may be too high.",
+            "Use a pool that does not overlap the test set.",
         ),
         Flag(
             "weak-thief",

@@ -44,6 +44,8 @@ from gamekeeper.types import Armed, Caveats, Defense, Knowledge, Learner, Meter,
 from gamekeeper.units import UnitBox, UnitMeter, in_natural_units
 
 LEDGER, CLONES = "ledger.sqlite", "clones"
+LEAKED = 0.1
+"""Share of the test set in the thief's pool above which clones are measured on what they were trained on."""
 SAME = 0.01
 """Probabilities that differ by no more than this between inputs teach a thief nothing."""
 
@@ -90,8 +92,10 @@ class Stage:
     def flags(self) -> list[str]:
         """Flags of the target, whoever steals it: of its data and of its answers to the test set."""
         target, clean, truth = self.target, self.clone_metrics.clean, self.clone_metrics.truth
+        leaked = overlap(target.test.x, target.pool.x)
         conditions = {
-            "leaked-test": overlap(target.test.x, target.pool.x) > 0,
+            "test-in-pool": leaked > LEAKED * len(target.test),
+            "leaked-test": leaked > 0,
             "same-architecture": shares_architecture(target, target.student),
             "weak-victim": not skill_on(clean, truth).sound,
             "predict-differs": isinstance(target.victim, Decides)
