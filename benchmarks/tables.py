@@ -41,9 +41,10 @@ from gamekeeper.methods import InputSpec, parse_thief
 from gamekeeper.models.estimators import for_table
 from gamekeeper.models.opaque import SklearnModel
 from gamekeeper.service.oracles import Metered
+from gamekeeper.targets.domains import ranges_of
 from gamekeeper.targets.load import load_target
 from gamekeeper.tasks import Classify
-from gamekeeper.types import Domain, Knowledge, Model, Ranges, ranges_of
+from gamekeeper.types import Domain, Knowledge, Model, Ranges
 from gamekeeper.units import UnitBox, UnitMeter, in_natural_units
 
 BUDGETS, SEEDS, REPLICATES = (20, 100, 1000), (0, 1, 2), 1000

@@ -15,10 +15,11 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.errors import BadConfig, BadQuery
 from gamekeeper.models.network import TorchModel
 from gamekeeper.service.oracles import Metered
+from gamekeeper.targets.domains import ranges_of
 from gamekeeper.targets.load import load_target
 from gamekeeper.targets.target import boxed
 from gamekeeper.tasks import Classify
-from gamekeeper.types import Domain, Knowledge, Ranges, Reply, ranges_of
+from gamekeeper.types import Domain, Knowledge, Ranges, Reply
 from gamekeeper.units import UnitBox, UnitMeter, in_natural_units, in_unit_box
 
 RANGES = Ranges((0.0, -50.0, 1000.0), (1.0, 50.0, 5000.0))

@@ -17,8 +17,8 @@ import orjson
 from gamekeeper.defenses.guarantees import Guarantees
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Reads
-from gamekeeper.method_text import taken_apart
 from gamekeeper.metrics import Estimate
+from gamekeeper.older_rows import older
 
 SCHEMA = 1
 RESULTS, HEADER = "results.jsonl", "run.json"
@@ -288,24 +288,6 @@ def from_json(data: dict[str, Any]) -> Row:
     nested = {"victim": _rates(Victim), "clone": _rates(Clone), "utility": _utility, "seconds": _known(Seconds)}
     nested |= {"held_out": _known(Estimate), "follow_on": _follow_on}
     return _known(Row)(older(data) | _parts(data, nested))
-
-
-OLDER_LABEL_READERS = frozenset({"labels", "gce", "smallloss", "smoothed", "fixmatch", "s4l"})
-OLDER_USERS_OF_THE_DEFENSE = frozenset({"partialbayes", "inverse"})
-OLDER_CONTROLS = frozenset({"shuffled"})
-"""Learners in rows from before rows themselves said what a thief reads. The lists are closed: later rows say it."""
-
-
-def older(data: dict[str, Any]) -> dict[str, Any]:
-    """What a row of an older version does not say about its thief and its error."""
-    learner, attack = data.get("learner", ""), taken_apart(data.get("attack", ""))
-    posteriors = any(("answers", "soft") in part.pairs for part in attack.parts)
-    labels = (learner in OLDER_LABEL_READERS and not posteriors) or "labels_only" in attack.names
-    return {
-        "reads": "nothing" if learner in OLDER_CONTROLS else "label" if labels else "posterior",
-        "uses_defense": learner in OLDER_USERS_OF_THE_DEFENSE,
-        "error_kind": (data.get("error") or "").partition(":")[0] or None,
-    }
 
 
 def _utility(data: dict[str, Any]) -> Utility:

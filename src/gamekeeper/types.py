@@ -228,12 +228,6 @@ class Ranges:
         return torch.lerp(low, high, share).clamp(low, high)
 
 
-def ranges_of(x: Float[Tensor, "n d"]) -> Ranges:
-    """The ranges of a table's columns, open: what lies outside may be asked as well."""
-    low, high = torch.aminmax(x, dim=0)
-    return Ranges(tuple(low.tolist()), tuple(high.tolist()), closed=False)
-
-
 def need_box(domain: Domain, method: str) -> Box:
     """The domain as a Box, for a method that clips inputs or scales its steps to a range. Raises Unsuited otherwise.
 

@@ -1,7 +1,8 @@
 """Rows for tests, with the numbers that matter as arguments."""
 
 from gamekeeper.metrics import wilson
-from gamekeeper.results import Clone, Row, Seconds, Utility, Victim, older
+from gamekeeper.older_rows import older
+from gamekeeper.results import Clone, Row, Seconds, Utility, Victim
 
 
 def row(

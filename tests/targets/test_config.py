@@ -23,8 +23,9 @@ from gamekeeper.models.opaque import RemoteModel, SklearnModel
 from gamekeeper.targets import config as targets_config
 from gamekeeper.targets.choice import Choice, facts
 from gamekeeper.targets.config import TargetConfig, read_config
+from gamekeeper.targets.domains import ranges_of
 from gamekeeper.targets.load import load_target
-from gamekeeper.types import Box, Model, Ranges, ranges_of
+from gamekeeper.types import Box, Model, Ranges
 from tests.targets.files.models import export
 
 RNG = np.random.default_rng(0)

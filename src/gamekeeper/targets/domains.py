@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from gamekeeper.errors import BadConfig
-from gamekeeper.types import Box, Domain, Ranges, ranges_of
+from gamekeeper.types import Box, Domain, Ranges
 
 Ends = float | Sequence[float] | None
 LOW, HIGH = 0.0, 1.0
@@ -84,3 +85,9 @@ def identity(shape: Sequence[int], low: Ends, high: Ends) -> dict[str, Any]:
     if low is None and high is None and len(shape) == 1:
         return {"shape": shape, "range": "pool"}
     return {"shape": shape, "low": LOW if low is None else low, "high": HIGH if high is None else high}
+
+
+def ranges_of(x: Float[Tensor, "n d"]) -> Ranges:
+    """The ranges of a table's columns, open: what lies outside may be asked as well."""
+    low, high = torch.aminmax(x, dim=0)
+    return Ranges(tuple(low.tolist()), tuple(high.tolist()), closed=False)

@@ -4,7 +4,8 @@ import random
 from dataclasses import replace
 
 from gamekeeper.metrics import wilson
-from gamekeeper.results import SCHEMA, Clone, Row, Run, Seconds, Utility, Victim, older
+from gamekeeper.older_rows import older
+from gamekeeper.results import SCHEMA, Clone, Row, Run, Seconds, Utility, Victim
 
 TEST = 2000
 VICTIM = 0.981
