@@ -27,7 +27,7 @@ from gamekeeper.learners.distil import Labels, Soft
 from gamekeeper.models.network import TorchModel
 from gamekeeper.service.oracles import Metered
 from gamekeeper.service.service import Service
-from gamekeeper.targets.choice import Choice, facts, public
+from gamekeeper.targets.choice import Choice, header_entry, public
 from gamekeeper.targets.load import load_target
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit
@@ -197,7 +197,7 @@ def test_swift_thief_needs_images_from_a_box():
 
 def test_an_audit_says_the_domain_and_refuses_what_needs_a_range_at_the_start():
     target = replace(load_target("digits"), box=WORDS)
-    assert facts(target)["domain"] == str(WORDS)
+    assert header_entry(target)["domain"] == str(WORDS)
     audit = Audit(Choice("digits"), ["knockoff"], ["none"], [10], [0], follow_on=True)
     with pytest.raises(Unsuited, match="--follow-on needs inputs from a box"):
         expand(audit, target)

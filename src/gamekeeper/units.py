@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from gamekeeper.architectures import Shift
 from gamekeeper.data.splits import row_keys
 from gamekeeper.models.network import TorchModel
-from gamekeeper.types import Batch, Box, Meter, Model, Ranges, Reply, Task
+from gamekeeper.models.translation import TranslatedModel
+from gamekeeper.types import Batch, Box, Meter, Model, Ranges, Reply
 
 
 @dataclass(frozen=True)
@@ -78,34 +79,18 @@ class UnitMeter:
         return self.meter(x)
 
 
-@dataclass(frozen=True, eq=False)
-class InUnits:
-    """A model of the unit box, asked in natural units; or the reverse, a model of these asked in the unit box."""
-
-    model: Model
-    units: UnitBox
-    back: bool = False
-
-    @property
-    def task(self) -> Task:
-        return self.model.task
-
-    def __call__(self, x: Batch, /) -> Reply:
-        return self.model(self.units.natural(x) if self.back else self.units.inside(x))
-
-
 def in_natural_units(clone: Model, units: UnitBox) -> Model:
     """The clone of a thief in the unit box, for inputs as they come; a network keeps its gradients."""
     low, width = units.affine
-    return shifted(clone, low, width) if isinstance(clone, TorchModel) else InUnits(clone, units)
+    return shifted(clone, low, width) if isinstance(clone, TorchModel) else TranslatedModel(clone, units.inside)
 
 
 def in_unit_box(model: Model, units: UnitBox) -> Model:
     """The reverse: a model of natural units, for inputs in the unit box."""
     low, width = units.affine
-    return (
-        shifted(model, -low / width, 1 / width) if isinstance(model, TorchModel) else InUnits(model, units, back=True)
-    )
+    if isinstance(model, TorchModel):
+        return shifted(model, -low / width, 1 / width)
+    return TranslatedModel(model, units.natural)
 
 
 def shifted(model: TorchModel, mean: Float[Tensor, " d"], scale: Float[Tensor, " d"]) -> TorchModel:

@@ -48,7 +48,7 @@ def test_columns_are_matched_by_name_in_the_order_of_the_first_file(tmp_path: Pa
     assert values(schema, test) == [[1, 2]]
     assert values(schema, pool) == [[3, 4]]
     assert classes(schema, pool) == [1]
-    assert schema.facts() == {"columns": ["a", "b"], "label": "y"}
+    assert schema.header_entry() == {"columns": ["a", "b"], "label": "y"}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_categories_have_one_order_over_all_files(tmp_path: Path):
     schema = settled(test, pool)
     assert values(schema, test) == [[0, 0, 1], [1, 0, 0]]
     assert values(schema, pool) == [[0, 1, 0], [1, 0, 0]]
-    assert schema.facts()["categories"] == {"c": ["blue", "green", "red"]}
+    assert schema.header_entry()["categories"] == {"c": ["blue", "green", "red"]}
 
 
 def test_declared_categories_keep_the_models_order_and_no_other_is_read(tmp_path: Path):
@@ -148,7 +148,7 @@ def test_text_labels_have_one_numbering_over_all_files(tmp_path: Path):
     test, pool = csv(tmp_path, "t.csv", "a,y 1,dog 2,fox"), csv(tmp_path, "p.csv", "a,y 1,cat")
     schema = settled(test, pool, declared=Declared(classes=3))
     assert classes(schema, test) == [1, 2]
-    assert schema.facts()["names"] == ["cat", "dog", "fox"]
+    assert schema.header_entry()["names"] == ["cat", "dog", "fox"]
 
 
 def test_names_in_folders_and_tables_are_the_same_classes(tmp_path: Path):

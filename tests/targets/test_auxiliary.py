@@ -11,7 +11,7 @@ from gamekeeper.data import batteries
 from gamekeeper.data.splits import overlap
 from gamekeeper.engine.grid import Audit, expand
 from gamekeeper.errors import BadConfig
-from gamekeeper.targets.choice import Choice, assumptions, facts
+from gamekeeper.targets.choice import Choice, assumptions, header_entry
 from gamekeeper.targets.load import load_target
 
 FILE = """
@@ -41,7 +41,7 @@ def test_related_are_letters_that_the_thief_does_not_hold_and_unrelated_no_lette
         assert found.owner.ood is not None
         assert torch.equal(found.owner.ood, batteries.load(battery).x)
         assert overlap(found.owner.ood, found.pool.x) == 0
-        assert facts(found)["auxiliary"] == word
+        assert header_entry(found)["auxiliary"] == word
         assert word in assumptions(found, found.student)[-1]
         asked(Choice(target, auxiliary=word))
 
@@ -52,7 +52,7 @@ def test_the_set_enters_the_digest_and_without_one_nothing_changes():
     assert digests[0] == plain.digest
     assert len(set(digests)) == 3
     assert Choice("mnist", auxiliary="letters-other").load().digest == digests[1]
-    assert "auxiliary" not in facts(plain)
+    assert "auxiliary" not in header_entry(plain)
 
 
 def test_a_target_file_names_them_as_the_command_line_does(tmp_path: Path):

@@ -21,7 +21,7 @@ from gamekeeper.errors import BadConfig, BadQuery, GamekeeperError, Malformed, U
 from gamekeeper.models.network import TorchModel
 from gamekeeper.models.opaque import RemoteModel, SklearnModel
 from gamekeeper.targets import config as targets_config
-from gamekeeper.targets.choice import Choice, facts
+from gamekeeper.targets.choice import Choice, header_entry
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.domains import ranges_of
 from gamekeeper.targets.load import load_target
@@ -240,8 +240,8 @@ def test_the_names_of_the_classes_are_declared_in_order_and_stand_in_the_header(
     assert target.test.y is not None
     assert target.test.y.tolist() == [0, 2]
     assert target.victim.task.classes == 3
-    assert facts(target)["names"] == ["fox", "dog", "cat"]
-    assert (facts(target)["columns"], facts(target)["label"]) == (["a", "b", "c", "d"], "kind")
+    assert header_entry(target)["names"] == ["fox", "dog", "cat"]
+    assert (header_entry(target)["columns"], header_entry(target)["label"]) == (["a", "b", "c", "d"], "kind")
 
 
 def test_an_apis_labels_are_the_names_of_its_classes(folder: Path, url: str):
@@ -339,7 +339,7 @@ def test_a_model_gets_images_in_its_own_range_and_layout(
     right = torch.softmax(torch.from_numpy(taken.reshape(6, -1).astype(np.float64) @ weight), 1)
     for data in (target.test, target.pool):
         torch.testing.assert_close(target.victim(data.x).y.double(), right, rtol=0, atol=1e-5)
-    assert facts(target)["model_range"] == list(ends)
+    assert header_entry(target)["model_range"] == list(ends)
 
 
 def test_an_api_gets_images_in_its_own_range_and_layout(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch):

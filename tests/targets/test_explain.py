@@ -12,7 +12,7 @@ from gamekeeper.engine.grid import Audit, expand
 from gamekeeper.engine.run import run_cell
 from gamekeeper.errors import BadConfig
 from gamekeeper.explain import gradient_x_input, relevance_cam
-from gamekeeper.targets.choice import Choice, assumptions, facts
+from gamekeeper.targets.choice import Choice, assumptions, header_entry
 from gamekeeper.targets.load import load_target
 
 TOML = """
@@ -58,9 +58,9 @@ def test_a_target_file_and_the_command_line_sell_the_same_maps(folder):
     for target in (from_file, chosen):
         assert torch.equal(target.victim(x).y, plain.victim(x).y)
         assert torch.allclose(target.victim(x).maps, wanted, atol=1e-6)
-        assert facts(target)["explain"] == "relevance_cam"
+        assert header_entry(target)["explain"] == "relevance_cam"
         assert any("each with its relevance_cam map" in line for line in assumptions(target, target.student))
-    assert "explain" not in facts(plain)
+    assert "explain" not in header_entry(plain)
     assert not any("map" in line for line in assumptions(plain, plain.student))
 
 

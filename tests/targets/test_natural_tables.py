@@ -17,7 +17,7 @@ from gamekeeper.engine.run import run_cell
 from gamekeeper.results import Row
 from gamekeeper.surfaces.cli import ATTACKS, TABLE_ATTACKS, app
 from gamekeeper.targets.builtin import BUILTIN, TABLES
-from gamekeeper.targets.choice import Choice, assumptions, facts, is_table
+from gamekeeper.targets.choice import Choice, assumptions, header_entry, is_table
 from gamekeeper.targets.load import load_target
 from gamekeeper.types import Ranges
 
@@ -107,7 +107,7 @@ def test_a_defense_s_surrogate_learns_raw_columns_too(folder: Path, tmp_path: Pa
 def test_the_report_says_what_may_be_asked(folder: Path):
     target = Choice(str(folder / "pool.toml")).load()
     assert isinstance(target.box, Ranges)
-    assert facts(target)["domain"] == str(target.box)
+    assert header_entry(target)["domain"] == str(target.box)
     assert "27 more columns, as in the pool" in assumptions(target, target.student)[0]
 
 

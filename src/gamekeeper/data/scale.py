@@ -80,7 +80,7 @@ class Scale:
         own = (self.low, self.high)
         return self.stored or (BYTES if file.x.dtype == np.uint8 and own in AS_PIXELS else own)
 
-    def facts(self) -> dict[str, Any]:
+    def header_entry(self) -> dict[str, Any]:
         """What stands in the header of a run, where it is not plain."""
         own = (self.low, self.high)
         return {

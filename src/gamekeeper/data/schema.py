@@ -78,7 +78,7 @@ class Schema:
             raise BadConfig(f"{table.path} lacks the columns {', '.join(lacking)}. Add or rename them.")
         return Arrays(table.path, np.concatenate([each.encode(table) for each in self.columns], 1))
 
-    def facts(self) -> dict[str, Any]:
+    def header_entry(self) -> dict[str, Any]:
         """What stands in the header of a run: the meaning of every column and every class number."""
         categories = {each.name: list(each.categories) for each in self.columns if each.categories}
         whole = {
@@ -87,7 +87,7 @@ class Schema:
             "label": self.label if self.columns else "",
             "names": list(self.names),
         }
-        units = {} if self.scale is None else self.scale.facts()
+        units = {} if self.scale is None else self.scale.header_entry()
         return {name: value for name, value in whole.items() if value} | units
 
 

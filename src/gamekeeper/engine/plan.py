@@ -23,7 +23,7 @@ from gamekeeper.learners.lookup_table import arm
 from gamekeeper.models.estimators import Learns
 from gamekeeper.results import SCHEMA, Results, Run
 from gamekeeper.service.ledger import Ledger
-from gamekeeper.targets.choice import assumptions, facts
+from gamekeeper.targets.choice import assumptions, header_entry
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Architecture, Defense, Knowledge
@@ -60,7 +60,7 @@ class Question:
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             command="gamekeeper " + shlex.join(arguments),
             cells=[cell.id for cell in self.cells],
-            target=facts(self.target),
+            target=header_entry(self.target),
             assumptions=[*assumptions(self.target, self.cells[0].student, told_the_defense(self.cells)), *notes],
             seeds=list(self.audit.seeds),
             budgets=sorted(set(self.audit.budgets)),

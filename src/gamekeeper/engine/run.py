@@ -35,12 +35,26 @@ from gamekeeper.results import FollowOn, Results, Row, Seconds
 from gamekeeper.service.ledger import Ledger, Recorded, RecordedModel
 from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.service.service import Service
+from gamekeeper.simplex import label
 from gamekeeper.targets.choice import Source, shares_architecture
 from gamekeeper.targets.target import Target, boxed
 from gamekeeper.training.fit import Fit
 from gamekeeper.training.student import DiskCloneCache
 from gamekeeper.training.validation import held_out_agreement
-from gamekeeper.types import Armed, Caveats, Defense, Knowledge, Learner, Meter, Model, Posterior, Ranges, Transfer
+from gamekeeper.types import (
+    Armed,
+    Caveats,
+    Defense,
+    Knowledge,
+    Learner,
+    Meter,
+    Model,
+    Posterior,
+    Ranges,
+    Reply,
+    Transfer,
+    answered,
+)
 from gamekeeper.units import UnitBox, UnitMeter, in_natural_units
 
 LEDGER, CLONES = "ledger.sqlite", "clones"
@@ -63,7 +77,7 @@ class Stage:
         return Ledger(self.folder / LEDGER)
 
     def open_victim(self) -> Model:
-        """The target for one client; somebody else's API through the ledger, since every answer costs, whoever asks."""
+        """The target for one client; a live API through the ledger, since every answer costs, whoever the client is."""
         if not self.target.remote:
             return self.target.victim
         scope, batch = upstream(self.target), self.target.batch
@@ -89,15 +103,20 @@ class Stage:
         return UtilityMetrics(self.clone_metrics, service, guarantees(defenses))
 
     @functools.cached_property
+    def skill(self) -> Skill:
+        """How the victim does on its test set."""
+        return skill_on(self.clone_metrics.clean, self.clone_metrics.truth)
+
+    @functools.cached_property
     def flags(self) -> list[str]:
         """Flags of the target, whoever steals it: of its data and of its answers to the test set."""
-        target, clean, truth = self.target, self.clone_metrics.clean, self.clone_metrics.truth
+        target, clean = self.target, self.clone_metrics.clean
         leaked = overlap(target.test.x, target.pool.x)
         conditions = {
             "test-in-pool": leaked > LEAKED * len(target.test),
             "leaked-test": leaked > 0,
             "same-architecture": shares_architecture(target, target.student),
-            "weak-victim": not skill_on(clean, truth).sound,
+            "weak-victim": not self.skill.sound,
             "predict-differs": isinstance(target.victim, Decides)
             and bool((target.victim.decisions(target.test.x) != clean.argmax(1)).any()),
         }
@@ -106,12 +125,12 @@ class Stage:
 
 def skill_on(y: Posterior, truth: Tensor) -> Skill:
     """How a model that gave the posteriors y does on inputs of these classes; rows without an answer are left out."""
-    answered = y.isfinite().all(1)
-    return skill(y[answered].numpy(), truth[answered].numpy())
+    rows = answered(Reply(y))
+    return skill(y[rows].numpy(), truth[rows].numpy())
 
 
 def upstream(target: Target) -> str:
-    """The ledger's scope of somebody else's API: what is in it was sent to that API."""
+    """The ledger's scope of a live API: what is in it was sent to that API."""
     return f"{target.digest} | upstream"
 
 
@@ -131,7 +150,7 @@ def stage(target: Source, folder: Path, uniform: int) -> Stage:
 
 
 def prepared(choice: Source) -> Target:
-    """The target as its files are now, loaded as a worker would: cells that run in this process use the very same."""
+    """The target as its files are now, loaded as a worker would load it; cells that run in this process use it too."""
     torch.set_num_threads(1)
     for cache in (loaded, armed, stage):
         cache.cache_clear()
@@ -142,7 +161,7 @@ def prepared(choice: Source) -> Target:
 class Connection:
     """One thief's way to the target, and what it has cost so far.
 
-    `sent` counts inputs where they cost something: on their way to somebody else's API, or to our own service.
+    `sent` counts inputs where they cost something: on their way to a live API, or to our own service.
     """
 
     sent: Recorded
@@ -167,12 +186,12 @@ def connect(cell: Cell, here: Stage) -> Connection:
 
 
 def run_cell(cell: Cell, folder: Path) -> Row:
-    """One theft, judged. Raises Halt where going on is pointless; every other failure is a row with its error."""
+    """One theft and its evaluation. Raises Halt if going on is pointless; any other failure is a row with its error."""
     connection = None
     try:
         here = stage(cell.target, folder, cell.uniform)
         connection = connect(cell, here)
-        return steal_and_judge(cell, here, connection)
+        return steal_and_evaluate(cell, here, connection)
     except Halt:
         raise
     except GamekeeperError as error:
@@ -185,7 +204,7 @@ def run_cell(cell: Cell, folder: Path) -> Row:
     return connection.billed(row) if connection else row
 
 
-def steal_and_judge(cell: Cell, here: Stage, connection: Connection) -> Row:
+def steal_and_evaluate(cell: Cell, here: Stage, connection: Connection) -> Row:
     clones = DiskCloneCache(here.folder / CLONES)
     stolen, held_out, seconds = steal(cell, door(connection.meter, here.target), knowledge(cell, here.boxed, clones))
     clone = in_natural_units(stolen, UnitBox(here.target.box)) if isinstance(here.target.box, Ranges) else stolen
@@ -207,7 +226,7 @@ def steal_and_judge(cell: Cell, here: Stage, connection: Connection) -> Row:
 
 
 def knowledge(cell: Cell, target: Target, clones: DiskCloneCache | None = None) -> Knowledge:
-    """What the thief of that cell holds of a target in a box."""
+    """What the thief of a cell knows about a target in a box."""
     student = for_table(cell.student, target.pool.x)
     return Knowledge(
         target.pool.x, target.box, target.victim.task, student, target.seeds, target.pool.y, cell.defenses, clones
@@ -215,7 +234,7 @@ def knowledge(cell: Cell, target: Target, clones: DiskCloneCache | None = None) 
 
 
 def door(meter: Metered, target: Target) -> Meter:
-    """The meter as a thief in a box asks through it."""
+    """The meter for a thief who sees the target in a box."""
     if not isinstance(target.box, Ranges):
         return meter
     held = target.pool.x if target.seeds is None else torch.cat([target.pool.x, target.seeds])
@@ -225,9 +244,8 @@ def door(meter: Metered, target: Target) -> Meter:
 def of_answers(cell: Cell, connection: Connection) -> list[str]:
     """Flags of what the thief learnt from."""
     y = torch.cat(connection.transcript.answered)
-    top = y.argmax(1).unique() if len(y) else y
-    nothing = len(top) == 1 and (thief_facts(cell.thief).reads == "label" or one_answer(y))
-    return ["one-class-answers"] * nothing
+    y = label(y) if thief_facts(cell.thief).reads == "label" else y
+    return ["one-class-answers"] * (len(y) > 0 and one_answer(y))
 
 
 def one_answer(y: Posterior) -> bool:
@@ -236,7 +254,7 @@ def one_answer(y: Posterior) -> bool:
 
 
 def follow_on(cell: Cell, here: Stage, clone: Model) -> FollowOn:
-    """What the copy is good for; the pictures drawn with it go beside the results."""
+    """What the clone is good for; the pictures drawn with it are stored beside the results."""
     scores, pictures = here.follow_on_evaluator.measure(clone)
     if pictures is not None:
         keep(here.folder, cell.id, pictures)
@@ -244,7 +262,7 @@ def follow_on(cell: Cell, here: Stage, clone: Model) -> FollowOn:
 
 
 def steal(cell: Cell, meter: Meter, knows: Knowledge) -> tuple[Model, Estimate | None, float]:
-    """The clone, what a rehearsal promised of it, and the seconds both took; of a Theft without those of asking."""
+    """The clone, its rehearsal if there was one, and the seconds that both took, without those of a Theft's queries."""
     if isinstance(cell.thief, Theft):
         transfer = cell.thief.ask(meter, knows, cell.seed)
         start = time.perf_counter()
@@ -255,7 +273,7 @@ def steal(cell: Cell, meter: Meter, knows: Knowledge) -> tuple[Model, Estimate |
 
 
 def rehearse(learner: Learner, transfer: Transfer, knows: Knowledge, seed: int) -> Estimate | None:
-    """How often a clone of 90 % of the answers, trained for a third of the time, foretells the top class of the others.
+    """How often a clone of 90 % of the answers, trained for a third of the time, predicts the top class of the others.
 
     None with fewer than ten answers.
     """
@@ -263,7 +281,7 @@ def rehearse(learner: Learner, transfer: Transfer, knows: Knowledge, seed: int) 
 
 
 def shortened(learner: Learner) -> Learner:
-    """The same learner with a third of the training; one that does not say how it trains stays as it is."""
+    """The same learner with a third of the training; unchanged if it has no `fit`."""
     fit = getattr(learner, "fit", None)
     if not isinstance(fit, Fit):
         return learner

@@ -38,10 +38,9 @@ def check_victim(here: Stage, cells: Sequence[Cell]) -> int:
     if target.remote:
         places = torch.from_numpy(of_every_class(truth.numpy(), SAMPLED))
         x, truth = x[places], truth[places]
-        y = here.open_victim()(x).y
+        met = skill_on(here.open_victim()(x).y, truth)
     else:
-        y = here.clone_metrics.whole.y
-    met = skill_on(y, truth)
+        met = here.skill
     if not met.sound:
         raise BadConfig(" ".join([weakness(met), *causes(met, target, x, truth), spent(target, len(x)), ACCEPT]))
     return check_pool(here, cells)
@@ -53,9 +52,9 @@ def check_pool(here: Stage, cells: Sequence[Cell]) -> int:
     Only of thieves who draw from the pool, and whose questions start alike at every budget: so nothing is bought twice.
     """
     for cell in sorted(cells, key=lambda one: -one.budget):
-        facts = thief_facts(cell.thief)
-        if isinstance(cell.thief, Theft) and cell.thief.querying.prefix and facts.draws_from_pool:
-            return several_answers(here, cell, cell.thief.querying, min(POOLED, cell.budget // facts.repeats))
+        method = thief_facts(cell.thief)
+        if isinstance(cell.thief, Theft) and cell.thief.querying.prefix and method.draws_from_pool:
+            return several_answers(here, cell, cell.thief.querying, min(POOLED, cell.budget // method.repeats))
     return 0
 
 
@@ -71,8 +70,9 @@ def several_answers(here: Stage, cell: Cell, querying: Querying, most: int) -> i
     if len(y) and one_answer(y):
         raise BadConfig(
             f"{target.name} gives class {int(y[0].argmax())}, and always the same probabilities, to each of the first"
-            f" {taken:,} inputs that a thief takes from the pool: a copy learns one class from them and nothing else. Check that the pool is in the scale and units of the test"
-            " set (`low` and `high` in [input], the order of columns or channels), or give a --pool with inputs of several"
+            f" {taken:,} inputs that a thief takes from the pool: a copy learns one class from them and nothing else."
+            " Check that the pool is in the scale and units of the test set (`low` and `high` in [input], the order of"
+            " columns or channels), or give a --pool with inputs of several"
             f" classes. {spent(target, min(SAMPLED, len(target.test)) + taken)} {ACCEPT}"
         )
     return sent

@@ -33,7 +33,7 @@ class ExportedModel:
 
 
 @runtime_checkable
-class Session(Protocol):
+class OnnxSession(Protocol):
     """The part of onnxruntime.InferenceSession that is used."""
 
     def run(self, output_names: Sequence[str], input_feed: Mapping[str, Any], /) -> Sequence[Any]: ...
@@ -43,7 +43,7 @@ class Session(Protocol):
 class OnnxModel:
     """An onnxruntime session with the names of its input (float32) and of the output that holds the answer."""
 
-    session: Session
+    session: OnnxSession
     task: Task
     answers: Kind
     input: str

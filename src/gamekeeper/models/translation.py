@@ -3,7 +3,7 @@
 So students, gradients and step sizes are the same for a model of bytes, of -1 to 1, or with its channels last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -35,10 +35,10 @@ class Translation:
 
 @dataclass(frozen=True, eq=False)
 class TranslatedModel:
-    """A model on this machine that takes images in a way of its own."""
+    """A model that takes inputs in a way of its own, behind the map from ours to its."""
 
     model: Model
-    translation: Translation
+    translation: Callable[[Batch], Batch]
 
     @property
     def task(self) -> Task:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gamekeeper.analysis.checks import raised
-from gamekeeper.analysis.summary import summarise
+from gamekeeper.analysis.summary import Summary, summarise
 from gamekeeper.analysis.thresholds import (
     Threshold,
     ThresholdResult,
@@ -187,7 +187,7 @@ def conclude(
     summary = summarise(run, rows)
     results = [result for threshold in thresholds for result in threshold_results(threshold, rows)]
     if output.json:
-        sys.stdout.write(machine(run, rows, results, spent))
+        sys.stdout.write(machine(run, rows, summary, results, spent))
     else:
         console.print()
         say = lines()
@@ -213,18 +213,24 @@ def conclude(
 def admit(spent: Spending) -> None:
     """What a run that was stopped had sent to somebody else's API, on stderr."""
     if spent.inputs or spent.unanswered:
-        money = f", {spent.inputs * spent.price:,.2f} in money" if spent.price else ""
-        lost = f"; {spent.unanswered:,} more got no answer and may have been charged" if spent.unanswered else ""
-        sys.stderr.write(f"answered by the API in this run, and kept: {spent.inputs:,} inputs{money}{lost}\n")
+        sys.stderr.write(
+            f"answered by the API in this run, and kept: {spent.inputs:,} inputs{money(spent)}{lost(spent)}\n"
+        )
 
 
 def spent_in_words(spent: Spending) -> str:
-    money = f", {spent.inputs * spent.price:,.2f} {plain(spent.currency) or 'in money'}" if spent.price else ""
-    lost = f"; {spent.unanswered:,} more got no answer and may have been charged" if spent.unanswered else ""
     return (
-        f"sent to the API in this run: {spent.inputs:,} inputs{money}; {spent.thieves:,} of them by thieves,"
-        f" {spent.inputs - spent.thieves:,} for evaluation{lost}"
+        f"sent to the API in this run: {spent.inputs:,} inputs{money(spent)}; {spent.thieves:,} of them by thieves,"
+        f" {spent.inputs - spent.thieves:,} for evaluation{lost(spent)}"
     )
+
+
+def money(spent: Spending) -> str:
+    return f", {spent.inputs * spent.price:,.2f} {plain(spent.currency) or 'in money'}" if spent.price else ""
+
+
+def lost(spent: Spending) -> str:
+    return f"; {spent.unanswered:,} more got no answer and may have been charged" if spent.unanswered else ""
 
 
 def result_line(result: ThresholdResult) -> str:
@@ -254,10 +260,12 @@ def lines() -> Callable[[str], None]:
     return Console(highlight=False, soft_wrap=True, markup=False).print
 
 
-def machine(run: Run, rows: Sequence[Row], results: Sequence[ThresholdResult], spent: Spending | None) -> str:
+def machine(
+    run: Run, rows: Sequence[Row], summary: Summary, results: Sequence[ThresholdResult], spent: Spending | None
+) -> str:
     """As JSON: the run, the headline and the flags that void it, rows with all flags, thresholds breached or not judged, and
     the spending on an API."""
-    flags, summary = raised(rows), summarise(run, rows)
+    flags = raised(rows)
     data = {
         "run": asdict(run),
         "headline": headline(summary),
@@ -273,10 +281,11 @@ def machine(run: Run, rows: Sequence[Row], results: Sequence[ThresholdResult], s
 def show_report(folder: Path, png: bool, json: bool) -> None:
     """Prints the table and writes the page for a folder of results, or prints everything as JSON."""
     run, rows = finished(folder)
+    summary = summarise(run, rows)
     if json:
-        sys.stdout.write(machine(run, rows, [], None))
+        sys.stdout.write(machine(run, rows, summary, [], None))
         return
-    show(summarise(run, rows), Console(highlight=False))
+    show(summary, Console(highlight=False))
     say = lines()
     say(f"report: {write_report(folder)}")
     for path in write_pngs(folder) if png else []:

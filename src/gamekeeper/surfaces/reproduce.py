@@ -35,7 +35,7 @@ from gamekeeper.surfaces.audit import FAILED
 from gamekeeper.surfaces.report.terminal import cell_line
 from gamekeeper.surfaces.report.words import count, plain
 from gamekeeper.targets.builtin import BUILTIN
-from gamekeeper.targets.choice import Choice, Source, assumptions, facts
+from gamekeeper.targets.choice import Choice, Source, assumptions, header_entry
 from gamekeeper.targets.target import Target
 from gamekeeper.version import __version__
 
@@ -115,7 +115,7 @@ def planned(reproduction: Reproduction, data: Path, folder: Path) -> tuple[list[
     assumed: dict[str, None] = {}
 
     def seen(target: Target, source: Source) -> None:
-        targets.append(facts(target))
+        targets.append(header_entry(target))
         assumed.update(dict.fromkeys(f"{source.name}: {text}" for text in assumptions(target, target.student)))
 
     def place(name: str) -> Source:

@@ -108,7 +108,7 @@ def shares_architecture(target: Target, student: Architecture) -> bool:
     return target.kind == "torch" and repr(student) == repr(target.owner.architecture)
 
 
-def facts(target: Target) -> dict[str, Any]:
+def header_entry(target: Target) -> dict[str, Any]:
     """The target as described in the header of a run."""
     return {
         "name": target.name,
@@ -121,7 +121,7 @@ def facts(target: Target) -> dict[str, Any]:
         **(
             {"range": [target.box.low, target.box.high]} if isinstance(target.box, Box) else {"domain": str(target.box)}
         ),
-        **target.schema.facts(),
+        **target.schema.header_entry(),
         "sizes": {"test": len(target.test), "pool": len(target.pool), "owner": len(target.owner.x)},
         "digest": target.digest,
         "price": target.price,

@@ -190,25 +190,31 @@ def data(config: TargetConfig, folder: Path, scale: Scale, victim: Model | None)
             )
     schema = schema_of(list(files.values()), declared(config, victim), scale, input_names(victim))
     sets = {key: schema.read(file) for key, file in files.items()}
+    box = domain_of(config, scale, sets["data.pool"].x)
     for key, held in sets.items():
         labelled = key in ("data.test", "data.train")
-        box = domain_of(config, scale, sets["data.pool"].x)
         check_data(key, held if labelled else Dataset(held.x), box, config.classes if labelled else None)
     return schema, sets
 
 
+def sklearn_model(victim: Model | None) -> SklearnModel | None:
+    """The victim as a scikit-learn model, also behind a map of its inputs; None for any other."""
+    model = victim.model if isinstance(victim, TranslatedModel) else victim
+    return model if isinstance(model, SklearnModel) else None
+
+
 def input_names(victim: Model | None) -> list[str]:
     """The names of the inputs, of a scikit-learn model that was fitted on a table with names."""
-    model = victim.model if isinstance(victim, TranslatedModel) else victim
-    names = getattr(model.estimator, "feature_names_in_", ()) if isinstance(model, SklearnModel) else ()
+    model = sklearn_model(victim)
+    names = () if model is None else getattr(model.estimator, "feature_names_in_", ())
     return [str(name) for name in names]
 
 
 def declared(config: TargetConfig, victim: Model | None) -> Declared:
     """What a target file says about its data. Names of classes that the model or the API knows are theirs by default."""
     given, names = config.data, config.class_names
-    model = victim.model if isinstance(victim, TranslatedModel) else victim
-    if isinstance(model, SklearnModel):
+    model = sklearn_model(victim)
+    if model is not None:
         names = names or model.names
     if config.http is not None and not names:
         names = config.http.labels or ()
