@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from gamekeeper.errors import BadConfig, BadQuery, Unsuited
@@ -272,6 +272,18 @@ class CloneCache(Protocol):
     def keep(self, key: str, net: nn.Module, seconds: float) -> None: ...
 
 
+@runtime_checkable
+class Drawings(Protocol):
+    """Inputs that a thief can make without the owner's, knowing what the classes are called. A recipe of plain values."""
+
+    def __call__(self, n: int, seed: int, /) -> tuple[Batch, Int[Tensor, " n"]]:
+        """The first n drawings of the stream that the seed names, (n, *shape), and the class each was drawn as.
+
+        No input comes twice, and more drawings begin with the same ones. May give fewer where there are no more.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Knowledge:
     """What a thief has. It includes neither the victim nor the test set.
@@ -282,6 +294,7 @@ class Knowledge:
     student   the network the thief trains; every budget starts from a fresh one
     seeds     a few inputs like the victim's own (m, ...), for attacks that start from such inputs
     groups    the thief's own classes of the pool (n,), not necessarily the victim's; for attacks that sample by class
+    drawings  how the thief draws or generates inputs of each class; None if they cannot
     defenses  defenses the thief knows to be in place: the method and its strength, never its seed or secret
     clones    a cache of trained clones, so that no clone is trained twice on the same answers
     """
@@ -292,6 +305,7 @@ class Knowledge:
     student: Architecture
     seeds: Shaped[Tensor, "m ..."] | None = None
     groups: Shaped[Tensor, " n"] | None = None
+    drawings: Drawings | None = None
     defenses: "tuple[Defense, ...]" = ()
     clones: CloneCache | None = None
 
@@ -300,17 +314,22 @@ class Knowledge:
 class Transfer:
     """The inputs a thief sent and the answers to them, in order.
 
-    cost is in queries; it exceeds len(x) where an input was sent more than once, or got no answer.
+    cost is in queries; it exceeds len(x) where an input was sent more than once, or got no answer. drawn: the class that the
+    thief drew each input as, (n,); None where they drew none.
     """
 
     x: Batch
     reply: Reply
     cost: int
+    drawn: Int[Tensor, " n"] | None = None
 
     def usable(self) -> "Transfer":
         """Without the inputs that brought no answer, at the same cost."""
         rows = answered(self.reply)
-        return self if bool(rows.all()) else Transfer(self.x[rows], self.reply.take(rows), self.cost)
+        if bool(rows.all()):
+            return self
+        drawn = None if self.drawn is None else self.drawn[rows]
+        return Transfer(self.x[rows], self.reply.take(rows), self.cost, drawn)
 
 
 @runtime_checkable

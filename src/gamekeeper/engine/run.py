@@ -229,7 +229,15 @@ def knowledge(cell: Cell, target: Target, clones: DiskCloneCache | None = None) 
     """What the thief of a cell knows about a target in a box."""
     student = for_table(cell.student, target.pool.x)
     return Knowledge(
-        target.pool.x, target.box, target.victim.task, student, target.seeds, target.pool.y, cell.defenses, clones
+        target.pool.x,
+        target.box,
+        target.victim.task,
+        student,
+        target.seeds,
+        target.pool.y,
+        target.drawings,
+        cell.defenses,
+        clones,
     )
 
 

@@ -13,7 +13,7 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.schema import Schema
 from gamekeeper.errors import BadConfig, BadQuery
 from gamekeeper.models.answers import Kind
-from gamekeeper.types import Architecture, Batch, Domain, Model, Owner, Ranges
+from gamekeeper.types import Architecture, Batch, Domain, Drawings, Model, Owner, Ranges
 from gamekeeper.units import UnitBox, in_unit_box
 
 ORDER = 20_260
@@ -38,6 +38,7 @@ class Target:
     explain  what makes the attribution maps sold with every answer; None: none are sold
     auxiliary  what `owner.ood` holds, as the user named it; None: nothing
     schema   what its data files have in common: columns, classes, units
+    drawings  how a thief who knows what the classes are called draws or generates inputs; None: they cannot
     """
 
     name: str
@@ -58,6 +59,7 @@ class Target:
     auxiliary: str | None = None
     schema: Schema = Schema()
     currency: str = ""
+    drawings: Drawings | None = None
 
 
 def supplied(target: Target, key: str, name: str, auxiliary: Dataset) -> Target:
