@@ -41,16 +41,21 @@ class OnnxSession(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class OnnxModel:
-    """An onnxruntime session with the names of its input (float32) and of the output that holds the answer."""
+    """An onnxruntime session with the names of its input and of the output that holds the answer.
+
+    dtype  of the input; a model of bytes is given the nearest whole numbers, 0 to 255
+    """
 
     session: OnnxSession
     task: Task
     answers: Kind
     input: str
     output: str
+    dtype: torch.dtype = torch.float32
 
     def __call__(self, x: Batch, /) -> Reply:
-        feeds = [{self.input: part.contiguous().numpy()} for part in x.float().split(CHUNK)]
+        taken = x.round().clamp(0, 255).to(torch.uint8) if self.dtype == torch.uint8 else x.to(self.dtype)
+        feeds = [{self.input: part.contiguous().numpy()} for part in taken.split(CHUNK)]
         raw = np.concatenate([np.asarray(self.session.run([self.output], feed)[0]) for feed in feeds])
         return Reply(Answers(self.answers, self.task.classes).posterior(numbers(raw), len(x)))
 

@@ -25,6 +25,12 @@ from gamekeeper.targets.files.safety import read_onnx, read_safetensors, read_sk
 from gamekeeper.targets.files.trees import parts
 from gamekeeper.types import Architecture, Box, Domain, Model, Task
 
+ONNX_INPUTS = {
+    "tensor(float)": torch.float32,
+    "tensor(double)": torch.float64,
+    "tensor(float16)": torch.float16,
+    "tensor(uint8)": torch.uint8,
+}
 REHEARSED = 8
 """Inputs that a model is run on when it is loaded."""
 ALIKE = 1e-4
@@ -70,11 +76,11 @@ def load_export(path: Path, task: Task, box: Domain, answers: Kind) -> ExportedM
     return model
 
 
-def load_onnx(path: Path, task: Task, box: Domain, answers: Kind) -> OnnxModel:
-    """An ONNX model with one float32 input, run by onnxruntime on the CPU in one thread.
+def load_onnx(path: Path, task: Task, box: Box, answers: Kind) -> OnnxModel:
+    """An ONNX model with one input of floating point or bytes, run by onnxruntime on the CPU in one thread.
 
     Raises UnsafeFile for weights outside its folder and operators of other libraries, BadConfig for a fixed batch size,
-    another input, or if onnxruntime is not installed.
+    another input, bytes declared in another range, or if onnxruntime is not installed.
     """
     refuse_code(path, "onnx")
     data = read_onnx(path)
@@ -96,13 +102,29 @@ def load_onnx(path: Path, task: Task, box: Domain, answers: Kind) -> OnnxModel:
         output = chosen_output(path, outputs, task, answers)
     except errors as error:
         raise BadConfig(f"onnxruntime cannot run {path}: {str(error)[:300]}. Convert the model again.") from error
-    if list(types.values()) != ["tensor(float)"]:
-        met = ", ".join(f"{name}: {kind}" for name, kind in types.items()) or "none"
-        raise BadConfig(f"{path} must take one float32 tensor; it takes {met}. Convert a model with one float32 input.")
+    dtype = onnx_input(path, types, box)
     check_shape(path, sizes, box, "dynamic_shapes=({0: 'batch'},) in torch.onnx.export")
-    model = OnnxModel(session, task, answers, next(iter(types)), output)
+    model = OnnxModel(session, task, answers, next(iter(types)), output, dtype)
     rehearse(model, box, path, errors)
     return model
+
+
+def onnx_input(path: Path, types: Mapping[str, str], box: Box) -> torch.dtype:
+    """What the one input is made of, by the input's type. Raises BadConfig."""
+    dtype = ONNX_INPUTS.get(next(iter(types.values()), "")) if len(types) == 1 else None
+    if dtype is None:
+        met = ", ".join(f"{name}: {kind}" for name, kind in types.items()) or "none"
+        raise BadConfig(
+            f"{path} must take one tensor of floating point or of bytes (uint8); it takes {met}. Convert a model with one"
+            " such input."
+        )
+    whole = float(box.low).is_integer() and float(box.high).is_integer() and box.low >= 0 and 2 <= box.high <= 255
+    if dtype == torch.uint8 and not whole:
+        raise BadConfig(
+            f"{path} takes bytes (uint8); `low` and `high` in [input] are {box.low:g} and {box.high:g}, of which bytes"
+            " keep no shades. Declare what the model takes, for pixels `low = 0` and `high = 255`."
+        )
+    return dtype
 
 
 def load_sklearn(
