@@ -15,8 +15,9 @@ from gamekeeper.data import batteries
 from gamekeeper.data.columns import label_column
 from gamekeeper.data.csv_files import Table
 from gamekeeper.data.dataset import Dataset
+from gamekeeper.data.labels import numeric
 from gamekeeper.data.readers import contents
-from gamekeeper.data.scale import Arrays, Scale, channels_last
+from gamekeeper.data.scale import SMALLEST, Arrays, Scale, channels_last, without_channel
 from gamekeeper.data.schema import Contents, Declared, Schema, schema_of
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import parse_architecture
@@ -35,6 +36,7 @@ from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.files.local import explained, load_export, load_onnx, load_sklearn, load_torch
 from gamekeeper.targets.files.safety import read_onnx
 from gamekeeper.targets.http import HttpOracle
+from gamekeeper.targets.http_config import HttpConfig
 from gamekeeper.targets.target import Target, check_data, digest, file_hash, owner, supplied
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Architecture, Box, Domain, Model
@@ -128,9 +130,11 @@ def load_victim(config: TargetConfig, folder: Path, scale: Scale, architecture: 
     """The victim, and how many inputs are sent to it at a time."""
     task, answers = Classify(config.classes), config.answers
     taken = Box(tuple(config.input.shape), scale.low, scale.high)  # as the model takes it
-    translation = Translation(scale.low, scale.high, scale.last) if scale.seen == (0.0, 1.0) else Translation()
+    translation = (
+        Translation(scale.low, scale.high, scale.last, scale.flat) if scale.seen == (0.0, 1.0) else Translation()
+    )
     if config.http is not None:
-        oracle = HttpOracle(config.http, taken, config.classes)
+        oracle = HttpOracle(with_labels(config.http, config.class_names), taken, config.classes)
         return RemoteModel(translated_wire(oracle, translation), task, answers), oracle.batch
     assert config.model is not None, "read_config refuses a local kind without [model]"
     file = model_file(config.model.file, folder)
@@ -145,6 +149,14 @@ def load_victim(config: TargetConfig, folder: Path, scale: Scale, architecture: 
     else:
         victim = load_sklearn(file, task, taken, answers, config.class_names)
     return translated_model(victim, translation), Target.batch
+
+
+def with_labels(http: HttpConfig, names: tuple[str, ...]) -> HttpConfig:
+    """The names in `classes` are also the API's, unless `labels` has others.
+
+    Names that are all numbers are not: it cannot be told whether the API answers with them or with class numbers.
+    """
+    return http if http.labels or not names or numeric(names) else http.model_copy(update={"labels": names})
 
 
 def model_file(name: str, folder: Path) -> Path:
@@ -165,7 +177,7 @@ def named(key: str, text: str, box: Domain, classes: int) -> Architecture:
 
 def default_architecture(box: Domain, classes: int) -> Architecture:
     """LeNet for images at least 16 pixels high and wide, an MLP for the rest."""
-    image = len(box.shape) == 3 and min(box.shape[1:]) >= 16
+    image = len(box.shape) == 3 and min(box.shape[1:]) >= SMALLEST
     return LeNet(box.shape, classes) if image else Mlp(box.shape, classes)
 
 
@@ -231,9 +243,10 @@ def scale_of(config: TargetConfig) -> Scale:
     """The model's input as everything here sees it, with channels first, and how files hold it."""
     given = config.input
     last = channels_last(given.shape, given.layout)
-    shape = (given.shape[2], *given.shape[:2]) if last else tuple(given.shape)
+    flat = without_channel(given.shape)
+    shape = (given.shape[2], *given.shape[:2]) if last else (1, *given.shape) if flat else tuple(given.shape)
     stored = None if given.stored is None else (given.stored[0], given.stored[1])
-    return Scale(shape, *domains.outer(given.low, given.high), stored, last)
+    return Scale(shape, *domains.outer(given.low, given.high), stored, last, flat)
 
 
 def domain_of(config: TargetConfig, scale: Scale, pool: Tensor) -> Domain:
