@@ -67,6 +67,10 @@ class Decides(Protocol):
     def decisions(self, x: Batch) -> Tensor: ...
 
 
+def flat_rows(x: Batch) -> Any:
+    return x.reshape(len(x), -1).double().numpy()
+
+
 @dataclass(frozen=True, eq=False)
 class SklearnModel:
     """A fitted scikit-learn classifier. Posteriors are float64, from predict_proba, or one-hot labels, float32.
@@ -75,6 +79,8 @@ class SklearnModel:
 
     names    of the classes, in the order of their numbers, where the estimator was fitted on names
 
+    rows     from inputs to what the estimator takes; by default flat rows of float64
+
     The estimator's classes must be 0 to k-1, all of them, or these names: BadConfig otherwise.
     """
 
@@ -82,6 +88,7 @@ class SklearnModel:
     task: Task
     answers: Kind | None = None
     names: tuple[str, ...] = ()
+    rows: Callable[[Batch], Any] = flat_rows
 
     def __post_init__(self) -> None:
         name = type(self.estimator).__name__
@@ -128,7 +135,7 @@ class SklearnModel:
         return self.ask(self.estimator.predict, x)
 
     def ask(self, method: Callable[[Any], Any], x: Batch) -> Tensor:
-        rows = x.reshape(len(x), -1).double().numpy()
+        rows = self.rows(x)
         with warnings.catch_warnings():
             # it was fitted on a table with column names; our columns are in the order of the data file
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
