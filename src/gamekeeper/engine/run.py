@@ -28,6 +28,7 @@ from gamekeeper.engine.grid import Cell
 from gamekeeper.engine.pictures import keep
 from gamekeeper.engine.session import Session, opened
 from gamekeeper.errors import GamekeeperError, Halt, Unsuited
+from gamekeeper.facts import Reads
 from gamekeeper.models.estimators import for_table
 from gamekeeper.models.opaque import Decides
 from gamekeeper.results import FollowOn, Results, Row, Seconds
@@ -55,6 +56,8 @@ from gamekeeper.units import UnitBox, UnitMeter, in_natural_units
 LEDGER, CLONES = "ledger.sqlite", "clones"
 LEAKED = 0.1
 """Share of the test set in the thief's pool above which clones are measured on what they were trained on."""
+UNANSWERED = 0.01
+"""Share of a thief's inputs without an answer above which a clone is not what its budget says."""
 SAME = 0.01
 """Probabilities that differ by no more than this between inputs teach a thief nothing."""
 
@@ -212,7 +215,11 @@ def steal_and_evaluate(cell: Cell, here: Stage, connection: Connection) -> Row:
         victim=utility_metrics.victim,
         utility=utility_metrics.utility(connection.transcript),
         seconds=Seconds(thief=seconds + clones.seconds, defense_per_query=utility_metrics.seconds_per_query),
-        flags=[*here.flags, *of_answers(cell, connection), *(stolen.caveats if isinstance(stolen, Caveats) else ())],
+        flags=[
+            *here.flags,
+            *of_answers(torch.cat(connection.transcript.answered), thief_facts(cell.thief).reads),
+            *(stolen.caveats if isinstance(stolen, Caveats) else ()),
+        ],
         chance=here.clone_metrics.chance,
         follow_on=follow_on(cell, here, stolen) if cell.follow_on else None,
     )
@@ -243,11 +250,15 @@ def door(meter: Metered, target: Target) -> Meter:
     return UnitMeter(meter, UnitBox(target.box), held)
 
 
-def of_answers(cell: Cell, connection: Connection) -> list[str]:
-    """Flags of what the thief learnt from."""
-    y = torch.cat(connection.transcript.answered)
-    y = label(y) if thief_facts(cell.thief).reads == "label" else y
-    return ["one-class-answers"] * (len(y) > 0 and one_answer(y))
+def of_answers(given: Posterior, reads: Reads) -> list[str]:
+    """Flags of the answers that a thief got, of which they read so much; a row of NaN is none."""
+    y = given[~given.isnan().any(1)]
+    silent = len(given) - len(y)
+    y = label(y) if reads == "label" else y
+    return [
+        *["one-class-answers"] * (len(y) > 0 and one_answer(y)),
+        *["unanswered"] * (silent > UNANSWERED * len(given)),
+    ]
 
 
 def one_answer(y: Posterior) -> bool:
