@@ -129,7 +129,7 @@ def test_a_rehearsal_judges_by_answers_it_did_not_learn_from(digits: Target, off
 def test_a_rehearsal_takes_a_third_of_the_training():
     short = shortened(Soft())
     assert isinstance(short, Soft)
-    assert (short.fit.epochs, short.fit.least_steps) == (10, 100)
+    assert (short.fit.epochs, short.fit.least_steps) == (15, 333)
 
 
 def test_too_few_answers_are_not_rehearsed(digits: Target):
