@@ -208,7 +208,7 @@ def steal_and_evaluate(cell: Cell, here: Stage, connection: Connection) -> Row:
     clones = DiskCloneCache(here.folder / CLONES)
     stolen, held_out, seconds = steal(cell, door(connection.meter, here.target), knowledge(cell, here.boxed, clones))
     clone = in_natural_units(stolen, UnitBox(here.target.box)) if isinstance(here.target.box, Ranges) else stolen
-    if connection.meter.spent == 0:
+    if cell.budget and connection.meter.spent == 0:
         raise Unsuited(f"{cell.attack} asked nothing: a budget of {cell.budget} is too small for it. Raise --budget.")
     utility_metrics = here.utility_metrics(cell.defenses, cell.seed)
     row = replace(
@@ -251,6 +251,8 @@ def door(meter: Metered, target: Target) -> Meter:
 
 def of_answers(cell: Cell, connection: Connection) -> list[str]:
     """Flags of what the thief learnt from."""
+    if not connection.transcript.answered:
+        return []
     y = torch.cat(connection.transcript.answered)
     y = label(y) if thief_facts(cell.thief).reads == "label" else y
     return ["one-class-answers"] * (len(y) > 0 and one_answer(y))
