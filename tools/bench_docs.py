@@ -1,9 +1,9 @@
-"""Tables of results/bench.json, for docs/speed.md."""
+"""Tables of results/bench.json, for docs/speed.md, and of results/tables.json, for docs/worst-case.md."""
 
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from committed import RESULTS, table
@@ -93,7 +93,7 @@ def ensemble() -> str:
         ["`worst`", str(found["thieves"]), str(found["ratio"]), f"at most {found['aim']:g}"],
         ["`worst:full`", thieves_of_the_full_ensemble(), whole_ensemble() if full is None else str(full), "stated"],
     ]
-    below = f"No defense, {found['budget']:,} queries, the built-in digit classifier, with rehearsals and control. {stamp()}"
+    below = f"No defense, {found['budget']:,} queries, the built-in digit classifier, with the control. {stamp()}"
     return table(["ensemble", "thieves", "its time / the soft thief's", "aim"], rows, below)
 
 
@@ -202,6 +202,36 @@ def ledger() -> str:
     return table(["ledger", "measured"], rows, stamp())
 
 
+def tables() -> str:
+    """One line per data set and number of queries: the mean over its models."""
+    found = json.loads((RESULTS / "tables.json").read_text())
+    about, measured = found["about"], found["tables"]
+    groups = grouped(measured["rows"], lambda row: (family(row["victim"]), row["budget"]))
+    rows: list[list[str]] = []
+    for (name, budget), group in groups.items():
+        pairs = [row["pairs"]["strongest"] for row in group]
+        ours, plain = (100 * fmean(pair[side] for pair in pairs) for side in ("ours", "plain"))
+        ahead, behind = sum(pair["low"] > 0 for pair in pairs), sum(pair["high"] < 0 for pair in pairs)
+        rows.append([name, str(len(group)), f"{budget:,}", f"{plain:.1f}", f"{ours:.1f}", str(ahead), str(behind)])
+    head = ["target", "models", "queries", "plain, %", "gamekeeper, %", "clearly better", "clearly worse"]
+    below = (
+        f"{len(measured['below'])} of {measured['compared']} comparisons, thief by thief, are clearly worse.\n`results/tables.json`,"
+        f" gamekeeper {about['version']}, {measured['seeds']} seeds, {about['date']}."
+        " `python -m benchmarks tables --json results/tables.json`"
+    )
+    return table(head, rows, below)
+
+
+def family(victim: str) -> str:
+    """`bc-svc` -> models of bc; the built-in targets are themselves."""
+    if victim in BUILT_IN:
+        return f"`{victim}`"
+    return f"{NAMES[victim.split('-')[0]]}"
+
+
+BUILT_IN = ("breast-cancer", "wine")
+NAMES = {"bc": "breast cancer", "wine": "wine", "digits": "digits"}
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "bench-mad": mad,
     "bench-training": training,
@@ -212,4 +242,5 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "bench-ensemble": ensemble,
     "bench-perturbing": perturbing,
     "bench-deep-defense": deep_defense,
+    "bench-tables": tables,
 }

@@ -59,7 +59,7 @@ def test_it_is_the_origin_of_prices_with_its_own_accuracy_over_seeds():
     assert (found.zero_query.queries, found.zero_query.seeds) == (0, 2)
     assert found.zero_query.accuracy.value == pytest.approx(0.82)
     for line in found.lines:
-        assert [price.queries.queries for price in line.prices][0] == 0  # 80 % of .98 is .784
+        assert line.prices[0].queries.queries == 0  # 80 % of .98 is .784
         assert line.prices[0].queries.bound == "exact"
         assert line.prices[1].queries.queries > 100
     assert LEVELS[0] == 0.8
@@ -67,7 +67,8 @@ def test_it_is_the_origin_of_prices_with_its_own_accuracy_over_seeds():
 
 def test_stolen_is_the_share_of_what_was_left():
     found = summary([zero(0.58), *grid()])
-    assert found.undefended and found.undefended.worst
+    assert found.undefended
+    assert found.undefended.worst
     assert found.above_zero_query(found.undefended.worst) == pytest.approx((0.9 - 0.58) / (0.98 - 0.58))
 
 

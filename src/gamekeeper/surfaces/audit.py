@@ -110,6 +110,11 @@ def announce(question: Question, ahead: Plan, output: OutputOptions, console: Co
         f" budgets {', '.join(f'{b:,}' for b in sorted(set(audit.budgets)))} x {len(audit.seeds)} seed(s){resumed}",
         *without_asking(question, ahead),
         essential(ahead),
+        *(
+            ["An input that brings no answer is sent once more, which may be charged beyond that."]
+            if target.remote
+            else []
+        ),
         *loss(ahead),
     ]
     console.print("\n".join(lines_), soft_wrap=True, markup=False)
