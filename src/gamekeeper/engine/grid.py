@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gamekeeper.attacks.theft import Theft, thief_facts
+from gamekeeper.attacks.zero_query import CommonestClass, NamesOnly, class_shares
 from gamekeeper.data.splits import overlap
 from gamekeeper.engine.ensemble import thieves
 from gamekeeper.errors import BadConfig
@@ -107,8 +108,7 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
     for text, (thief, _) in parsed.items():
         check_budgets(text, thief, audit.budgets, target)
     chains = {text: parse_defense(text, spec) for text in audit.defenses}
-    usual = UNIFORM if len(target.box.shape) == 1 else UNIFORM_IMAGES
-    uniform = 0 if target.remote else usual if audit.uniform is None else audit.uniform
+    uniform = uniform_inputs(audit, target)
     cells = [
         Cell(
             audit.target, target.digest, defense, chain, attack, thief, student or target.student, budget, seed, uniform,
@@ -121,6 +121,35 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
         if not chain or attack not in taking_part.controls
     ]  # fmt: skip
     return list({cell.id: cell for cell in cells}.values())
+
+
+def uniform_inputs(audit: Audit, target: Target) -> int:
+    """On how many uniform inputs clones are evaluated; none of an API's, where each would cost."""
+    usual = UNIFORM if len(target.box.shape) == 1 else UNIFORM_IMAGES
+    return 0 if target.remote else usual if audit.uniform is None else audit.uniform
+
+
+def zero_query_cells(audit: Audit, target: Target) -> list[Cell]:
+    """For each seed the clone of a thief who asks nothing: where the price curve of every defense begins.
+
+    They have a budget of 0 and meet no defense, since they meet no answer.
+    """
+    name, thief = zero_query_thief(target)
+    uniform = uniform_inputs(audit, target)
+    return [
+        Cell(audit.target, target.digest, "none", (), name, thief, target.student, 0, seed, uniform)
+        for seed in dict.fromkeys(audit.seeds)
+    ]
+
+
+def zero_query_thief(target: Target) -> tuple[str, NamesOnly | CommonestClass]:
+    """The best thief that the public knowledge about a target allows, and their name in the results."""
+    if target.drawings is not None:
+        return "names_only", NamesOnly(repr(target.drawings))
+    if target.prior is not None:
+        return "commonest_class", CommonestClass(target.prior, public=True)
+    assert target.test.y is not None, "load_target refuses a test set without labels"
+    return "commonest_class", CommonestClass(class_shares(target.test.y, target.victim.task.classes))
 
 
 def check_auxiliary(target: Target) -> None:
@@ -164,6 +193,8 @@ def weight(cell: Cell) -> float:
 
 def steps(cell: Cell, fit: Fit) -> float:
     """The steps of a cell's trainings if each went by `fit`."""
+    if isinstance(cell.thief, NamesOnly):
+        return fit.steps(cell.thief.n)
     if not isinstance(cell.thief, Theft):
         return Fit().steps(0)
     method = thief_facts(cell.thief)

@@ -125,6 +125,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         explain=sold_maps(config),
         schema=schema,
         currency=config.currency,
+        prior=None if config.thief.prior is None else tuple(config.thief.prior),
     )
     if config.data.auxiliary is None:
         return target

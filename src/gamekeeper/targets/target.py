@@ -39,6 +39,7 @@ class Target:
     auxiliary  what `owner.ood` holds, as the user named it; None: nothing
     schema   what its data files have in common: columns, classes, units
     drawings  how a thief who knows what the classes are called draws or generates inputs; None: they cannot
+    prior    how frequent each class is, as everybody knows; None: nobody said
     """
 
     name: str
@@ -60,6 +61,7 @@ class Target:
     schema: Schema = Schema()
     currency: str = ""
     drawings: Drawings | None = None
+    prior: tuple[float, ...] | None = None
 
 
 def supplied(target: Target, key: str, name: str, auxiliary: Dataset) -> Target:

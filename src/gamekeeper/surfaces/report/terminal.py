@@ -55,9 +55,18 @@ def defense_table(summary: Summary) -> Table:
     table.add_column(Text("strongest\nthief"), min_width=THIEF_WIDTH, overflow="fold")
     for title in ("eta", f"{percent(LEVEL)}\nat"):
         table.add_column(Text(title), justify="right", no_wrap=True)
+    if summary.zero_query:
+        table.add_row(*zero_query_cells(summary.zero_query))
     for line in summary.lines:
         table.add_row(*cells(line))
     return table
+
+
+def zero_query_cells(one: Stolen) -> list[Text]:
+    """The row of the clone that asks nothing, and so meets no defense."""
+    text = Text(value(one.accuracy), style="bold")
+    text.append("\n".join(["", interval(one.accuracy), *broken(one.attack, THIEF_WIDTH)]), style="not bold")
+    return [Text("without asking\n(0 queries)"), *(Text("–") for _ in range(4)), text, Text("–"), Text("–")]
 
 
 def cells(line: DefenseSummary) -> list[Text]:
@@ -122,6 +131,11 @@ def legend(summary: Summary) -> list[str]:
         " change of the probabilities, 0 to 2, above the time it takes per query; soft thief: learns from whole answers,"
         " without tricks.",
     ]
+    if summary.zero_query:
+        sentences.append(
+            "Without asking: the zero-query clone, the best copy of a thief who sends nothing. Only what lies above it is"
+            " stolen."
+        )
     if summary.floor:
         sentences.append(
             f"Label floor {rated(summary.floor.accuracy)}: what a thief who sees only labels gets, without a defense. eta"
