@@ -81,6 +81,13 @@ FLAGS: dict[str, Flag] = {
             voids=True,
         ),
         Flag(
+            "unanswered",
+            "more than 1 % of the inputs that the thief sent got no answer that can be read.",
+            "The thief paid for fewer answers than the budget says, perhaps without those of one kind of input, so the clone"
+            " may be worse than one of as many answered queries.",
+            "Look at the warnings of the run, which quote what the target said, and at the size and scale of the inputs.",
+        ),
+        Flag(
             "no-better-than-majority",
             "the model's accuracy on the test set is not above the share of the most frequent class.",
             "Always answering that class is right as often, so shares of this accuracy say little about a copy.",

@@ -7,7 +7,6 @@ pooled over the thieves of one defense at one budget, so two seeds are enough to
 are judged by the paired bootstrap of `bootstrap.py`, which uses the same draws for all rows of a run.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -16,8 +15,8 @@ import numpy as np
 
 from gamekeeper.analysis.bootstrap import Replicates, Values, direction, interval
 from gamekeeper.analysis.checks import FLAGS, control, grouped, raised, reads_labels_only, soft_thief
+from gamekeeper.analysis.selection import corrected
 from gamekeeper.analysis.utility import UtilitySummary, utility_summary
-from gamekeeper.method_text import taken_apart
 from gamekeeper.metrics import Crossing, Estimate, Spread, crossing, over_seeds, spread
 from gamekeeper.results import Row, Run
 
@@ -73,9 +72,8 @@ class DefenseSummary:
     thieves    measured thieves, strongest first; `missing` names those without a measurement at this budget. A thief in
                neither takes no part against this defense: a finished run has no cell for them
     soft       the plain thief: queries pool inputs and learns from the whole answer
-    blind      the thief who, not knowing the true classes, chooses the learner whose rehearsal best predicted held-out
-               answers; None if nothing was rehearsed
     worst      the strongest thief
+    corrected  their accuracy without the luck of having been chosen on the test set (`selection.py`); None of one thief
     curve      the strongest thief at each budget, by queries
     eta        how far the defense pushes the strongest thief towards the label floor; None if noise hides it
     no_eta     why eta is None, in words
@@ -88,8 +86,8 @@ class DefenseSummary:
     thieves: tuple[Stolen, ...]
     missing: tuple[str, ...]
     soft: Stolen | None
-    blind: Stolen | None
     worst: Stolen | None
+    corrected: float | None
     curve: tuple[Stolen, ...]
     prices: tuple[Price, ...]
     eta: Eta | None
@@ -227,8 +225,8 @@ def line(
         thieves=tuple(here),
         missing=tuple(attack for attack in attacks if attack not in {s.attack for s in here}),
         soft=strongest(among(here, rows, soft_thief)),
-        blind=blind_choice([row for row in rows if row.budget == budget], draws),
         worst=worst,
+        corrected=corrected([row for row in rows if row.budget == budget]),
         curve=curve,
         prices=prices(curve, victim.value) if victim and curve else (),
         eta=eta,
@@ -270,22 +268,6 @@ def over_its_seeds(name: str, rows: Sequence[Row], draws: Replicates, accuracy: 
         seeds=len(rows),
         values=draws.accuracy(rows),
     )
-
-
-def blind_choice(rows: Sequence[Row], draws: Replicates) -> Stolen | None:
-    """For each seed, the clone whose rehearsal best predicted held-out answers, among thieves with the same queries.
-
-    The result bears the name of the thief chosen most often.
-    """
-    rehearsed = [
-        (row, row.held_out.value) for row in rows if row.held_out and taken_apart(row.attack).first.name == "knockoff"
-    ]
-    if not rehearsed:
-        return None
-    seeds = grouped(rehearsed, lambda pair: pair[0].seed).values()
-    chosen = [max(group, key=lambda pair: pair[1])[0] for group in seeds]
-    name = Counter(row.attack for row in chosen).most_common(1)[0][0]
-    return over_its_seeds(name, chosen, draws, *seed_spread(rows))
 
 
 def baseline(rows: Sequence[Row], budget: int | None, draws: Replicates) -> Baseline:

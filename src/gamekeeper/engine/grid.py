@@ -26,8 +26,6 @@ UNIFORM, UNIFORM_IMAGES = 10_000, 2_000
 """Uniform inputs on which a clone is evaluated by default: Tramèr's number, and fewer where a network has to see images."""
 WHOLE = 640.0
 """The least a cell costs, in answers to learn from: training on few answers, or an attack that trains nothing."""
-RUN_UP = 1 / 3
-"""A rehearsal's share of a whole training."""
 EVADED, INVERTED, KNOWN = 500, 20, 2_000
 """With --follow-on, at most: test inputs to move, classes to draw, members (and as many non-members) to look up."""
 
@@ -39,7 +37,6 @@ class Cell:
     target     what the user chose; digest: of what it held
     defense    as the user wrote it; defenses: the recipes it stands for. Likewise attack and thief
     uniform    uniform inputs on which fidelity is measured as well; 0 for none
-    rehearsed  whether the thief first tries their learner on 90 % of the answers (see `run.rehearse`)
     follow_on  whether to measure what the clone is good for
     """
 
@@ -53,13 +50,11 @@ class Cell:
     budget: int
     seed: int
     uniform: int
-    rehearsed: bool = False
     follow_on: bool = False
 
     @property
     def id(self) -> str:
         recipe = (self.digest, self.defenses, self.thief, self.student, self.budget, self.seed, self.uniform)
-        recipe += ("rehearsed",) if self.rehearsed else ()
         recipe += ("follow-on",) * self.follow_on  # without it, the id is that of every earlier run
         return hashlib.sha256(repr((FORMAT, recipe)).encode()).hexdigest()[:16]
 
@@ -118,7 +113,6 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
     cells = [
         Cell(
             audit.target, target.digest, defense, chain, attack, thief, student or target.student, budget, seed, uniform,
-            taking_part.rehearsed and attack not in taking_part.controls and isinstance(thief, Theft),
             audit.follow_on and budget == max(audit.budgets) and attack not in taking_part.controls,
         )
         for budget in sorted(set(audit.budgets))
@@ -168,7 +162,7 @@ def weight(cell: Cell) -> float:
     if not isinstance(cell.thief, Theft):
         return WHOLE
     method = thief_facts(cell.thief)
-    return max(cell.budget / method.repeats, WHOLE) * (1 + method.cost) * (1 + RUN_UP if cell.rehearsed else 1.0)
+    return max(cell.budget / method.repeats, WHOLE) * (1 + method.cost)
 
 
 def queries(cells: Sequence[Cell], target: Target) -> int:

@@ -108,6 +108,11 @@ def announce(question: Question, ahead: Plan, output: OutputOptions, console: Co
         f"{ahead.thefts} thefts: {len(set(audit.defenses))} defenses x {len({cell.attack for cell in question.cells})} thieves x"
         f" budgets {', '.join(f'{b:,}' for b in sorted(set(audit.budgets)))} x {len(audit.seeds)} seed(s){resumed}",
         essential(ahead),
+        *(
+            ["An input that brings no answer is sent once more, which may be charged beyond that."]
+            if target.remote
+            else []
+        ),
         *loss(ahead),
     ]
     console.print("\n".join(lines_), soft_wrap=True, markup=False)

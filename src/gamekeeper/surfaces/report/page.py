@@ -69,7 +69,6 @@ def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
         cell_flags=flags,
         flags=[flag for name, flag in FLAGS.items() if name in seen],
         levels=LEVELS,
-        blind=any(line.blind for line in summary.lines),
         follow_on_summaries=(followed := follow_on_summaries(rows)),
         compared=compared(followed),
         lacking=unique(f"{gap} ({place(name)})" for name, _, outcome in compared(followed) for gap in outcome.lacking),
