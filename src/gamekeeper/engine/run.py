@@ -236,6 +236,7 @@ def knowledge(cell: Cell, target: Target, clones: DiskCloneCache | None = None) 
         target.seeds,
         target.pool.y,
         target.drawings,
+        target.style,
         cell.defenses,
         clones,
     )

@@ -13,7 +13,7 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.schema import Schema
 from gamekeeper.errors import BadConfig, BadQuery
 from gamekeeper.models.answers import Kind
-from gamekeeper.types import Architecture, Batch, Domain, Drawings, Model, Owner, Ranges
+from gamekeeper.types import Architecture, Batch, Domain, Drawings, Model, Owner, Ranges, Style
 from gamekeeper.units import UnitBox, in_unit_box
 
 ORDER = 20_260
@@ -39,6 +39,7 @@ class Target:
     auxiliary  what `owner.ood` holds, as the user named it; None: nothing
     schema   what its data files have in common: columns, classes, units
     drawings  how a thief who knows what the classes are called draws or generates inputs; None: they cannot
+    style    how strokes look in the victim's kind of images, as everybody knows; None: not known
     """
 
     name: str
@@ -60,6 +61,7 @@ class Target:
     schema: Schema = Schema()
     currency: str = ""
     drawings: Drawings | None = None
+    style: Style | None = None
 
 
 def supplied(target: Target, key: str, name: str, auxiliary: Dataset) -> Target:
