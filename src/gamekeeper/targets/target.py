@@ -13,7 +13,7 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.schema import Schema
 from gamekeeper.errors import BadConfig, BadQuery
 from gamekeeper.models.answers import Kind
-from gamekeeper.types import Architecture, Batch, Domain, Drawings, Model, Owner, Ranges
+from gamekeeper.types import Architecture, Batch, Domain, Drawings, Model, Owner, Ranges, Style
 from gamekeeper.units import UnitBox, in_unit_box
 
 ORDER = 20_260
@@ -40,6 +40,7 @@ class Target:
     schema   what its data files have in common: columns, classes, units
     drawings  how a thief who knows what the classes are called draws or generates inputs; None: they cannot
     prior    how frequent each class is, as everybody knows; None: nobody said
+    style    how strokes look in the victim's kind of images, as everybody knows; None: not known
     """
 
     name: str
@@ -62,6 +63,7 @@ class Target:
     currency: str = ""
     drawings: Drawings | None = None
     prior: tuple[float, ...] | None = None
+    style: Style | None = None
 
 
 def supplied(target: Target, key: str, name: str, auxiliary: Dataset) -> Target:
