@@ -306,9 +306,9 @@ def compared_flags(rows: list[Row], undefended: list[Row]) -> set[str]:
         return {"labels-beat-undefended"} if labels_win(free, POINT) else set()
     flags: set[str] = set()
     floor = [row for row in free if reads_labels_only(row)]
-    if floor and labels_unchanged(here) and direction(apart(leader(here), leader(floor))) == "lower":
+    if floor and labels_unchanged(here) and clearly(leader(here), leader(floor)) == "lower":
         flags.add("below-floor")
-    if direction(apart(leader(here), leader(free))) == "higher":
+    if clearly(leader(here), leader(free)) == "higher":
         flags.add("helps-thief")
     return flags
 
@@ -342,6 +342,12 @@ def apart(rows: list[Row], others: list[Row]) -> Values:
     assert rows[0].clone is not None
     draws = Replicates(rows[0].clone.accuracy.n, tuple(sorted({row.seed for row in (*rows, *others)})))
     return draws.accuracy(rows) - draws.accuracy(others)
+
+
+def clearly(rows: list[Row], others: list[Row]) -> str:
+    """Whether the first thief is `higher` or `lower`, or the `same` within the noise; always the `same` with one seed."""
+    seeds = {row.seed for row in (*rows, *others)}
+    return "same" if len(seeds) < 2 else direction(apart(rows, others))
 
 
 def labels_win(rows: list[Row], margin: float) -> bool:

@@ -262,6 +262,12 @@ def cost(summary: Summary, undefended: DefenseSummary) -> list[str]:
 def defenses(summary: Summary) -> str:
     """The best affordable defense, or that there is none."""
     best = best_defense(summary)
+    if best.outcome == "one seed":
+        return (
+            f"Which of the {best.tested} defenses helps, one seed cannot tell from luck: add --seeds 3."
+            if best.tested > 1
+            else "Whether the defense helps, one seed cannot tell from luck: add --seeds 3."
+        )
     if best.outcome == "unproven":
         return hope(summary, best, "No defense has been shown to lower it against thieves made to undo that defense.")
     if best.defense is None:
