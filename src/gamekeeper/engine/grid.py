@@ -189,7 +189,7 @@ def check_budgets(text: str, thief: Attack, budgets: Sequence[int], target: Targ
 def weight(cell: Cell) -> float:
     """What a cell costs, roughly, in answers to learn from: for the progress bar's ETA. Small budgets have a floor."""
     if isinstance(cell.thief, NamesOnly):
-        return max(cell.thief.n, WHOLE)
+        return max(float(cell.thief.n), WHOLE)
     if not isinstance(cell.thief, Theft):
         return WHOLE
     method = thief_facts(cell.thief)
