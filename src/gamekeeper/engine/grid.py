@@ -16,6 +16,7 @@ from gamekeeper.errors import BadConfig
 from gamekeeper.methods import InputSpec, parse_defense, parse_thief
 from gamekeeper.targets.choice import Source
 from gamekeeper.targets.target import Target, boxed
+from gamekeeper.training.fit import Fit
 from gamekeeper.types import Architecture, Attack, Defense, need_box
 
 FORMAT = "0.1.0"
@@ -25,8 +26,6 @@ REPEATED = 64
 """Test inputs that the evaluation asks twice."""
 UNIFORM, UNIFORM_IMAGES = 10_000, 2_000
 """Uniform inputs on which a clone is evaluated by default: Tramèr's number, and fewer where a network has to see images."""
-WHOLE = 640.0
-"""The least a cell costs, in answers to learn from: training on few answers, or an attack that trains nothing."""
 EVADED, INVERTED, KNOWN = 500, 20, 2_000
 """With --follow-on, at most: test inputs to move, classes to draw, members (and as many non-members) to look up."""
 
@@ -187,13 +186,20 @@ def check_budgets(text: str, thief: Attack, budgets: Sequence[int], target: Targ
 
 
 def weight(cell: Cell) -> float:
-    """What a cell costs, roughly, in answers to learn from: for the progress bar's ETA. Small budgets have a floor."""
+    """What a cell costs, roughly, in training steps of 64 inputs: for the progress bar's ETA."""
+    usual = getattr(cell.thief.learner, "fit", None) if isinstance(cell.thief, Theft) else None
+    return steps(cell, usual if isinstance(usual, Fit) else Fit())
+
+
+def steps(cell: Cell, fit: Fit) -> float:
+    """The steps of a cell's trainings if each went by `fit`."""
     if isinstance(cell.thief, NamesOnly):
-        return max(float(cell.thief.n), WHOLE)
+        return cell.thief.fit.steps(cell.thief.n)
     if not isinstance(cell.thief, Theft):
-        return WHOLE
+        return Fit().steps(0)
     method = thief_facts(cell.thief)
-    return max(cell.budget / method.repeats, WHOLE) * (1 + method.cost)
+    one = fit.steps(round(cell.budget / method.repeats)) * fit.batch / Fit().batch
+    return one * (1 + method.cost)
 
 
 def queries(cells: Sequence[Cell], target: Target) -> int:

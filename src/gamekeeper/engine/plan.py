@@ -22,6 +22,7 @@ from gamekeeper.engine.grid import (
     expand,
     queries,
     repeated_queries,
+    steps,
     weight,
     zero_query_cells,
     zero_query_thief,
@@ -211,7 +212,14 @@ def estimate(missing: Sequence[Cell], target: Target) -> float:
     a_step = {student: seconds_a_step(student, target) for student in students}
     torch.set_num_threads(threads)
     judging = sum((JUDGING + FOLLOWING * cell.follow_on for cell in missing), 0.0)
-    return judging + sum(a_step[cell.student] * Fit().steps(round(weight(cell))) for cell in missing)
+    # a student that is fitted in one go does not care how long a network would be trained
+    work = (steps(cell, Fit()) if fitted(cell.student) else weight(cell) for cell in missing)
+    return judging + sum(a_step[cell.student] * one for cell, one in zip(missing, work, strict=True))
+
+
+def fitted(student: Architecture) -> bool:
+    """Whether the student is no network."""
+    return isinstance(fresh(student, 0), Learns)
 
 
 def seconds_a_step(student: Architecture, target: Target) -> float:

@@ -1,0 +1,1 @@
+"""Inputs drawn from the names of their classes: what a thief can make without any input of the owner's."""
