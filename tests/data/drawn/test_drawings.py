@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from gamekeeper.data import drawn
+from gamekeeper.data.drawn.clothes import Clothes
 from gamekeeper.data.drawn.digits import WAYS, Digits
 from gamekeeper.data.drawn.strokes import PORTION
 from gamekeeper.types import Box, Drawings
 
-EVERY = [Digits()]
+EVERY = [Digits(), Clothes()]
 every = pytest.mark.parametrize("drawings", EVERY, ids=repr)
 ALLOWED = {"gamekeeper.types", "gamekeeper.errors", "gamekeeper.data.drawn"}
 
@@ -96,8 +97,15 @@ def test_drawing_reads_no_data_file():
     code = (
         "import sys, builtins\n"
         "from gamekeeper.data.drawn.digits import Digits\n"
-        "Digits()(10, 0)\n"
+        "from gamekeeper.data.drawn.clothes import Clothes\n"
+        "Digits()(10, 0), Clothes()(10, 0)\n"
         "print([m for m in sys.modules if m.startswith('gamekeeper.data') and 'drawn' not in m])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "['gamekeeper.data']"
+
+
+def test_clothes_fill_the_image_along_one_side():
+    x = Clothes()(PORTION, 0)[0][:, 0] > 0.05
+    spans = [x.any(axis).sum(1) for axis in (1, 2)]
+    assert float((torch.maximum(*spans) >= 24).float().mean()) > 0.95
