@@ -194,7 +194,7 @@ def weight(cell: Cell) -> float:
 def steps(cell: Cell, fit: Fit) -> float:
     """The steps of a cell's trainings if each went by `fit`."""
     if isinstance(cell.thief, NamesOnly):
-        return fit.steps(cell.thief.n)
+        return cell.thief.fit.steps(cell.thief.n)
     if not isinstance(cell.thief, Theft):
         return Fit().steps(0)
     method = thief_facts(cell.thief)
