@@ -50,6 +50,7 @@ def shipped(name: str) -> Target:
     return replace(
         assembled(identity, "torch", victim, box, (train, test, pool), architecture, architecture),
         seeds=train.x[:SEEDS],
+        shifted={"other writers": batteries.load("digits-other")} if name == "mnist" else {},
     )
 
 

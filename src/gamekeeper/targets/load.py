@@ -52,6 +52,7 @@ ANSWERING = {
     "maps",
 }
 """Keys of [http] that change the answers; the others change how, when or by whom they are requested."""
+SHIFTED = "data.shifted"
 
 
 def load_target(name_or_path: str) -> Target:
@@ -87,7 +88,8 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     known = load_victim(config, folder, scale, architecture) if config.kind == "sklearn" else None
     schema, sets = data(config, folder, scale, None if known is None else known[0])
     victim, batch = known or load_victim(config, folder, scale, architecture)
-    test, pool, train, seeds = (sets.get(key) for key in ("data.test", "data.pool", "data.train", "thief.seeds"))
+    keys = ("data.test", "data.pool", "data.train", "thief.seeds", SHIFTED)
+    test, pool, train, seeds, shifted = (sets.get(key) for key in keys)
     assert test is not None
     assert pool is not None
     box = domain_of(config, scale, pool.x)
@@ -105,12 +107,17 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         answers=config.answers,
         price=config.price,
         remote=config.kind == "http",
-        digest=digest(identity(config, folder), repr(Classify(config.classes)), (train, test, pool, seeds)),
+        digest=digest(
+            identity(config, folder),
+            repr(Classify(config.classes)),
+            (train, test, pool, seeds, *(() if shifted is None else (shifted,))),  # without it, as in earlier runs
+        ),
         seeds=None if seeds is None else seeds.x,
         batch=batch,
         explain=sold_maps(config),
         schema=schema,
         currency=config.currency,
+        shifted={} if shifted is None else {SHIFTED: shifted},
     )
     if config.data.auxiliary is None:
         return target
@@ -180,6 +187,7 @@ def data(config: TargetConfig, folder: Path, scale: Scale, victim: Model | None)
         "data.pool": given.pool,
         "data.train": given.train,
         "data.auxiliary": given.auxiliary,
+        SHIFTED: given.shifted,
         "thief.seeds": config.thief.seeds,
     }
     files = {key: data_file(key, name, folder) for key, name in named.items() if name is not None}
@@ -192,7 +200,7 @@ def data(config: TargetConfig, folder: Path, scale: Scale, victim: Model | None)
     sets = {key: schema.read(file) for key, file in files.items()}
     box = domain_of(config, scale, sets["data.pool"].x)
     for key, held in sets.items():
-        labelled = key in ("data.test", "data.train")
+        labelled = key in ("data.test", "data.train", SHIFTED)
         check_data(key, held if labelled else Dataset(held.x), box, config.classes if labelled else None)
     return schema, sets
 
