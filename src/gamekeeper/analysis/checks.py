@@ -10,6 +10,7 @@ from statistics import mean
 from typing import TypeVar
 
 from gamekeeper.analysis.bootstrap import Replicates, Values, direction
+from gamekeeper.analysis.shifts import harms_shifted
 from gamekeeper.analysis.zero_query import by_asking, free_anyway
 from gamekeeper.method_text import taken_apart
 from gamekeeper.results import Row
@@ -126,6 +127,14 @@ FLAGS: dict[str, Flag] = {
             "the defended accuracy is more than one point below the clean one.",
             "Honest users pay for the protection with wrong answers.",
             "Use the defense at a lower strength, or decide that the protection is worth the loss.",
+        ),
+        Flag(
+            "harms-shifted-users",
+            "under some benign shift of their inputs (see the report's table) honest users clearly lose more than 5 points of"
+            " accuracy to the defense beyond what it costs them on the test set.",
+            "Users a little unlike the training data, with a thicker pen or a darker picture, pay for the protection; the"
+            " test set does not show it.",
+            "Look at which shift it is; use the defense at a lower strength, or calibrate it on inputs like those users'.",
         ),
         Flag(
             "broken-promise",
@@ -292,6 +301,8 @@ def group_flags(rows: list[Row]) -> set[str]:
         flags.add("labels-beat-posteriors")
     if thieves and flat(thieves):
         flags.add("budget-flat")
+    if harms_shifted(at_largest(rows)):
+        flags.add("harms-shifted-users")
     if rows[0].defense != "none" and not adaptive(thieves):
         flags.add("no-adaptive-thief")
     return flags

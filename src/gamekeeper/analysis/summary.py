@@ -135,6 +135,11 @@ class Summary:
         return next((line for line in self.lines if line.defense == UNDEFENDED), None)
 
     @property
+    def shifts(self) -> tuple[str, ...]:
+        """Names of the shifts under which honest users were measured, the unshifted first; empty in older runs."""
+        return unique(one.name for line in self.lines if line.utility for one in line.utility.shifts)
+
+    @property
     def defended(self) -> tuple[DefenseSummary, ...]:
         return tuple(line for line in self.lines if line.defense != UNDEFENDED)
 
