@@ -315,3 +315,17 @@ def test_pictures_of_the_classes_are_inside_the_page(tmp_path: Path):
     assert "img-src data:" in text
     image = Image.open(io.BytesIO(base64.b64decode(pictures[1].partition(",")[2])))
     assert np.array_equal(np.asarray(image), shades[1, :, :, 0])
+
+
+def test_the_clone_that_asked_nothing_has_a_row_in_both_tables_and_no_line_of_its_own(report):
+    rows = example.rows()
+    free = [
+        replace(row, cell=f"free {row.seed}", attack="names_only", budget=0, queries=0, reads="nothing")
+        for row in rows
+        if (row.defense, row.attack, row.budget) == ("none", "knockoff", 250)
+    ]
+    found = page(example.run(free + rows), free + rows)
+    assert found.count('<th scope="row">without asking') == 2
+    assert "what the classes are called" in Page(found).text
+    assert found.count("<code>names_only</code>") == len(free)  # only in the list of cells
+    assert "without asking" not in WHOLE
