@@ -317,7 +317,7 @@ def test_pictures_of_the_classes_are_inside_the_page(tmp_path: Path):
     assert np.array_equal(np.asarray(image), shades[1, :, :, 0])
 
 
-def test_the_clone_that_asked_nothing_has_a_row_in_both_tables_and_no_line_of_its_own(report):
+def test_the_clone_that_asked_nothing_has_a_row_in_both_tables_and_no_line_of_its_own():
     rows = example.rows()
     free = [
         replace(row, cell=f"free {row.seed}", attack="names_only", budget=0, queries=0, reads="nothing")
