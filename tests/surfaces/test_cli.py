@@ -47,17 +47,17 @@ def test_dry_run_states_queries_and_money_and_asks_nothing(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "2 thefts: 2 defenses x 1 thieves x budgets 60 x 1 seed(s)" in said
     assert "and 1 clone of a thief who asks nothing (commonest_class): 0 queries" in said
-    assert "at most 2,517 queries, 1,258.50 in money at 0.5 per query" in said
+    assert "at most 5,693 queries, 2,846.50 in money at 0.5 per query" in said
     assert list(folder.iterdir()) == []
 
 
 def test_a_quiet_dry_run_says_what_it_would_cost_and_one_for_machines_in_json(tmp_path, capsys):
     run = ["audit", "digits", *QUICK, "--out", str(tmp_path), "--dry-run"]
     assert guarded([*run, "--quiet"]) == 0
-    assert capsys.readouterr().out.startswith("at most 2,517 queries, 2.52 in money at 0.001 per query; about ")
+    assert capsys.readouterr().out.startswith("at most 5,693 queries, 5.69 in money at 0.001 per query; about ")
     assert guarded([*run, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)["plan"]
-    assert (plan["thefts"], plan["done"], plan["queries"]) == (2, 0, 2517)
+    assert (plan["thefts"], plan["done"], plan["queries"]) == (2, 0, 5693)
 
 
 def test_a_folder_at_work_is_left_alone_and_a_dry_run_may_look(finished, capsys):

@@ -329,3 +329,19 @@ def test_the_clone_that_asked_nothing_has_a_row_in_both_tables_and_no_line_of_it
     assert "what the classes are called" in Page(found).text
     assert found.count("<code>names_only</code>") == len(free)  # only in the list of cells
     assert "without asking" not in WHOLE
+
+
+def test_every_shift_has_its_accuracy_loss_and_confident_errors_and_the_worst_stands_in_the_table(report):
+    text = Page(report([example.shifted(row) for row in example.rows()])).text
+    assert "Worst loss under shift" in text
+    assert "−31 thinner" in text
+    assert re.search(r"no defense 0.980 0.980 0.980", text)
+    assert re.search(r"mad:\s*eps=0.95 0.970 −1.0 \(\S+ to \S+\) 0.670 −31 \(−35 to −27\) 0.960 −2.0", text)
+    assert re.search(r"mad:\s*eps=0.95 2\s% 32\s% 3\s%", text)
+    assert "harms-shifted-users" in text
+
+
+def test_a_run_from_before_shifts_has_no_column_for_them(report):
+    text = Page(report(example.rows())).text
+    assert "under shift" not in text
+    assert "Confident errors" not in text

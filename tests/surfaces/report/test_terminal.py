@@ -123,3 +123,12 @@ def test_the_first_row_is_the_clone_that_asked_nothing():
     assert "Only what lies above it is stolen." in re.sub(r"\s+", " ", text)
     assert "without asking" not in printed(example.rows())
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_worst_loss_under_shift_stands_below_the_defense():
+    rows = [example.shifted(row) for row in example.rows()]
+    lines = printed(rows).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("mad:eps=0.95"))
+    assert "−31 thinner" in "\n".join(lines[start : start + 6])
+    assert max(map(len, lines)) <= 80
+    assert "points lost, shift" not in printed(example.rows())
