@@ -46,6 +46,7 @@ def test_dry_run_states_queries_and_money_and_asks_nothing(tmp_path, capsys):
     assert guarded(["audit", "digits", *QUICK, "--price", "0.5", "--out", str(folder), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "2 thefts: 2 defenses x 1 thieves x budgets 60 x 1 seed(s)" in said
+    assert "and 1 clone of a thief who asks nothing (commonest_class): 0 queries" in said
     assert "at most 5,693 queries, 2,846.50 in money at 0.5 per query" in said
     assert list(folder.iterdir()) == []
 
@@ -105,6 +106,8 @@ def test_a_line_cut_by_a_crash_runs_again(finished, tmp_path, capsys):
 def test_thresholds_set_the_exit_code(finished, capsys):
     run = ["audit", "digits", *QUICK, "--out", str(finished), "--quiet", "--fail-if"]
     assert guarded([*run, "worst.accuracy>0.99@60"]) == 0
+    assert guarded([*run, "worst.stolen>0.99@60"]) == 0
+    assert guarded([*run, "worst.stolen>0.3@60"]) == 1
     assert guarded([*run, "worst.accuracy>0.2@60"]) == 1
     assert "breached: worst.accuracy>0.2@60 (defense label" in capsys.readouterr().out
 
