@@ -1,6 +1,6 @@
 """The quick ensemble (`worst`) against the soft thief alone, both on the built-in digit classifier at the same budget.
 
-Every thief of the ensemble, its rehearsals and the control, with no defense; what the judge does is in both. CPU time of one
+Every thief of the ensemble and the control, with no defense; what the judge does is in both. CPU time of one
 process and one thread, each from an empty folder, so that nothing is taken from a shelf or a ledger. The whole ensemble takes an
 hour or so: `python -m benchmarks ensemble` measures its factor as well if the environment holds BENCH_FULL=1.
 """

@@ -93,7 +93,7 @@ def ensemble() -> str:
         ["`worst`", str(found["thieves"]), str(found["ratio"]), f"at most {found['aim']:g}"],
         ["`worst:full`", thieves_of_the_full_ensemble(), whole_ensemble() if full is None else str(full), "stated"],
     ]
-    below = f"No defense, {found['budget']:,} queries, the built-in digit classifier, with rehearsals and control. {stamp()}"
+    below = f"No defense, {found['budget']:,} queries, the built-in digit classifier, with the control. {stamp()}"
     return table(["ensemble", "thieves", "its time / the soft thief's", "aim"], rows, below)
 
 

@@ -46,7 +46,6 @@ def numbers(line: DefenseSummary) -> dict[str, Any]:
         "thieves": [thief(one) for one in line.thieves],
         "missing": list(line.missing),
         "soft": thief(line.soft),
-        "blind": thief(line.blind),
         "worst": thief(line.worst),
         "curve": [thief(one) for one in line.curve],
         "prices": [[price.level, price.queries.bound, price.queries.queries] for price in line.prices],

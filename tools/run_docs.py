@@ -14,11 +14,10 @@ from gamekeeper.surfaces.report.words import count, efficiency, guaranteed, perc
 def defenses(name: str) -> str:
     """One row per defense, at the largest budget."""
     whole = summary(name)
-    blind = ["blind choice"] if any(line.blind for line in whole.lines) else []
     head = [
-        "defense", "honest accuracy", "top-1 kept", "L1", "soft thief", *blind, "strongest thief", "eta", "90 % at", "flags",
+        "defense", "honest accuracy", "top-1 kept", "L1", "soft thief", "strongest thief", "unchosen", "eta", "90 % at", "flags",
     ]  # fmt: skip
-    rows = [defense_row(line, bool(blind)) for line in whole.lines]
+    rows = [defense_row(line) for line in whole.lines]
     flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
     floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""
     control = f" Control {rated(whole.control.accuracy)}." if whole.control else ""
@@ -26,17 +25,16 @@ def defenses(name: str) -> str:
     return table(head, rows, below)
 
 
-def defense_row(line: DefenseSummary, blind: bool) -> list[str]:
+def defense_row(line: DefenseSummary) -> list[str]:
     assert line.utility and line.worst and line.soft
-    chosen = f"{value(line.blind.accuracy)} `{line.blind.attack}`" if line.blind else "–"
     return [
         f"`{line.defense}`",
         value(line.utility.accuracy),
         percent(line.utility.top1_kept),
         f"{line.utility.l1:.2f}",
         value(line.soft.accuracy),
-        *([chosen] if blind else []),
         f"{rated(line.worst.accuracy)} `{line.worst.attack}`",
+        "–" if line.corrected is None else f"{line.corrected:.3f}",
         f"{efficiency(line)} ({line.eta.low:.2f} to {line.eta.high:.2f})" if line.eta else efficiency(line),
         next(reached(price.queries) for price in line.prices if price.level == 0.9),
         ", ".join(f"`{flag}`" for flag in line.flags) or "–",

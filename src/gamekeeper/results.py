@@ -208,8 +208,7 @@ class Row:
     price         in money
     chance        share of the test set's most frequent class
     paper         a published figure to compare with, if there is one
-    held_out      how often a rehearsal on 90 % of the answers predicted the top class of the others, by which a thief who
-                  does not know the true classes chooses; None if nothing was rehearsed
+    held_out      in rows of an older version, how often a rehearsal on 90 % of the answers predicted the top class of the others
     error_kind    class of the error, such as Unsuited
     follow_on     what the copy is good for; only with --follow-on, at the largest budget
     reads, uses_defense  facts about the thief (`facts.py`)

@@ -208,34 +208,6 @@ def test_undefended_comes_first():
     assert [one.defense for one in summary([row("b"), row("a"), row("none")]).lines] == ["none", "b", "a"]
 
 
-def rehearsed(attack: str, seed: int, promised: float, accuracy: float) -> Row:
-    return replace(row(attack=attack, seed=seed, accuracy=accuracy), held_out=wilson(round(promised * 100), 100))
-
-
-def test_the_blind_thief_trusts_their_rehearsal():
-    """He takes what foretold best in each seed, not what is best."""
-    rows = [
-        rehearsed("knockoff", 0, 0.9, 0.80), rehearsed("knockoff+gce", 0, 0.7, 0.95),
-        rehearsed("knockoff", 1, 0.6, 0.82), rehearsed("knockoff+gce", 1, 0.8, 0.94),
-    ]  # fmt: skip
-    one = line(rows, "none")
-    assert one.blind is not None
-    assert one.worst is not None
-    assert one.blind.accuracy.value == pytest.approx((0.80 + 0.94) / 2)
-    assert (one.worst.attack, one.worst.accuracy.value) == ("knockoff+gce", pytest.approx(0.945))
-
-
-def test_the_blind_thief_compares_only_those_who_share_questions():
-    rows = [rehearsed("knockoff", 0, 0.7, 0.8), rehearsed("smoothing", 0, 0.9, 0.6)]
-    blind = line(rows, "none").blind
-    assert blind is not None
-    assert blind.attack == "knockoff"
-
-
-def test_without_rehearsals_nobody_is_blind():
-    assert line(grid(none=(0.95, 0.85)), "none").blind is None
-
-
 def test_the_control_stands_apart():
     whole = summary([row(accuracy=0.9), row(attack="knockoff+shuffled", accuracy=0.11)])
     assert whole.attacks == ("knockoff",)

@@ -1,7 +1,7 @@
 """What every way of learning must do: learn from answers paid for and from nothing else, whatever form they have.
 
 Optional properties this reads: `reads` ("label": probabilities are ignored; "map": attribution maps are looked at),
-`uses_defense`. A learner trains by its field `fit`, so that a user can set it and a rehearsal shorten it.
+`uses_defense`. A learner trains by its field `fit`, so that a user can set it.
 """
 
 import functools

@@ -178,9 +178,19 @@ def test_npz_values_that_are_not_finite_are_refused_with_the_example(tmp_path, b
     refused(npz(tmp_path / "a.npz", x=x), "example 2 .counted from 0. holds NaN or an infinity")
 
 
-@pytest.mark.parametrize("y", [[0.5, 1], [-1, 0], ["a", "b"], [[0, 1], [1, 0]], [2**40, 0]])
+@pytest.mark.parametrize("y", [[0.5, 1], [-1, 0], [b"a", b"b"], [[0, 1], [1, 0]], [["a", "b"]] * 2, [2**40, 0]])
 def test_npz_labels_that_are_no_classes_are_refused(tmp_path, y):
     refused(npz(tmp_path / "a.npz", x=PIXELS, y=np.array(y)), "labels in .* must be whole numbers|needs real numbers")
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_npz_labels_may_be_names_which_are_numbered_in_sorted_order(tmp_path, shape):
+    y = np.array(["fox", "cat", "dog"]).reshape(shape)
+    assert read(npz(tmp_path / "a.npz", x=np.zeros((3, 2)), y=y)).y.tolist() == [2, 0, 1]
+
+
+def test_npz_labels_that_are_numbers_written_as_text_are_class_numbers(tmp_path):
+    assert read(npz(tmp_path / "a.npz", x=PIXELS, y=np.array(["3", "1"]))).y.tolist() == [3, 1]
 
 
 def test_npz_counts_must_agree(tmp_path):

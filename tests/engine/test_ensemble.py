@@ -1,6 +1,6 @@
 """The worst-case thief: who takes part, what they may know, and what their number means."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +9,8 @@ import torch
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.engine.ensemble import CONTROL, ENSEMBLES, another, thieves
 from gamekeeper.engine.grid import Audit, Cell, expand, queries
-from gamekeeper.engine.run import CLONES, rehearse, run_cell, shortened
+from gamekeeper.engine.run import CLONES, run_cell
 from gamekeeper.errors import BadConfig
-from gamekeeper.learners.distil import Labels, Soft
 from gamekeeper.methods import InputSpec, parse_defense, parse_thief
 from gamekeeper.service.service import Service
 from gamekeeper.simplex import label
@@ -19,8 +18,6 @@ from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.choice import Choice
 from gamekeeper.targets.load import load_target
 from gamekeeper.targets.target import Target
-from gamekeeper.training.validation import HELD_OUT
-from gamekeeper.types import Batch, Knowledge, Model, Reply, Task, Transfer
 
 
 @pytest.fixture(scope="module")
@@ -84,69 +81,8 @@ def test_learners_share_what_was_paid_for(digits: Target):
 
 def test_the_control_meets_no_defense(digits: Target):
     controls = [cell for cell in cells(digits, "worst") if cell.attack == CONTROL]
-    assert [(cell.defense, cell.rehearsed) for cell in controls] == [("none", False)]
-    assert not [cell for cell in cells(digits, "knockoff") if cell.attack == CONTROL or cell.rehearsed]
-
-
-@dataclass
-class Knowing:
-    """A learner that notes what it was given; its model answers as told."""
-
-    answer: Model
-    given: list[Transfer]
-
-    def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
-        self.given.append(transfer)
-        return self.answer
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """Class of an input: the digit written in its only entry; `off` is added to be wrong."""
-
-    task: Task
-    off: int = 0
-
-    def __call__(self, x: Batch, /) -> Reply:
-        return Reply(self.task.target((x[:, 0].long() + self.off) % self.task.classes))
-
-
-@pytest.mark.parametrize(("off", "promised"), [(0, 1.0), (1, 0.0)])
-def test_a_rehearsal_judges_by_answers_it_did_not_learn_from(digits: Target, off: int, promised: float):
-    task = digits.victim.task
-    x = torch.arange(50).float()[:, None] % 10 + torch.arange(50)[:, None] / 1000
-    transfer = Transfer(x, Fixed(task)(x), 50)
-    knows = Knowledge(x, digits.box, task, digits.student)
-    learner = Knowing(Fixed(task, off), [])
-    rate = rehearse(learner, transfer, knows, 3)
-    assert rate is not None
-    assert (rate.value, rate.n) == (promised, 50 // HELD_OUT)
-    (given,) = learner.given
-    assert len(given.x) == 45
-    assert len(torch.cat([given.x, x]).unique(dim=0)) == 50
-
-
-def test_a_rehearsal_takes_a_third_of_the_training():
-    short = shortened(Soft())
-    assert isinstance(short, Soft)
-    assert (short.fit.epochs, short.fit.least_steps) == (10, 100)
-
-
-def test_too_few_answers_are_not_rehearsed(digits: Target):
-    x = digits.pool.x[: HELD_OUT - 1]
-    transfer = Transfer(x, digits.victim(x), len(x))
-    assert rehearse(Labels(), transfer, Knowledge(x, digits.box, digits.victim.task, digits.student), 0) is None
-
-
-def test_a_rehearsed_cell_pays_no_more_and_says_what_it_promised(digits: Target, tmp_path: Path):
-    (cell,) = (c for c in cells(digits, "worst", defenses=("none",)) if c.attack == "knockoff+labels")
-    row = run_cell(cell, tmp_path)
-    assert (row.error, row.queries, row.paid) == (None, 60, 60)
-    assert row.held_out is not None
-    assert row.held_out.n == 6
-    plain = run_cell(replace(cell, rehearsed=False), tmp_path)
-    assert (plain.clone, plain.held_out, plain.paid) == (row.clone, None, 0)
-    assert plain.cell != row.cell
+    assert [cell.defense for cell in controls] == ["none"]
+    assert not [cell for cell in cells(digits, "knockoff") if cell.attack == CONTROL]
 
 
 def test_the_control_learns_nothing(digits: Target, tmp_path: Path):

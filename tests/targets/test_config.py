@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -139,14 +140,22 @@ class Predict(BaseHTTPRequestHandler):
         return
 
 
-@pytest.fixture
-def url() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Predict) as server:
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with served(Predict) as address:
+        yield address
 
 
 def remote(url: str) -> str:
@@ -340,6 +349,61 @@ def test_a_model_gets_images_in_its_own_range_and_layout(
     for data in (target.test, target.pool):
         torch.testing.assert_close(target.victim(data.x).y.double(), right, rtol=0, atol=1e-5)
     assert header_entry(target)["model_range"] == list(ends)
+
+
+def test_a_model_of_grey_images_without_a_channel_is_seen_as_one_of_images(folder: Path):
+    weight = (np.random.default_rng(1).normal(size=(320, 3)) / 1000).astype(np.float32)
+    flat = helper.make_node("Reshape", ["x", "s"], ["f"])
+    graph = helper.make_graph(
+        [flat, helper.make_node("MatMul", ["f", "W"], ["z"])],
+        "m",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 20, 16])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(weight, "W"), numpy_helper.from_array(np.array([-1, 320]), "s")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "m.onnx")
+    x = np.random.default_rng(0).integers(0, 256, (6, 20, 16), dtype=np.uint8)
+    np.savez(folder / "test.npz", x=x, y=np.arange(6) % 3)
+    np.savez(folder / "pool.npz", x=x[:, None])
+    text = TORCH.replace('"torch"', '"onnx"').replace("w.safetensors", "m.onnx").replace("[4]", "[20, 16]")
+    text = text.replace('architecture = "mlp:hidden="', "").replace("[data]", "high = 255\n[data]")
+    target = load_target(write(folder, text))
+    right = torch.softmax(torch.from_numpy(x.reshape(6, -1).astype(np.float32) @ weight), 1)
+    for data in (target.test, target.pool):
+        torch.testing.assert_close(target.victim(data.x).y, right, rtol=0, atol=1e-5)
+    assert target.box.shape == (1, 20, 16)
+    assert isinstance(target.student, LeNet), "as for every image"
+
+
+class Named(BaseHTTPRequestHandler):
+    """The best two classes as names, sorted by score."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        names = ["red fox", "cat", "dog"]
+        best = [
+            [(names[k], float(row[k])) for k in row.argsort(descending=True)[:2]]
+            for row in expected(torch.tensor(body["x"]))
+        ]
+        answer = json.dumps(
+            {"predictions": [[{"label": name, "score": p} for name, p in row] for row in best]}
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_the_names_of_classes_are_the_apis_own_where_labels_are_left_out(folder: Path):
+    with served(Named) as url:
+        text = (
+            remote(url).replace("classes = 3", 'classes = ["red fox", "cat", "dog"]').replace("probabilities", "top-k")
+        )
+        text = text.replace('protocol = "v1"\nmodel = "m"', 'protocol = "json"\nresponse = "predictions"')
+        target = load_target(write(folder, text.replace("[http]", '[http]\nrequest = { x = "$INPUTS" }')))
+        assert torch.equal(target.victim(target.test.x).y.argmax(1), expected(target.test.x).argmax(1))
 
 
 def test_an_api_gets_images_in_its_own_range_and_layout(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch):

@@ -10,6 +10,7 @@ from statistics import mean
 from typing import TypeVar
 
 from gamekeeper.analysis.bootstrap import Replicates, Values, direction
+from gamekeeper.analysis.zero_query import by_asking, free_anyway
 from gamekeeper.method_text import taken_apart
 from gamekeeper.results import Row
 
@@ -79,6 +80,13 @@ FLAGS: dict[str, Flag] = {
             "The thieves barely work here, so a low clone accuracy says nothing about a defense.",
             "Use a larger budget, a pool closer to the victim's data or a stronger student before comparing defenses.",
             voids=True,
+        ),
+        Flag(
+            "unanswered",
+            "more than 1 % of the inputs that the thief sent got no answer that can be read.",
+            "The thief paid for fewer answers than the budget says, perhaps without those of one kind of input, so the clone"
+            " may be worse than one of as many answered queries.",
+            "Look at the warnings of the run, which quote what the target said, and at the size and scale of the inputs.",
         ),
         Flag(
             "no-better-than-majority",
@@ -189,6 +197,14 @@ FLAGS: dict[str, Flag] = {
             "Run the same thieves with and without the defense; if you did, report it as a bug.",
         ),
         Flag(
+            "free-anyway",
+            "at the largest budget the strongest thief's accuracy is not above that of the zero-query clone, or the zero-query"
+            " clone lies within the strongest thief's interval.",
+            "The thief has as good a copy without asking, so their queries are worth nothing to them, and no defense can take"
+            " anything away.",
+            "Look at larger budgets and stronger thieves. If the flag stays, what there is to protect is not in the answers.",
+        ),
+        Flag(
             "helps-thief",
             "the strongest thief is clearly better against the defense than against none.",
             "The defense gives something away, or the thief was lucky.",
@@ -200,20 +216,23 @@ FLAGS: dict[str, Flag] = {
 
 def raised(rows: Iterable[Row]) -> dict[str, list[str]]:
     """Cell id -> names of its flags, in the order of FLAGS."""
-    done = [row for row in rows if row.error is None]
+    every = [row for row in rows if row.error is None]
     names: dict[str, set[str]] = defaultdict(set)
-    for row in done:
+    for row in every:
         names[row.cell] |= set(row.flags) | single(row)
+    done, zero_query = by_asking(every)
     undefended = [row for row in done if row.defense == "none"]
     for group in grouped(done, lambda row: row.defense).values():
         flags = group_flags(group) | compared_flags(group, undefended)
+        if free_anyway(at_largest([row for row in group if not control(row)]), zero_query):
+            flags.add("free-anyway")
         for row in group:
             names[row.cell] |= flags
     for row in done if weak(undefended) else []:
         names[row.cell].add("weak-thief")
     for row in done if control_learns(undefended) else []:
         names[row.cell].add("control-learns")
-    return {row.cell: [name for name in FLAGS if name in names[row.cell]] for row in done}
+    return {row.cell: [name for name in FLAGS if name in names[row.cell]] for row in every}
 
 
 def soft_thief(row: Row) -> bool:

@@ -7,7 +7,6 @@ pooled over the thieves of one defense at one budget, so two seeds are enough to
 are judged by the paired bootstrap of `bootstrap.py`, which uses the same draws for all rows of a run.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -16,8 +15,9 @@ import numpy as np
 
 from gamekeeper.analysis.bootstrap import Replicates, Values, direction, interval
 from gamekeeper.analysis.checks import FLAGS, control, grouped, raised, reads_labels_only, soft_thief
+from gamekeeper.analysis.selection import corrected
 from gamekeeper.analysis.utility import UtilitySummary, utility_summary
-from gamekeeper.method_text import taken_apart
+from gamekeeper.analysis.zero_query import by_asking
 from gamekeeper.metrics import Crossing, Estimate, Spread, crossing, over_seeds, spread
 from gamekeeper.results import Row, Run
 
@@ -54,7 +54,7 @@ class Eta:
 
 @dataclass(frozen=True)
 class Price:
-    """The queries at which the strongest thief reaches `level` times the victim's accuracy.
+    """The queries at which the strongest thief reaches `level` times the victim's accuracy: 0 if the zero-query clone does.
 
     low and high follow from the upper and lower ends of the curve's intervals.
     """
@@ -73,9 +73,8 @@ class DefenseSummary:
     thieves    measured thieves, strongest first; `missing` names those without a measurement at this budget. A thief in
                neither takes no part against this defense: a finished run has no cell for them
     soft       the plain thief: queries pool inputs and learns from the whole answer
-    blind      the thief who, not knowing the true classes, chooses the learner whose rehearsal best predicted held-out
-               answers; None if nothing was rehearsed
     worst      the strongest thief
+    corrected  their accuracy without the luck of having been chosen on the test set (`selection.py`); None of one thief
     curve      the strongest thief at each budget, by queries
     eta        how far the defense pushes the strongest thief towards the label floor; None if noise hides it
     no_eta     why eta is None, in words
@@ -88,8 +87,8 @@ class DefenseSummary:
     thieves: tuple[Stolen, ...]
     missing: tuple[str, ...]
     soft: Stolen | None
-    blind: Stolen | None
     worst: Stolen | None
+    corrected: float | None
     curve: tuple[Stolen, ...]
     prices: tuple[Price, ...]
     eta: Eta | None
@@ -109,6 +108,7 @@ class Summary:
     price      money per query; 0 if none was stated. currency: as the owner named it; "" if they did not
     floor      the strongest undefended thief who learns from labels only, at `budget`
     control    the clone of shuffled answers, at `budget`; None if the run has none
+    zero_query the clone of a thief who asks nothing, where every curve begins; None if the run, like older ones, has none
     flags      raised on every measured cell
     void       of the flags that void a run, those raised on every undefended cell at `budget`; on every cell if none is
     lines      the undefended one first, then the defenses in order of appearance
@@ -128,6 +128,7 @@ class Summary:
     failed: tuple[Row, ...]
     void: tuple[str, ...] = ()
     currency: str = ""
+    zero_query: Stolen | None = None
 
     @property
     def undefended(self) -> DefenseSummary | None:
@@ -136,6 +137,16 @@ class Summary:
     @property
     def defended(self) -> tuple[DefenseSummary, ...]:
         return tuple(line for line in self.lines if line.defense != UNDEFENDED)
+
+    def above_zero_query(self, one: Stolen) -> float | None:
+        """The share of the way from the zero-query clone to the victim that a thief went: 0 or less if they stole nothing.
+
+        None without a zero-query clone, or if it is as good as the victim.
+        """
+        if self.victim is None or self.zero_query is None:
+            return None
+        start, end = self.zero_query.accuracy.value, self.victim.value
+        return (one.accuracy.value - start) / (end - start) if end > start else None
 
 
 @dataclass(frozen=True)
@@ -148,14 +159,16 @@ class Baseline:
 
 def summarise(run: Run, rows: Sequence[Row]) -> Summary:
     """`rows` are the run's, at most one per cell, as `Results.read` gives them."""
-    everybody = [row for row in rows if row.error is None and row.clone]
-    flags = raised(everybody)
-    thieves = [row for row in rows if not control(row)]
+    everybody, asked_nothing = by_asking(row for row in rows if row.error is None and row.clone)
+    every_flag = raised([*everybody, *asked_nothing])
+    flags = {row.cell: every_flag[row.cell] for row in everybody}
+    thieves = [row for row in by_asking(rows)[0] if not control(row)]
     measured = [row for row in everybody if not control(row)]
     budget = common_budget(thieves, measured)
     attacks = unique(row.attack for row in thieves)
     victims = [row.victim.accuracy for row in measured if row.victim]
     draws = replicates(everybody)
+    zero_query = strongest(stolen(asked_nothing, draws))
     against = baseline([row for row in measured if row.defense == UNDEFENDED], budget, draws)
     everywhere = tuple(name for name in unique_in(flags.values()) if all(name in names for names in flags.values()))
     lines: list[DefenseSummary] = []
@@ -164,7 +177,9 @@ def summarise(run: Run, rows: Sequence[Row]) -> Summary:
         part = tuple(attack for attack in attacks if met is None or (defense, attack) in met)
         own = [row for row in measured if row.defense == defense]
         special = tuple(name for name in unique_in(flags[row.cell] for row in own) if name not in everywhere)
-        lines.append(line(defense, own, budget, part, victims[0] if victims else None, against, draws, special))
+        lines.append(
+            line(defense, own, budget, part, victims[0] if victims else None, against, draws, special, zero_query)
+        )
     controls = [s for s in stolen([row for row in everybody if control(row)], draws) if s.budget == budget]
     return Summary(
         victim=victims[0] if victims else None,
@@ -181,6 +196,7 @@ def summarise(run: Run, rows: Sequence[Row]) -> Summary:
         failed=tuple(row for row in rows if row.error is not None),
         void=void([row for row in measured if row.budget == budget], flags),
         currency=str(run.target.get("currency", "")),
+        zero_query=zero_query,
     )
 
 
@@ -215,6 +231,7 @@ def line(
     against: Baseline,
     draws: Replicates,
     flags: tuple[str, ...],
+    zero_query: Stolen | None = None,
 ) -> DefenseSummary:
     """The summary of one defense, from its measured rows."""
     everything = stolen(rows, draws)
@@ -227,10 +244,10 @@ def line(
         thieves=tuple(here),
         missing=tuple(attack for attack in attacks if attack not in {s.attack for s in here}),
         soft=strongest(among(here, rows, soft_thief)),
-        blind=blind_choice([row for row in rows if row.budget == budget], draws),
         worst=worst,
+        corrected=corrected([row for row in rows if row.budget == budget]),
         curve=curve,
-        prices=prices(curve, victim.value) if victim and curve else (),
+        prices=prices(curve, victim.value, zero_query) if victim and curve else (),
         eta=eta,
         no_eta=no_eta,
         change=direction(worst.values - against.worst.values) if worst and against.worst else None,
@@ -272,22 +289,6 @@ def over_its_seeds(name: str, rows: Sequence[Row], draws: Replicates, accuracy: 
     )
 
 
-def blind_choice(rows: Sequence[Row], draws: Replicates) -> Stolen | None:
-    """For each seed, the clone whose rehearsal best predicted held-out answers, among thieves with the same queries.
-
-    The result bears the name of the thief chosen most often.
-    """
-    rehearsed = [
-        (row, row.held_out.value) for row in rows if row.held_out and taken_apart(row.attack).first.name == "knockoff"
-    ]
-    if not rehearsed:
-        return None
-    seeds = grouped(rehearsed, lambda pair: pair[0].seed).values()
-    chosen = [max(group, key=lambda pair: pair[1])[0] for group in seeds]
-    name = Counter(row.attack for row in chosen).most_common(1)[0][0]
-    return over_its_seeds(name, chosen, draws, *seed_spread(rows))
-
-
 def baseline(rows: Sequence[Row], budget: int | None, draws: Replicates) -> Baseline:
     """From the measured rows without a defense."""
     here = [one for one in stolen(rows, draws) if one.budget == budget]
@@ -316,13 +317,17 @@ def worst_curve(thieves: Iterable[Stolen]) -> tuple[Stolen, ...]:
     return tuple(s for s in points if s)
 
 
-def prices(curve: Sequence[Stolen], victim: float) -> tuple[Price, ...]:
-    """Queries needed for each of LEVELS of the victim's accuracy; never outside the measured budgets."""
+def prices(curve: Sequence[Stolen], victim: float, zero_query: Stolen | None = None) -> tuple[Price, ...]:
+    """Queries needed for each of LEVELS of the victim's accuracy; never outside the measured budgets, of which 0 is one."""
     queries = [s.queries for s in curve]
-    ends = ([s.accuracy.value for s in curve], [s.accuracy.high for s in curve], [s.accuracy.low for s in curve])
-    return tuple(
-        Price(level, level * victim, *(crossing(queries, end, level * victim) for end in ends)) for level in LEVELS
-    )
+
+    def reached(level: float, of: Callable[[Estimate], float]) -> Crossing:
+        if zero_query is not None and of(zero_query.accuracy) >= level * victim:
+            return Crossing(0, "exact")
+        return crossing(queries, [of(s.accuracy) for s in curve], level * victim)
+
+    ends: tuple[Callable[[Estimate], float], ...] = (lambda e: e.value, lambda e: e.high, lambda e: e.low)
+    return tuple(Price(level, level * victim, *(reached(level, of) for of in ends)) for level in LEVELS)
 
 
 def efficiency(against: Baseline, worst: Stolen | None) -> tuple[Eta | None, str]:

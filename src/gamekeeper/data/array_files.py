@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import UInt8
 
+from gamekeeper.data.labels import Labels
 from gamekeeper.data.limits import unpack, within_limit
 from gamekeeper.errors import BadConfig, UnsafeFile
 
@@ -21,7 +22,7 @@ NPZ_NAMES = {"y": "x", "y_test": "x_test", "y_train": "x_train"}
 # npz
 
 
-def read_npz(path: Path, label: str | None) -> tuple[Array, Array | None]:
+def read_npz(path: Path, label: str | None) -> tuple[Array, Labels | None]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = {n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")}
@@ -29,7 +30,7 @@ def read_npz(path: Path, label: str | None) -> tuple[Array, Array | None]:
             x = member(path, archive, x_name)
             if x.ndim < 2:
                 raise BadConfig(f"{path} needs inputs of shape (n, d) or images; got {x.shape}. Save one row for each.")
-            return x, as_classes(path, member(path, archive, y_name)) if y_name in names else None
+            return x, as_classes(path, member(path, archive, y_name, text=True)) if y_name in names else None
     # what zipfile and numpy raise for damaged, encrypted or exotic archives
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError) as error:
         raise BadConfig(
@@ -55,8 +56,8 @@ def chosen(path: Path, names: set[str], label: str | None) -> tuple[str, str]:
     return pairs[0]
 
 
-def member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
-    """One array, read after its header has been checked against its size, so that no header can reserve memory."""
+def member(path: Path, archive: zipfile.ZipFile, name: str, text: bool = False) -> Array:
+    """One array, of numbers or perhaps of text, read after its header has been checked against its size, so that no header can reserve memory."""
     info = archive.getinfo(f"{name}.npy")
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise BadConfig(f"array {name} in {path} is encrypted or packed in an unusual way. Save it with numpy.savez.")
@@ -65,9 +66,9 @@ def member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
         if dtype.hasobject:
             raise UnsafeFile(
                 f"array {name} in {path} holds Python objects, which are pickles and can run code when loaded."
-                " Save plain numbers (numpy.savez with an array of one dtype)."
+                " Save plain numbers (numpy.savez with an array of one dtype), and names of classes with dtype=str."
             )
-        if dtype.kind not in "buif":
+        if dtype.kind not in ("buifU" if text else "buif"):
             raise BadConfig(f"array {name} in {path} needs real numbers; got dtype {dtype}. Save numbers.")
         entries = math.prod(shape)
         within_limit(path, max(info.file_size, 4 * entries))
@@ -88,12 +89,16 @@ def header(file: IO[bytes] | io.BufferedIOBase) -> tuple[tuple[int, ...], np.dty
     return shape, dtype
 
 
-def as_classes(path: Path, y: Array) -> Array:
-    """Labels as whole numbers from 0, (n,); (n, 1) is accepted."""
+def as_classes(path: Path, y: Array) -> Labels:
+    """Labels as whole numbers from 0 or as names, (n,); (n, 1) is accepted."""
     flat = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if flat.ndim == 1 and flat.dtype.kind == "U":
+        return [str(name).strip() for name in flat]
     if flat.ndim != 1 or flat.dtype.kind not in "bui" or (flat.size and (flat.min() < 0 or flat.max() > 2**31)):
-        got = f"{y.dtype} of shape {y.shape}" + (f", {flat.min()} to {flat.max()}" if flat.size else "")
-        raise BadConfig(f"the labels in {path} must be whole numbers from 0, shape (n,); got {got}.")
+        got = f"{y.dtype} of shape {y.shape}" + (
+            f", {flat.min()} to {flat.max()}" if flat.size and flat.dtype.kind != "U" else ""
+        )
+        raise BadConfig(f"the labels in {path} must be whole numbers from 0 or names, shape (n,); got {got}.")
     return flat
 
 

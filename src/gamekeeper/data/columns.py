@@ -20,44 +20,56 @@ LIKELY_LABELS = {"y", "kind", "species", "category", "outcome", "diagnosis"}
 
 @dataclass(frozen=True)
 class Column:
-    """A column that the model takes: a number, or one entry for each of its categories, in their order."""
+    """A column that the model takes: a number, or one entry for each of its categories, in their order.
+
+    fill  of a number that may be missing: what stands in its place, beside a second entry that is 1 there and else 0.
+          A category that is missing is the category ""
+    """
 
     name: str
     categories: tuple[str, ...] = ()
+    fill: float | None = None
 
     @property
     def entries(self) -> tuple[str, ...]:
         """The names of its entries in an input."""
-        return tuple(f"{self.name}_{each}" for each in self.categories) or (self.name,)
+        if self.categories:
+            return tuple(f"{self.name}_{each or 'missing'}" for each in self.categories)
+        return (self.name,) if self.fill is None else (self.name, f"{self.name}_missing")
 
     def encode(self, table: Table) -> Array:
         """(n, 1) numbers or (n, categories) zeros and ones. Raises BadConfig, naming line and column."""
         if not self.categories:
-            return numbers(table, self.name)[:, None]
+            return numbers(table, self.name, self.fill)
         within_limit(table.path, 4 * len(table) * len(self.categories))
         position = {category: place for place, category in enumerate(self.categories)}
+        position |= {text: position[""] for text in table.empties(self.name) if "" in position and text not in position}
         strange = table.first(self.name, lambda text: text not in position)
         if strange is not None:
             raise BadConfig(
                 f"{strange}, which is not one of its categories: {', '.join(self.categories)}. If the model knows it, list"
                 f" all of them, in the model's order, under {self.name} in [data.categories]."
             )
-        block = np.zeros((len(table), len(position)), np.float32)
+        block = np.zeros((len(table), len(self.categories)), np.float32)
         block[np.arange(len(table)), [position[text] for text in table.column(self.name)]] = 1
         return block
 
 
-def numbers(table: Table, name: str) -> Array:
-    text = table.first(name, lambda text: not is_number(text))
+def numbers(table: Table, name: str, fill: float | None) -> Array:
+    """(n, 1) numbers; with `fill` (n, 2): where one is missing, that and 1. Raises BadConfig, naming line and column."""
+    blank = table.empties(name) if fill is not None else set[str]()
+    text = table.first(name, lambda text: not is_number(text) and text not in blank)
     if text is not None:
         raise BadConfig(f"{text}; a number is needed, as in the other files. Repair it.")
-    large = table.first(name, lambda text: abs(float(text)) > LARGEST)
+    large = table.first(name, lambda text: text not in blank and abs(float(text)) > LARGEST)
     if large is not None:
         raise BadConfig(
             f"line {large.line} of {large.path} has {large.text} in column {name!r}; finite float32 numbers are needed."
             " Repair it."
         )
-    return np.array([float(text) for text in table.column(name)])
+    column = table.column(name)
+    values = np.array([fill if text in blank else float(text) for text in column], np.float64)
+    return values[:, None] if fill is None else np.stack([values, [text in blank for text in column]], 1)
 
 
 def label_column(table: Table, label: str | None) -> str | None:
@@ -72,9 +84,16 @@ def label_column(table: Table, label: str | None) -> str | None:
 
 
 def columns_of(
-    tables: Sequence[Table], label: str, listed: Sequence[str], categories: Mapping[str, tuple[str, ...]]
+    tables: Sequence[Table],
+    label: str,
+    listed: Sequence[str],
+    categories: Mapping[str, tuple[str, ...]],
+    features: int | None = None,
 ) -> tuple[Column, ...]:
     """What the model takes, in the order of `listed` or else of the first table, judged by all tables together.
+
+    features: how many the model takes, if it is known. One for each column: then it takes them as they stand, and cells
+    without a value too.
 
     Raises BadConfig for a table that lacks a column, or has others that `listed` does not leave out.
     """
@@ -93,7 +112,7 @@ def columns_of(
     unknown = sorted(set(categories) - set(names))
     if unknown:
         raise BadConfig(f"[data.categories] names {', '.join(unknown)}, which is no column of {', '.join(names)}.")
-    return tuple(column(name, tables, categories.get(name, ())) for name in names)
+    return tuple(column(name, tables, categories.get(name, ()), gaps=features == len(names)) for name in names)
 
 
 def same_columns(table: Table, names: Sequence[str], label: str, first: Table, leave_out: bool) -> None:
@@ -113,19 +132,28 @@ def same_columns(table: Table, names: Sequence[str], label: str, first: Table, l
     )
 
 
-def column(name: str, tables: Sequence[Table], categories: tuple[str, ...]) -> Column:
-    """Numbers if every cell in every file is one, categories if none is; those are listed, or all there are, sorted."""
+def column(name: str, tables: Sequence[Table], categories: tuple[str, ...], gaps: bool) -> Column:
+    """Numbers if every cell in every file is one, categories if none is; those are listed, or all there are, sorted.
+
+    gaps: cells may be empty. What fills them is the median of the files other than the first, which is the test set.
+    """
     if categories:
         return Column(name, categories)
+    blank = {text for table in tables for text in table.empties(name)} if gaps else set[str]()
     for table in tables:
-        gap = table.first(name, missing)
+        gap = table.first(name, lambda text: missing(text) and text not in blank)
         if gap is not None:
             raise BadConfig(
                 f"line {gap.line} of {gap.path} has no value in column {name!r} (got {gap.text!r}). Remove the line or"
                 f" fill the value in; if it is a category, list all of them under {name} in [data.categories]."
             )
     number = first(tables, name, is_number)
-    text = first(tables, name, other_spelling) or first(tables, name, lambda text: not is_number(text))
+    text = first(tables, name, other_spelling) or first(
+        tables, name, lambda text: not is_number(text) and text not in blank
+    )
+    if text is None and blank:
+        held = [float(cell) for table in tables[1:] or tables for cell in table.column(name) if cell not in blank]
+        return Column(name, fill=float(np.median(held)) if held else 0.0)
     if text is None:
         return Column(name)
     if number is not None or other_spelling(text.text):
@@ -134,7 +162,8 @@ def column(name: str, tables: Sequence[Table], categories: tuple[str, ...]) -> C
             f"{text}{beside}; a column holds plain numbers, such as 1234.5, or categories. Repair it; if these are"
             f" categories, list all of them under {name} in [data.categories]."
         )
-    return Column(name, tuple(sorted({text for table in tables for text in table.column(name)})))
+    every = {text for table in tables for text in table.column(name)}
+    return Column(name, tuple(sorted(every - blank | ({""} if blank else set[str]()))))
 
 
 def first(tables: Sequence[Table], name: str, odd: Callable[[str], bool]) -> Cell | None:
@@ -170,4 +199,4 @@ def in_order(columns: tuple[Column, ...], entries: Sequence[str]) -> tuple[Colum
 def regrouped(each: Column, entries: Sequence[str]) -> Column:
     """The column with its categories in the order of these entries."""
     place = dict(zip(each.entries, each.categories, strict=False))
-    return Column(each.name, tuple(place[entry] for entry in entries) if each.categories else ())
+    return Column(each.name, tuple(place[entry] for entry in entries)) if each.categories else each

@@ -46,6 +46,12 @@ MISSING = frozenset(
 """Words for "no value", in lower case: those that pandas, databases and spreadsheets write, and what people type."""
 
 
+EMPTY = frozenset(
+    ["", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"]
+)
+"""Those of them that everybody who reads a table, as pandas does, takes for an empty cell."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One cell and where it stands."""
@@ -73,6 +79,10 @@ class Table:
     def column(self, name: str) -> list[str]:
         place = self.head.index(name)
         return [cells[place] for _, cells in self.rows]
+
+    def empties(self, name: str) -> set[str]:
+        """The texts of a column's empty cells."""
+        return {text for text in set(self.column(name)) if text.lower() in EMPTY}
 
     def first(self, name: str, odd: Callable[[str], bool]) -> Cell | None:
         """The first cell of a column that is odd; each different text is looked at once."""

@@ -18,6 +18,8 @@ AS_PIXELS = {(0.0, 1.0), (-1.0, 1.0), BYTES}
 """Ranges of a model's inputs for which bytes are taken to be pixels of 0 to 255."""
 DARK = 64
 """Bytes below this in all of a file are hardly pixels of 0 to 255, but 0 or 1, or 0 to 16, or 0 to 31."""
+SMALLEST = 16
+"""Pixels of height and width from which on inputs are images that a convolutional network is made for."""
 NARROW = 16
 """Images that fill less than this fraction of their range are hardly in it: they are in 0 to 1 where it is 0 to 255."""
 
@@ -49,6 +51,7 @@ class Scale:
     stored  the range in which files hold them, if that is another; None: files are in the model's own range, except that
             bytes are pixels of 0 to 255 where the model's range is 0 to 1, -1 to 1 or 0 to 255
     last    images whose layout cannot be told from their shape have their channels last
+    flat    the model takes grey images without a channel, (h, w)
     """
 
     shape: tuple[int, ...]
@@ -56,6 +59,7 @@ class Scale:
     high: float = 1.0
     stored: tuple[float, float] | None = None
     last: bool = False
+    flat: bool = False
 
     @property
     def seen(self) -> tuple[float, float]:
@@ -87,6 +91,7 @@ class Scale:
             **({} if self.stored is None else {"stored": list(self.stored)}),
             **({} if self.seen == own else {"model_range": list(own)}),
             **({"layout": "channels last"} if self.last else {}),
+            **({"layout": "no channel"} if self.flat else {}),
         }
 
     def arranged(self, file: Arrays) -> Array:
@@ -178,3 +183,8 @@ def channels_last(shape: Sequence[int], layout: str | None) -> bool:
     if len(shape) != 3:
         return False
     return layout == "channels-last" or (layout is None and shape[0] not in (1, 3) and shape[2] in (1, 3))
+
+
+def without_channel(shape: Sequence[int]) -> bool:
+    """Whether inputs of this shape are grey images (h, w): two sizes, both of an image."""
+    return len(shape) == 2 and min(shape) >= SMALLEST

@@ -5,7 +5,7 @@ Otherwise the categories, the class numbers or the scale of one file would mean 
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,7 @@ class Schema:
     columns  of tables
     label    their column of classes, or ""
     names    of the classes; empty if labels are class numbers
+    raw      the model takes the columns as they stand, text and gaps, which everything here sees as more entries
     notes    what was taken for granted where files differ, in sentences
     """
 
@@ -56,6 +57,7 @@ class Schema:
     names: tuple[str, ...] = ()
     scale: Scale | None = None
     notes: tuple[str, ...] = ()
+    raw: bool = False
 
     def read(self, file: Contents) -> Dataset:
         """The data set in a file. Raises BadConfig, naming the file and the place, for what the schema does not know."""
@@ -122,27 +124,65 @@ def whole_numbers(table: Table, label: str) -> Labels:
 
 
 def schema_of(
-    files: Sequence[Contents], declared: Declared, scale: Scale | None = None, entries: Sequence[str] = ()
+    files: Sequence[Contents],
+    declared: Declared,
+    scale: Scale | None = None,
+    entries: Sequence[str] = (),
+    features: int | None = None,
 ) -> Schema:
     """What these files have in common; the first is the reference, a test set, so it must have labels if it is a table.
 
-    entries: the names of the model's inputs, where the model knows them. Raises BadConfig where files contradict it or
-    each other.
+    entries: the names of the model's inputs, where the model knows them; features: their number. Raises BadConfig where
+    files contradict it or each other.
     """
     tables = [file for file in files if isinstance(file, Table)]
     label = "" if not tables else settled_label(tables[0], declared.label, needed=tables[0] is files[0])
     columns: tuple[Column, ...] = ()
     if tables:
-        columns = columns_of(tables, label, declared.columns, declared.categories)
+        columns = columns_of(tables, label, declared.columns, declared.categories, features)
         columns = columns if declared.columns else in_order(columns, entries)
-        if scale is not None:
-            check_width(tables, columns, scale.shape)
+    raw = features == len(columns) and any(len(each.entries) > 1 for each in columns)
+    if tables and scale is not None:
+        scale = widened(scale, columns) if raw else scale
+        check_width(tables, columns, scale.shape)
     held = [(file.path, labels) for file in files if (labels := labels_of(file, label)) is not None]
     names = names_over(held, declared.names) if declared.names else class_names(held, declared.classes)
     sure = bool(declared.columns) or bool(entries)
-    return Schema(
-        columns, label, names, scale, differences(tables, columns, sure, declared.categories) if tables else ()
-    )
+    if raw and not sure:
+        same_order(tables, columns)
+    notes = differences(tables, columns, sure, declared.categories) if tables else ()
+    return Schema(columns, label, names, scale, (*notes, *seen_as(columns)) if raw else notes, raw)
+
+
+def same_order(tables: Sequence[Table], columns: Sequence[Column]) -> None:
+    """Raises BadConfig if files differ in the order of columns that a model takes by place: text that it does not know
+    in a column may pass unnoticed."""
+    names = [each.name for each in columns]
+    for table in tables[1:]:
+        if [name for name in table.head if name in names] != names:
+            raise BadConfig(
+                f"{table.path} has its columns in another order than {tables[0].path}, and the model does not say in which it"
+                f" takes them. Write down the order it was fitted on: `columns = [...]` in [data], of {', '.join(names)}."
+            )
+
+
+def widened(scale: Scale, columns: Sequence[Column]) -> Scale:
+    """The scale of a table whose columns the model takes as they stand: their entries are what is seen here."""
+    if scale.shape != (len(columns),):
+        raise BadConfig(
+            f"the model takes the {len(columns)} columns {listed([each.name for each in columns])} as they stand; `shape` in"
+            f" [input] is {list(scale.shape)}. Write `shape = [{len(columns)}]`."
+        )
+    return replace(scale, shape=(sum(len(each.entries) for each in columns),))
+
+
+def seen_as(columns: Sequence[Column]) -> tuple[str, ...]:
+    """In a sentence, what a thief sees of columns that the model takes as they stand."""
+    gaps = [each.name for each in columns if each.fill is not None]
+    more = f", and one more for {', '.join(gaps[:SHOWN])}, 1 where there is no value" if gaps else ""
+    wide = any(each.categories for each in columns)
+    sees = "one entry for each category of a column of text, the largest of which counts" if wide else "numbers"
+    return (f"The model is given text and cells without a value as they stand; the thief's copy sees {sees}{more}.",)
 
 
 def differences(

@@ -73,13 +73,11 @@ class Thieves:
     """Who takes part in an audit.
 
     attacks    thieves in the syntax of `methods.py`, each once
-    rehearsed  whether each first tries their learner on 90 % of the answers, so that one can be chosen without the truth
     controls   clones that must fail; they meet no defense
     left_out   a sentence for each member that does not suit the target
     """
 
     attacks: tuple[str, ...]
-    rehearsed: bool
     controls: tuple[str, ...]
     left_out: tuple[str, ...]
 
@@ -105,9 +103,7 @@ def thieves(attacks_wanted: Sequence[str], target: Target) -> Thieves:
         if text.strip() == FULL_NAME:
             attacks += [f"{attack}@{another(target.student)}" for attack in fitting if "@" not in attack]
     ensemble = any(taken_apart(text).first.name == QUICK_NAME for text in attacks_wanted)
-    return Thieves(
-        tuple(dict.fromkeys(attacks)), ensemble, (CONTROL,) if ensemble else (), tuple(dict.fromkeys(left_out))
-    )
+    return Thieves(tuple(dict.fromkeys(attacks)), (CONTROL,) if ensemble else (), tuple(dict.fromkeys(left_out)))
 
 
 def another(student: Architecture) -> str:

@@ -24,11 +24,11 @@ from gamekeeper.defenses.guarantees import guarantees
 from gamekeeper.engine.backends import Work
 from gamekeeper.engine.evaluate import CloneMetrics, UtilityMetrics
 from gamekeeper.engine.follow_on import FollowOnEvaluator
-from gamekeeper.engine.grid import RUN_UP, Cell
+from gamekeeper.engine.grid import Cell
 from gamekeeper.engine.pictures import keep
 from gamekeeper.engine.session import Session, opened
 from gamekeeper.errors import GamekeeperError, Halt, Unsuited
-from gamekeeper.metrics import Estimate
+from gamekeeper.facts import Reads
 from gamekeeper.models.estimators import for_table
 from gamekeeper.models.opaque import Decides
 from gamekeeper.results import FollowOn, Results, Row, Seconds
@@ -38,21 +38,17 @@ from gamekeeper.service.service import Service
 from gamekeeper.simplex import label
 from gamekeeper.targets.choice import Source, shares_architecture
 from gamekeeper.targets.target import Target, boxed
-from gamekeeper.training.fit import Fit
 from gamekeeper.training.student import DiskCloneCache
-from gamekeeper.training.validation import held_out_agreement
 from gamekeeper.types import (
     Armed,
     Caveats,
     Defense,
     Knowledge,
-    Learner,
     Meter,
     Model,
     Posterior,
     Ranges,
     Reply,
-    Transfer,
     answered,
 )
 from gamekeeper.units import UnitBox, UnitMeter, in_natural_units
@@ -60,6 +56,8 @@ from gamekeeper.units import UnitBox, UnitMeter, in_natural_units
 LEDGER, CLONES = "ledger.sqlite", "clones"
 LEAKED = 0.1
 """Share of the test set in the thief's pool above which clones are measured on what they were trained on."""
+UNANSWERED = 0.01
+"""Share of a thief's inputs without an answer above which a clone is not what its budget says."""
 SAME = 0.01
 """Probabilities that differ by no more than this between inputs teach a thief nothing."""
 
@@ -206,20 +204,23 @@ def run_cell(cell: Cell, folder: Path) -> Row:
 
 def steal_and_evaluate(cell: Cell, here: Stage, connection: Connection) -> Row:
     clones = DiskCloneCache(here.folder / CLONES)
-    stolen, held_out, seconds = steal(cell, door(connection.meter, here.target), knowledge(cell, here.boxed, clones))
+    stolen, seconds = steal(cell, door(connection.meter, here.target), knowledge(cell, here.boxed, clones))
     clone = in_natural_units(stolen, UnitBox(here.target.box)) if isinstance(here.target.box, Ranges) else stolen
-    if connection.meter.spent == 0:
+    if cell.budget and connection.meter.spent == 0:
         raise Unsuited(f"{cell.attack} asked nothing: a budget of {cell.budget} is too small for it. Raise --budget.")
-    utility_metrics = here.utility_metrics(cell.defenses, cell.seed)
+    utility_metrics, given = here.utility_metrics(cell.defenses, cell.seed), connection.transcript.answered
     row = replace(
         blank(cell),
         clone=here.clone_metrics.clone(clone),
         victim=utility_metrics.victim,
         utility=utility_metrics.utility(connection.transcript),
         seconds=Seconds(thief=seconds + clones.seconds, defense_per_query=utility_metrics.seconds_per_query),
-        flags=[*here.flags, *of_answers(cell, connection), *(stolen.caveats if isinstance(stolen, Caveats) else ())],
+        flags=[
+            *here.flags,
+            *(of_answers(torch.cat(given), thief_facts(cell.thief).reads) if given else ()),
+            *(stolen.caveats if isinstance(stolen, Caveats) else ()),
+        ],
         chance=here.clone_metrics.chance,
-        held_out=held_out,
         follow_on=follow_on(cell, here, stolen) if cell.follow_on else None,
     )
     return connection.billed(row)
@@ -250,11 +251,15 @@ def door(meter: Metered, target: Target) -> Meter:
     return UnitMeter(meter, UnitBox(target.box), held)
 
 
-def of_answers(cell: Cell, connection: Connection) -> list[str]:
-    """Flags of what the thief learnt from."""
-    y = torch.cat(connection.transcript.answered)
-    y = label(y) if thief_facts(cell.thief).reads == "label" else y
-    return ["one-class-answers"] * (len(y) > 0 and one_answer(y))
+def of_answers(given: Posterior, reads: Reads) -> list[str]:
+    """Flags of the answers that a thief got, of which they read so much; a row of NaN is none."""
+    y = given[~given.isnan().any(1)]
+    silent = len(given) - len(y)
+    y = label(y) if reads == "label" else y
+    return [
+        *["one-class-answers"] * (len(y) > 0 and one_answer(y)),
+        *["unanswered"] * (silent > UNANSWERED * len(given)),
+    ]
 
 
 def one_answer(y: Posterior) -> bool:
@@ -270,31 +275,14 @@ def follow_on(cell: Cell, here: Stage, clone: Model) -> FollowOn:
     return scores
 
 
-def steal(cell: Cell, meter: Meter, knows: Knowledge) -> tuple[Model, Estimate | None, float]:
-    """The clone, its rehearsal if there was one, and the seconds that both took, without those of a Theft's queries."""
+def steal(cell: Cell, meter: Meter, knows: Knowledge) -> tuple[Model, float]:
+    """The clone, and the seconds it took, without those of a Theft's queries."""
     if isinstance(cell.thief, Theft):
         transfer = cell.thief.ask(meter, knows, cell.seed)
         start = time.perf_counter()
-        promised = rehearse(cell.thief.learner, transfer, knows, cell.seed) if cell.rehearsed else None
-        return cell.thief.learner(transfer, knows, cell.seed), promised, time.perf_counter() - start
+        return cell.thief.learner(transfer, knows, cell.seed), time.perf_counter() - start
     start = time.perf_counter()
-    return cell.thief(meter, knows, cell.seed), None, time.perf_counter() - start
-
-
-def rehearse(learner: Learner, transfer: Transfer, knows: Knowledge, seed: int) -> Estimate | None:
-    """How often a clone of 90 % of the answers, trained for a third of the time, predicts the top class of the others.
-
-    None with fewer than ten answers.
-    """
-    return held_out_agreement(lambda some: shortened(learner)(some, knows, seed), transfer, seed)
-
-
-def shortened(learner: Learner) -> Learner:
-    """The same learner with a third of the training; unchanged if it has no `fit`."""
-    fit = getattr(learner, "fit", None)
-    if not isinstance(fit, Fit):
-        return learner
-    return replace(learner, fit=fit.shortened(RUN_UP))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return cell.thief(meter, knows, cell.seed), time.perf_counter() - start
 
 
 def blank(cell: Cell, error: str | None = None, kind: str | None = None) -> Row:

@@ -41,16 +41,21 @@ class OnnxSession(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class OnnxModel:
-    """An onnxruntime session with the names of its input (float32) and of the output that holds the answer."""
+    """An onnxruntime session with the names of its input and of the output that holds the answer.
+
+    dtype  of the input; a model of bytes is given the nearest whole numbers, 0 to 255
+    """
 
     session: OnnxSession
     task: Task
     answers: Kind
     input: str
     output: str
+    dtype: torch.dtype = torch.float32
 
     def __call__(self, x: Batch, /) -> Reply:
-        feeds = [{self.input: part.contiguous().numpy()} for part in x.float().split(CHUNK)]
+        taken = x.round().clamp(0, 255).to(torch.uint8) if self.dtype == torch.uint8 else x.to(self.dtype)
+        feeds = [{self.input: part.contiguous().numpy()} for part in taken.split(CHUNK)]
         raw = np.concatenate([np.asarray(self.session.run([self.output], feed)[0]) for feed in feeds])
         return Reply(Answers(self.answers, self.task.classes).posterior(numbers(raw), len(x)))
 
@@ -62,6 +67,10 @@ class Decides(Protocol):
     def decisions(self, x: Batch) -> Tensor: ...
 
 
+def flat_rows(x: Batch) -> Any:
+    return x.reshape(len(x), -1).double().numpy()
+
+
 @dataclass(frozen=True, eq=False)
 class SklearnModel:
     """A fitted scikit-learn classifier. Posteriors are float64, from predict_proba, or one-hot labels, float32.
@@ -70,6 +79,8 @@ class SklearnModel:
 
     names    of the classes, in the order of their numbers, where the estimator was fitted on names
 
+    rows     from inputs to what the estimator takes; by default flat rows of float64
+
     The estimator's classes must be 0 to k-1, all of them, or these names: BadConfig otherwise.
     """
 
@@ -77,6 +88,7 @@ class SklearnModel:
     task: Task
     answers: Kind | None = None
     names: tuple[str, ...] = ()
+    rows: Callable[[Batch], Any] = flat_rows
 
     def __post_init__(self) -> None:
         name = type(self.estimator).__name__
@@ -123,7 +135,7 @@ class SklearnModel:
         return self.ask(self.estimator.predict, x)
 
     def ask(self, method: Callable[[Any], Any], x: Batch) -> Tensor:
-        rows = x.reshape(len(x), -1).double().numpy()
+        rows = self.rows(x)
         with warnings.catch_warnings():
             # it was fitted on a table with column names; our columns are in the order of the data file
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)

@@ -15,18 +15,22 @@ from gamekeeper.types import Batch, Model, Reply, Task
 
 @dataclass(frozen=True)
 class Translation:
-    """From images (n, c, h, w) in [0, 1] to what a model takes: entries in [low, high], channels last if `last`."""
+    """From images (n, c, h, w) in [0, 1] to what a model takes: entries in [low, high], channels last if `last`.
+
+    flat: grey images without their channel, (n, h, w).
+    """
 
     low: float = 0.0
     high: float = 1.0
     last: bool = False
+    flat: bool = False
 
     @property
     def needed(self) -> bool:
-        return self.last or (self.low, self.high) != (0.0, 1.0)
+        return self.last or self.flat or (self.low, self.high) != (0.0, 1.0)
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = x.permute(0, 2, 3, 1).contiguous() if self.last else x
+        y = x.permute(0, 2, 3, 1).contiguous() if self.last else x.squeeze(1) if self.flat else x
         if (self.low, self.high) == (0.0, 1.0):
             return y
         # x / 255 * 255 is x for every byte, so a model of bytes gets whole numbers
@@ -71,7 +75,7 @@ class TranslatedNet(nn.Module):
 
 
 def translated_network(victim: TorchModel, translation: Translation) -> TorchModel:
-    own = replace(translation, last=False)
+    own = replace(translation, last=False, flat=False)
     return replace(victim, net=TranslatedNet(victim.net, own).eval()) if own.needed else victim
 
 

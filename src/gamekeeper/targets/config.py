@@ -30,6 +30,7 @@ categories = { colour = ["red", "blue"] }  # CSV only: of columns of text, in th
 [thief]
 seeds = "few.npz"                # a few inputs like the victim's own, for attacks that start from such; optional
 student = "resnet:depth=14"      # by default like the victim, or an MLP or LeNet depending on the input's shape
+prior = [0.76, 0.24]             # how frequent each class is, as everybody knows; optional
 
 [audit]                          # optional: attack, defense, budget, seeds, uniform as on the command line
 
@@ -119,11 +120,16 @@ class DataTable(Table):
         return self
 
 
+ROUNDED = 0.005
+"""How far the sum of shares that were rounded may be from 1."""
+
+
 class ThiefTable(Table):
     """[thief]"""
 
     student: str | None = Field(default=None, min_length=1)
     seeds: str | None = Field(default=None, min_length=1)
+    prior: list[Annotated[float, Field(ge=0, le=1)]] | None = Field(default=None, min_length=1)
 
 
 class AuditTable(Table):
@@ -172,6 +178,12 @@ class TargetConfig(Table):
 
     @model_validator(mode="after")
     def _consistent(self) -> "TargetConfig":
+        prior = self.thief.prior
+        if prior is not None and (len(prior) != self.classes or abs(sum(prior) - 1) > ROUNDED):
+            raise ValueError(
+                f"thief.prior is the share of each of {self.classes} classes, with a sum of 1; it has {len(prior)} with a sum"
+                f" of {sum(prior):g}"
+            )
         if self.kind == "http":
             if self.http is None or self.model is not None:
                 raise ValueError('kind = "http" needs a table [http] and has no [model]')

@@ -15,15 +15,16 @@ from gamekeeper.data import batteries
 from gamekeeper.data.columns import label_column
 from gamekeeper.data.csv_files import Table
 from gamekeeper.data.dataset import Dataset
+from gamekeeper.data.labels import numeric
+from gamekeeper.data.raw_rows import RawRows
 from gamekeeper.data.readers import contents
-from gamekeeper.data.scale import Arrays, Scale, channels_last
+from gamekeeper.data.scale import SMALLEST, Arrays, Scale, channels_last, without_channel
 from gamekeeper.data.schema import Contents, Declared, Schema, schema_of
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import parse_architecture
 from gamekeeper.models.estimators import Fitting, for_table
 from gamekeeper.models.opaque import RemoteModel, SklearnModel
 from gamekeeper.models.translation import (
-    TranslatedModel,
     Translation,
     translated_model,
     translated_network,
@@ -32,9 +33,19 @@ from gamekeeper.models.translation import (
 from gamekeeper.targets import domains
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
-from gamekeeper.targets.files.local import explained, load_export, load_onnx, load_sklearn, load_torch
+from gamekeeper.targets.files.local import (
+    SKLEARN_ERRORS,
+    explained,
+    load_export,
+    load_onnx,
+    load_torch,
+    read_sklearn,
+    rehearse,
+    rehearse_rows,
+)
 from gamekeeper.targets.files.safety import read_onnx
 from gamekeeper.targets.http import HttpOracle
+from gamekeeper.targets.http_config import HttpConfig
 from gamekeeper.targets.target import Target, check_data, digest, file_hash, owner, supplied
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Architecture, Box, Domain, Model
@@ -71,7 +82,10 @@ def load_target(name_or_path: str) -> Target:
 def from_config(config: TargetConfig, path: Path) -> Target:
     """The target that a validated TOML file describes; other files are looked up in the folder of `path`, that file."""
     folder = path.parent
-    scale = scale_of(config)
+    # a scikit-learn model may know the names of its inputs and classes, so it is read first
+    known = load_known(config, folder) if config.kind == "sklearn" else None
+    schema, sets = data(config, folder, scale_of(config), known)
+    scale = schema.scale or scale_of(config)
     box = box_of(scale)
     architecture = default_architecture(box, config.classes)
     if config.model is not None and config.model.architecture is not None:
@@ -83,13 +97,13 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     student = architecture
     if config.thief.student is not None:
         student = named("thief.student", config.thief.student, box, config.classes)
-    # a scikit-learn model may know the names of its inputs and classes, so it is loaded first
-    known = load_victim(config, folder, scale, architecture) if config.kind == "sklearn" else None
-    schema, sets = data(config, folder, scale, None if known is None else known[0])
-    victim, batch = known or load_victim(config, folder, scale, architecture)
     test, pool, train, seeds = (sets.get(key) for key in ("data.test", "data.pool", "data.train", "thief.seeds"))
     assert test is not None
     assert pool is not None
+    if known is None:
+        victim, batch = load_victim(config, folder, scale, architecture)
+    else:
+        victim, batch = rehearsed(known, config, folder, schema, test.x), Target.batch
     box = domain_of(config, scale, pool.x)
     # the file of kind torch brings a network for inputs as they come; a surrogate for another kind is made here
     surrogate = architecture if config.kind == "torch" or train is None else for_table(architecture, train.x)
@@ -111,6 +125,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         explain=sold_maps(config),
         schema=schema,
         currency=config.currency,
+        prior=None if config.thief.prior is None else tuple(config.thief.prior),
     )
     if config.data.auxiliary is None:
         return target
@@ -125,12 +140,11 @@ def sold_maps(config: TargetConfig) -> str | None:
 
 
 def load_victim(config: TargetConfig, folder: Path, scale: Scale, architecture: Architecture) -> tuple[Model, int]:
-    """The victim, and how many inputs are sent to it at a time."""
+    """The victim, of any kind but scikit-learn, and how many inputs are sent to it at a time."""
     task, answers = Classify(config.classes), config.answers
-    taken = Box(tuple(config.input.shape), scale.low, scale.high)  # as the model takes it
-    translation = Translation(scale.low, scale.high, scale.last) if scale.seen == (0.0, 1.0) else Translation()
+    taken, translation = taken_box(config), translation_to(scale)
     if config.http is not None:
-        oracle = HttpOracle(config.http, taken, config.classes)
+        oracle = HttpOracle(with_labels(config.http, config.class_names), taken, config.classes)
         return RemoteModel(translated_wire(oracle, translation), task, answers), oracle.batch
     assert config.model is not None, "read_config refuses a local kind without [model]"
     file = model_file(config.model.file, folder)
@@ -140,11 +154,47 @@ def load_victim(config: TargetConfig, folder: Path, scale: Scale, architecture: 
         return network if explain is None else explained(network, explain, box_of(scale)), Target.batch
     if config.kind == "export":
         victim: Model = load_export(file, task, taken, answers)
-    elif config.kind == "onnx":
-        victim = load_onnx(file, task, taken, answers)
     else:
-        victim = load_sklearn(file, task, taken, answers, config.class_names)
+        victim = load_onnx(file, task, taken, answers)
     return translated_model(victim, translation), Target.batch
+
+
+def load_known(config: TargetConfig, folder: Path) -> SklearnModel:
+    """A scikit-learn model, not yet rehearsed: which rows it takes is known once the data files are read."""
+    assert config.model is not None, "read_config refuses a local kind without [model]"
+    file = model_file(config.model.file, folder)
+    return read_sklearn(file, Classify(config.classes), taken_box(config), config.answers, config.class_names)
+
+
+def rehearsed(model: SklearnModel, config: TargetConfig, folder: Path, schema: Schema, x: Tensor) -> Model:
+    """The model behind the map from what is seen here to what it takes, after it has answered some inputs."""
+    assert config.model is not None
+    file, scale = model_file(config.model.file, folder), schema.scale
+    assert scale is not None
+    if schema.raw:
+        model = replace(model, rows=RawRows(schema.columns))
+        rehearse_rows(model, schema, x, file)
+        return model
+    rehearse(model, taken_box(config), file, SKLEARN_ERRORS)
+    return translated_model(model, translation_to(scale))
+
+
+def taken_box(config: TargetConfig) -> Box:
+    """One input as the model takes it."""
+    return Box(tuple(config.input.shape), *domains.outer(config.input.low, config.input.high))
+
+
+def translation_to(scale: Scale) -> Translation:
+    """From what is seen here to what the model takes."""
+    return Translation(scale.low, scale.high, scale.last, scale.flat) if scale.seen == (0.0, 1.0) else Translation()
+
+
+def with_labels(http: HttpConfig, names: tuple[str, ...]) -> HttpConfig:
+    """The names in `classes` are also the API's, unless `labels` has others.
+
+    Names that are all numbers are not: it cannot be told whether the API answers with them or with class numbers.
+    """
+    return http if http.labels or not names or numeric(names) else http.model_copy(update={"labels": names})
 
 
 def model_file(name: str, folder: Path) -> Path:
@@ -165,14 +215,16 @@ def named(key: str, text: str, box: Domain, classes: int) -> Architecture:
 
 def default_architecture(box: Domain, classes: int) -> Architecture:
     """LeNet for images at least 16 pixels high and wide, an MLP for the rest."""
-    image = len(box.shape) == 3 and min(box.shape[1:]) >= 16
+    image = len(box.shape) == 3 and min(box.shape[1:]) >= SMALLEST
     return LeNet(box.shape, classes) if image else Mlp(box.shape, classes)
 
 
 # data
 
 
-def data(config: TargetConfig, folder: Path, scale: Scale, victim: Model | None) -> tuple[Schema, dict[str, Dataset]]:
+def data(
+    config: TargetConfig, folder: Path, scale: Scale, victim: SklearnModel | None
+) -> tuple[Schema, dict[str, Dataset]]:
     """What the data files have in common, and each of them by its key in the target file. Raises BadConfig."""
     given = config.data
     named = {
@@ -188,34 +240,32 @@ def data(config: TargetConfig, folder: Path, scale: Scale, victim: Model | None)
             raise BadConfig(
                 f"data.{key} says what the columns of CSV files are; none of the data files is CSV. Leave it out."
             )
-    schema = schema_of(list(files.values()), declared(config, victim), scale, input_names(victim))
+    features = None if victim is None else getattr(victim.estimator, "n_features_in_", None)
+    schema = schema_of(list(files.values()), declared(config, victim), scale, input_names(victim), features)
+    if schema.raw and (config.input.low, config.input.high) != (None, None):
+        raise BadConfig(
+            "the model takes text or cells without a value, so its columns range as in the pool. Leave `low` and `high`"
+            " out of [input]."
+        )
     sets = {key: schema.read(file) for key, file in files.items()}
-    box = domain_of(config, scale, sets["data.pool"].x)
+    box = domain_of(config, schema.scale or scale, sets["data.pool"].x)
     for key, held in sets.items():
         labelled = key in ("data.test", "data.train")
         check_data(key, held if labelled else Dataset(held.x), box, config.classes if labelled else None)
     return schema, sets
 
 
-def sklearn_model(victim: Model | None) -> SklearnModel | None:
-    """The victim as a scikit-learn model, also behind a map of its inputs; None for any other."""
-    model = victim.model if isinstance(victim, TranslatedModel) else victim
-    return model if isinstance(model, SklearnModel) else None
-
-
-def input_names(victim: Model | None) -> list[str]:
+def input_names(victim: SklearnModel | None) -> list[str]:
     """The names of the inputs, of a scikit-learn model that was fitted on a table with names."""
-    model = sklearn_model(victim)
-    names = () if model is None else getattr(model.estimator, "feature_names_in_", ())
+    names = () if victim is None else getattr(victim.estimator, "feature_names_in_", ())
     return [str(name) for name in names]
 
 
-def declared(config: TargetConfig, victim: Model | None) -> Declared:
+def declared(config: TargetConfig, victim: SklearnModel | None) -> Declared:
     """What a target file says about its data. Names of classes that the model or the API knows are theirs by default."""
     given, names = config.data, config.class_names
-    model = sklearn_model(victim)
-    if model is not None:
-        names = names or model.names
+    if victim is not None:
+        names = names or victim.names
     if config.http is not None and not names:
         names = config.http.labels or ()
     return Declared(
@@ -231,15 +281,16 @@ def scale_of(config: TargetConfig) -> Scale:
     """The model's input as everything here sees it, with channels first, and how files hold it."""
     given = config.input
     last = channels_last(given.shape, given.layout)
-    shape = (given.shape[2], *given.shape[:2]) if last else tuple(given.shape)
+    flat = without_channel(given.shape)
+    shape = (given.shape[2], *given.shape[:2]) if last else (1, *given.shape) if flat else tuple(given.shape)
     stored = None if given.stored is None else (given.stored[0], given.stored[1])
-    return Scale(shape, *domains.outer(given.low, given.high), stored, last)
+    return Scale(shape, *domains.outer(given.low, given.high), stored, last, flat)
 
 
 def domain_of(config: TargetConfig, scale: Scale, pool: Tensor) -> Domain:
     """What may be asked, as everything here sees it."""
     given = config.input
-    return domains.domain(given.shape, given.low, given.high, pool) if len(scale.shape) == 1 else box_of(scale)
+    return domains.domain(scale.shape, given.low, given.high, pool) if len(scale.shape) == 1 else box_of(scale)
 
 
 def box_of(scale: Scale) -> Box:

@@ -39,6 +39,7 @@ class Target:
     auxiliary  what `owner.ood` holds, as the user named it; None: nothing
     schema   what its data files have in common: columns, classes, units
     drawings  how a thief who knows what the classes are called draws or generates inputs; None: they cannot
+    prior    how frequent each class is, as everybody knows; None: nobody said
     style    how strokes look in the victim's kind of images, as everybody knows; None: not known
     """
 
@@ -61,6 +62,7 @@ class Target:
     schema: Schema = Schema()
     currency: str = ""
     drawings: Drawings | None = None
+    prior: tuple[float, ...] | None = None
     style: Style | None = None
 
 

@@ -286,9 +286,39 @@ def test_an_onnx_model_of_another_input_is_refused(tmp_path: Path):
         load_onnx(onnx_file(linear(), tmp_path), THREE, Box((5,)), "logits")
 
 
-def test_an_onnx_model_of_float64_is_refused(tmp_path: Path):
-    with pytest.raises(BadConfig, match="one float32 tensor"):
-        load_onnx(onnx_file(linear(kind=TensorProto.DOUBLE), tmp_path), THREE, FLAT, "logits")
+def test_an_onnx_model_of_float64_answers_as_the_original(tmp_path: Path):
+    model = load_onnx(onnx_file(linear(kind=TensorProto.DOUBLE), tmp_path), THREE, FLAT, "logits")
+    assert torch.equal(model(torch.eye(4)).y, torch.softmax(torch.from_numpy(WEIGHT).double(), 1))
+
+
+def of_bytes(tmp_path: Path, kind: int = TensorProto.UINT8) -> Path:
+    """y = float(x) W / 256."""
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), helper.make_node("MatMul", ["f", "W"], ["y"])],
+        "bytes",
+        [helper.make_tensor_value_info("x", kind, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(WEIGHT / 256, "W")],
+    )
+    return onnx_file(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path)
+
+
+def test_an_onnx_model_of_bytes_is_given_the_nearest_bytes(tmp_path: Path):
+    model = load_onnx(of_bytes(tmp_path), THREE, Box((4,), 0.0, 255.0), "logits")
+    x = torch.tensor([[0.0, 255.0, 7.4, 7.6], [254.999, 254.4, 1e-5, 128.0]])
+    taken = torch.tensor([[0.0, 255.0, 7.0, 8.0], [255.0, 254.0, 0.0, 128.0]])
+    assert torch.equal(model(x).y, torch.softmax(taken @ torch.from_numpy(WEIGHT / 256), 1))
+
+
+@pytest.mark.parametrize("ends", [(0.0, 1.0), (-1.0, 1.0), (0.0, 256.0), (0.5, 9.0)])
+def test_bytes_of_a_range_without_shades_are_refused(tmp_path: Path, ends: tuple[float, float]):
+    with pytest.raises(BadConfig, match=r"takes bytes .* Declare .* `low = 0` and `high = 255`"):
+        load_onnx(of_bytes(tmp_path), THREE, Box((4,), *ends), "logits")
+
+
+def test_an_onnx_model_of_whole_numbers_is_refused(tmp_path: Path):
+    with pytest.raises(BadConfig, match=r"floating point or of bytes .*; it takes x: tensor\(int64\)"):
+        load_onnx(of_bytes(tmp_path, TensorProto.INT64), THREE, FLAT, "logits")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save, save_file
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -511,3 +512,24 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path: Path, suff
         except (UnsafeFile, BadConfig):
             refused += 1
     assert refused > 20
+
+
+def test_a_dtype_stored_as_another_kind_of_object_is_refused(tmp_path: Path):
+    rows = np.where(X > 0.9, np.nan, X)
+    source = saved(
+        make_pipeline(SimpleImputer(), DecisionTreeClassifier(max_depth=2)).fit(rows, Y), tmp_path / "m.skops"
+    )
+    assert read_skops(source).predict(rows).shape == Y.shape
+
+    def as_an_object(part: Any) -> None:
+        if isinstance(part, list):
+            for each in part:
+                as_an_object(each)
+        elif isinstance(part, dict):
+            if (part.get("__module__"), part.get("__class__")) == ("numpy", "dtype"):
+                part["__loader__"] = "ObjectNode"
+            for each in part.values():
+                as_an_object(each)
+
+    with pytest.raises(UnsafeFile, match="holds a dtype that is not stored as skops stores one"):
+        read_skops(rewritten(source, tmp_path / "n.skops", as_an_object))

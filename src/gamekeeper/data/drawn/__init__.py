@@ -1,1 +1,1 @@
-"""Drawings: inputs made from the names of the classes and from what everybody knows of how a data set looks."""
+"""Drawings of digits and clothes, made of geometry and random numbers alone. Nothing here reads a file."""

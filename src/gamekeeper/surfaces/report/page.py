@@ -18,6 +18,7 @@ from gamekeeper.results import FollowOn, Results, Row, Run
 from gamekeeper.surfaces.report import figures, words
 from gamekeeper.surfaces.report.album import Album, album
 from gamekeeper.surfaces.report.curves import trade_curves
+from gamekeeper.surfaces.report.perturbations import perturbations
 from gamekeeper.surfaces.report.ranking import ranking
 from gamekeeper.surfaces.report.standards import ENTRIES, VERSIONS
 
@@ -28,7 +29,7 @@ FIGURES = {
     "utility": figures.utility_plot,
     "ranking": ranking,
     "strengths": trade_curves,
-    "perturbation": figures.perturbations,
+    "perturbation": perturbations,
 }
 
 
@@ -69,7 +70,6 @@ def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
         cell_flags=flags,
         flags=[flag for name, flag in FLAGS.items() if name in seen],
         levels=LEVELS,
-        blind=any(line.blind for line in summary.lines),
         follow_on_summaries=(followed := follow_on_summaries(rows)),
         compared=compared(followed),
         lacking=unique(f"{gap} ({place(name)})" for name, _, outcome in compared(followed) for gap in outcome.lacking),

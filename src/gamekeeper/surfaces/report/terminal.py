@@ -50,15 +50,23 @@ def defense_table(summary: Summary) -> Table:
     """One row per defense at the summary's budget: utility kept, soft and strongest thief, eta, price, flags."""
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False, leading=1)
     table.add_column(Text("defense\n! flags"), min_width=NAME_WIDTH, overflow="fold")
-    chosen = any(line.blind for line in summary.lines)
-    for title in ("honest\nacc.", "top-1\nkept", "L1\ntime", "soft /\nblind" if chosen else "soft\nthief"):
+    for title in ("honest\nacc.", "top-1\nkept", "L1\ntime", "soft\nthief"):
         table.add_column(Text(title), justify="right", no_wrap=True)
     table.add_column(Text("strongest\nthief"), min_width=THIEF_WIDTH, overflow="fold")
     for title in ("eta", f"{percent(LEVEL)}\nat"):
         table.add_column(Text(title), justify="right", no_wrap=True)
+    if summary.zero_query:
+        table.add_row(*zero_query_cells(summary.zero_query))
     for line in summary.lines:
         table.add_row(*cells(line))
     return table
+
+
+def zero_query_cells(one: Stolen) -> list[Text]:
+    """The row of the clone that asks nothing, and so meets no defense."""
+    text = Text(value(one.accuracy), style="bold")
+    text.append("\n".join(["", interval(one.accuracy), *broken(one.attack, THIEF_WIDTH)]), style="not bold")
+    return [Text("without asking\n(0 queries)"), *(Text("–") for _ in range(4)), text, Text("–"), Text("–")]
 
 
 def cells(line: DefenseSummary) -> list[Text]:
@@ -73,7 +81,7 @@ def cells(line: DefenseSummary) -> list[Text]:
         Text(
             f"{utility.l1:.2f}\n{seconds(utility.seconds) if line.defense != UNDEFENDED else '–'}" if utility else "–"
         ),
-        Text("\n".join(value(one.accuracy) if one else "–" for one in (soft, *([line.blind] if line.blind else [])))),
+        Text(value(soft.accuracy) if soft else "–"),
         strongest(line, worst) if worst else Text("not measured"),
         Text(efficiency(line)),
         Text(next((reached(price.queries) for price in line.prices if price.level == LEVEL), "–")),
@@ -84,7 +92,8 @@ def strongest(line: DefenseSummary, worst: Stolen) -> Text:
     """The strongest thief's accuracy and interval, their name, and whether they do worse or better than undefended."""
     change = {"lower": " ↓", "higher": " ↑"}.get(line.change or "", "") if line.defense != UNDEFENDED else ""
     text = Text(f"{value(worst.accuracy)}{change}", style="bold")
-    text.append("\n".join(["", interval(worst.accuracy), *broken(worst.attack, THIEF_WIDTH)]), style="not bold")
+    lucky = [] if line.corrected is None else [f"({line.corrected:.2f} unchosen)"]
+    text.append("\n".join(["", interval(worst.accuracy), *lucky, *broken(worst.attack, THIEF_WIDTH)]), style="not bold")
     if line.missing:
         text.append(f"\n{len(line.missing)} not measured", style="not bold yellow")
     return text
@@ -122,16 +131,22 @@ def legend(summary: Summary) -> list[str]:
         " change of the probabilities, 0 to 2, above the time it takes per query; soft thief: learns from whole answers,"
         " without tricks.",
     ]
+    if summary.zero_query:
+        sentences.append(
+            "Without asking: the zero-query clone, the best copy of a thief who sends nothing. Only what lies above it is"
+            " stolen."
+        )
     if summary.floor:
         sentences.append(
             f"Label floor {rated(summary.floor.accuracy)}: what a thief who sees only labels gets, without a defense. eta"
             " says how far a defense pushes the strongest thief, from undefended (0) to the floor (1); only a defense that"
             " changes labels exceeds 1."
         )
-    if any(line.blind for line in summary.lines):
+    if any(line.corrected is not None for line in summary.lines):
         sentences.append(
-            "Blind: the thief who, without knowing the true classes, picks the learner that best predicts held-out"
-            " answers. This is what a real thief can expect to get; the strongest thief is the worst case."
+            "Unchosen: the same without the luck of having been chosen as the strongest, on half of the test inputs, from the"
+            " other half"
+            + (" and the other seeds." if len(summary.seeds) > 1 else "; the luck of the one seed remains.")
         )
     if summary.control:
         sentences.append(f"Control: a clone trained on shuffled answers reaches {rated(summary.control.accuracy)}.")

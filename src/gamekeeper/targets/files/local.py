@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from gamekeeper.architectures import fresh
+from gamekeeper.data.raw_rows import every_category
+from gamekeeper.data.schema import Schema
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.models.answers import Kind
@@ -23,8 +25,15 @@ from gamekeeper.models.opaque import ExportedModel, OnnxModel, SklearnModel, cla
 from gamekeeper.targets.files import pt2
 from gamekeeper.targets.files.safety import read_onnx, read_safetensors, read_skops, refuse_code
 from gamekeeper.targets.files.trees import parts
-from gamekeeper.types import Architecture, Box, Domain, Model, Task
+from gamekeeper.types import Architecture, Batch, Box, Domain, Model, Task
 
+ONNX_INPUTS = {
+    "tensor(float)": torch.float32,
+    "tensor(double)": torch.float64,
+    "tensor(float16)": torch.float16,
+    "tensor(uint8)": torch.uint8,
+}
+SKLEARN_ERRORS = (ValueError, TypeError, AttributeError, LookupError)
 REHEARSED = 8
 """Inputs that a model is run on when it is loaded."""
 ALIKE = 1e-4
@@ -70,11 +79,11 @@ def load_export(path: Path, task: Task, box: Domain, answers: Kind) -> ExportedM
     return model
 
 
-def load_onnx(path: Path, task: Task, box: Domain, answers: Kind) -> OnnxModel:
-    """An ONNX model with one float32 input, run by onnxruntime on the CPU in one thread.
+def load_onnx(path: Path, task: Task, box: Box, answers: Kind) -> OnnxModel:
+    """An ONNX model with one input of floating point or bytes, run by onnxruntime on the CPU in one thread.
 
     Raises UnsafeFile for weights outside its folder and operators of other libraries, BadConfig for a fixed batch size,
-    another input, or if onnxruntime is not installed.
+    another input, bytes declared in another range, or if onnxruntime is not installed.
     """
     refuse_code(path, "onnx")
     data = read_onnx(path)
@@ -96,13 +105,29 @@ def load_onnx(path: Path, task: Task, box: Domain, answers: Kind) -> OnnxModel:
         output = chosen_output(path, outputs, task, answers)
     except errors as error:
         raise BadConfig(f"onnxruntime cannot run {path}: {str(error)[:300]}. Convert the model again.") from error
-    if list(types.values()) != ["tensor(float)"]:
-        met = ", ".join(f"{name}: {kind}" for name, kind in types.items()) or "none"
-        raise BadConfig(f"{path} must take one float32 tensor; it takes {met}. Convert a model with one float32 input.")
+    dtype = onnx_input(path, types, box)
     check_shape(path, sizes, box, "dynamic_shapes=({0: 'batch'},) in torch.onnx.export")
-    model = OnnxModel(session, task, answers, next(iter(types)), output)
+    model = OnnxModel(session, task, answers, next(iter(types)), output, dtype)
     rehearse(model, box, path, errors)
     return model
+
+
+def onnx_input(path: Path, types: Mapping[str, str], box: Box) -> torch.dtype:
+    """What the one input is made of, by the input's type. Raises BadConfig."""
+    dtype = ONNX_INPUTS.get(next(iter(types.values()), "")) if len(types) == 1 else None
+    if dtype is None:
+        met = ", ".join(f"{name}: {kind}" for name, kind in types.items()) or "none"
+        raise BadConfig(
+            f"{path} must take one tensor of floating point or of bytes (uint8); it takes {met}. Convert a model with one"
+            " such input."
+        )
+    whole = float(box.low).is_integer() and float(box.high).is_integer() and box.low >= 0 and 2 <= box.high <= 255
+    if dtype == torch.uint8 and not whole:
+        raise BadConfig(
+            f"{path} takes bytes (uint8); `low` and `high` in [input] are {box.low:g} and {box.high:g}, of which bytes"
+            " keep no shades. Declare what the model takes, for pixels `low = 0` and `high = 255`."
+        )
+    return dtype
 
 
 def load_sklearn(
@@ -112,6 +137,15 @@ def load_sklearn(
 
     Raises UnsafeFile for untrusted types, BadConfig for other classes or another number of features.
     """
+    model = read_sklearn(path, task, box, answers, names)
+    rehearse(model, box, path, SKLEARN_ERRORS)
+    return model
+
+
+def read_sklearn(
+    path: Path, task: Task, box: Domain, answers: Kind | None = None, names: tuple[str, ...] = ()
+) -> SklearnModel:
+    """The same, not rehearsed: it may take text, which only the data files know."""
     refuse_code(path, "sklearn")
     estimator = read_skops(path)
     model = SklearnModel(estimator, task, answers, names or own_names(estimator, task))
@@ -122,8 +156,38 @@ def load_sklearn(
     for part in parts(estimator):
         if "n_jobs" in getattr(part, "__dict__", {}):
             part.n_jobs = None
-    rehearse(model, box, path, (ValueError, TypeError, AttributeError, LookupError))
+        if hasattr(part, "transformers_"):
+            part.transformers_ = by_position(part)
     return model
+
+
+def by_position(transformer: Any) -> list[tuple[str, Any, Any]]:
+    """The parts of a fitted ColumnTransformer, each with the numbers of its columns: by name it takes data frames only."""
+    places = getattr(transformer, "_transformer_to_input_indices", {})
+    return [
+        (
+            name,
+            part,
+            (places[name][0] if isinstance(columns, str) else list(places[name])) if name in places else columns,
+        )
+        for name, part, columns in transformer.transformers_
+    ]
+
+
+def rehearse_rows(model: SklearnModel, schema: Schema, x: Batch, path: Path) -> None:
+    """Asks a model of raw columns about these inputs, and about the first with every category that the files have.
+
+    Raises BadConfig if it fails on one, Malformed if it answers other than declared.
+    """
+    try:
+        model(torch.cat([x[:REHEARSED], every_category(schema.columns, x[:1])]))
+    except SKLEARN_ERRORS as error:
+        names = ", ".join(each.name for each in schema.columns[:20])
+        raise BadConfig(
+            f"{path} fails on rows of the columns {names}, in this order: {str(error)[:300]}. If it was fitted on another"
+            " order, or on others, list them in [data]: `columns = [...]`. A category that it does not know, or a missing"
+            " value, has to be left out of the files, unless the model is fitted to pass over it."
+        ) from error
 
 
 def own_names(estimator: Any, task: Task) -> tuple[str, ...]:

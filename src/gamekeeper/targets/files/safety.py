@@ -169,6 +169,8 @@ TRUSTED = {
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    # what kind of numbers an array holds, of imputers; `trees.py` checks that it is stored as an empty array
+    "numpy.dtype",
     # a dict that can be read by attribute (voting and stacking keep their parts in it)
     "sklearn.utils._bunch.Bunch",
     # scores of SelectKBest: functions of two arrays, called only in fit

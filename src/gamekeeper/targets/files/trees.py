@@ -31,6 +31,11 @@ def check_stored(path: Path, data: bytes, document: Any) -> None:
     thing wherever it occurs in the file.
     """
     every = list(nodes(document))
+    for node in every:
+        if type_of(node) == ("numpy", "dtype") and node.get("__loader__") not in ("DTypeNode", "CachedNode"):
+            raise UnsafeFile(
+                f"{path} holds a dtype that is not stored as skops stores one. Save it again with skops.io.dump."
+            )
     trees = [node for node in every if node.get("__loader__") == "TreeNode" or type_of(node) == TREE]
     with zipfile.ZipFile(BytesIO(data)) as archive:
         for tree in trees:

@@ -1,0 +1,140 @@
+"""A scikit-learn pipeline that prepares a table itself, from CSV files in other orders to its copies."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skops.io
+import torch
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from gamekeeper.engine.grid import Audit, expand
+from gamekeeper.engine.run import run_cell
+from gamekeeper.errors import BadConfig
+from gamekeeper.results import Row
+from gamekeeper.targets.choice import Choice, assumptions
+from gamekeeper.targets.load import load_target
+
+NAMES = ["age", "hours", "job", "sex"]
+TARGET = """
+kind = "sklearn"
+answers = "probabilities"
+classes = 2
+[model]
+file = "model.skops"
+[input]
+shape = [4]
+[data]
+test = "test.csv"
+pool = "pool.csv"
+train = "train.csv"
+label = "income"
+"""
+
+
+def people(n: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Rows of mixed columns, some of them with gaps, and whether they earn much."""
+    rng = np.random.default_rng(seed)
+    age, hours = rng.integers(20, 70, n).astype(float), rng.integers(10, 60, n).astype(float)
+    job, sex = rng.choice(["clerk", "cook", "miner"], n), rng.choice(["f", "m"], n)
+    rich = age / 50 + hours / 35 + (job == "clerk") - (job == "cook") > 2
+    hours[rng.random(n) < 0.1] = np.nan
+    rows = np.array([age, hours, job, sex], object).T
+    rows[rng.random(n) < 0.05, 2] = np.nan
+    return rows, np.where(rich, ">50K", "<=50K")
+
+
+def fitted(rows: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], unknown: str = "ignore") -> Pipeline:
+    parts = [
+        ("n", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), [0, 1]),
+        ("c", OneHotEncoder(handle_unknown=unknown), [2, 3]),
+    ]
+    return make_pipeline(ColumnTransformer(parts), LogisticRegression()).fit(rows, labels)
+
+
+def by_name(model: Pipeline) -> Pipeline:
+    """As if it had been fitted on a data frame, which names its columns."""
+    first = model.steps[0][1]
+    first.feature_names_in_ = np.array(NAMES, object)
+    first.transformers_ = [(name, part, [NAMES[k] for k in places]) for name, part, places in first.transformers_]
+    return model
+
+
+def csv(path: Path, rows: np.ndarray[Any, Any], labels: np.ndarray[Any, Any] | None, order: list[str]) -> None:
+    columns: dict[str, Any] = dict(zip(NAMES, rows.T, strict=True)) | ({} if labels is None else {"income": labels})
+    cells = [["" if each != each else str(each) for each in columns[name]] for name in order]
+    path.write_text("\n".join([",".join(order), *map(",".join, zip(*cells, strict=True))]) + "\n")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    csv(tmp_path / "train.csv", *people(300, 0), [*NAMES, "income"])
+    csv(tmp_path / "test.csv", *people(200, 1), ["income", "sex", "age", "job", "hours"])
+    csv(tmp_path / "pool.csv", people(200, 2)[0], None, ["job", "hours", "sex", "age"])
+    (tmp_path / "a.toml").write_text(TARGET)
+    return tmp_path
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_model_is_given_its_rows_and_answers_as_by_itself(folder: Path, named: bool):
+    model = fitted(*people(300, 0))
+    right = [model.predict_proba(people(200, seed)[0]) for seed in (1, 2)]
+    skops.io.dump(by_name(model) if named else model, folder / "model.skops")
+    if not named:
+        (folder / "a.toml").write_text(TARGET.replace("[data]", f"[data]\ncolumns = {NAMES}"))
+    target = load_target(str(folder / "a.toml"))
+    for data, expected in zip((target.test, target.pool), right, strict=True):
+        np.testing.assert_allclose(target.victim(data.x).y.numpy(), expected, rtol=0, atol=1e-12)
+    assert torch.equal(target.test.y == 1, torch.from_numpy(people(200, 1)[1] == ">50K"))
+    assert target.box.shape == target.student.shape == (9,), "age, hours and its gap, four jobs with the gap, two sexes"
+    assert any("text and cells without a value as they stand" in line for line in assumptions(target, target.student))
+
+
+def test_it_is_stolen_and_measured_on_the_same_rows(folder: Path, tmp_path: Path):
+    model = fitted(*people(300, 0))
+    skops.io.dump(by_name(model), folder / "model.skops")
+    choice = Choice(str(folder / "a.toml"))
+    (cell,) = expand(Audit(choice, ["knockoff@linear"], ["none"], [150], [0], 50), choice.load())
+    row = run_cell(cell, tmp_path)
+    assert isinstance(row, Row)
+    assert row.error is None
+    x, y = people(200, 1)
+    assert row.victim is not None
+    assert row.clone is not None
+    model = fitted(*people(300, 0))  # as before it lost its numbers of columns
+    assert row.victim.accuracy.value == pytest.approx(model.score(x, y))
+    assert row.clone.accuracy.value > model.score(x, y) - 0.05
+
+
+def test_files_in_different_orders_are_refused_for_a_model_that_names_no_columns(folder: Path):
+    skops.io.dump(fitted(*people(300, 0)), folder / "model.skops")
+    with pytest.raises(BadConfig, match=r"pool\.csv has its columns in another order .* `columns = \[\.\.\.\]`"):
+        load_target(str(folder / "a.toml"))
+
+
+def test_a_wrong_order_of_columns_is_refused_with_what_to_declare(folder: Path):
+    skops.io.dump(fitted(*people(300, 0)), folder / "model.skops")
+    (folder / "a.toml").write_text(TARGET.replace("[data]", f"[data]\ncolumns = {NAMES[::-1]}"))
+    with pytest.raises(BadConfig, match=r"(?s)columns sex, job, hours, age, in this order: .* `columns = \[\.\.\.\]`"):
+        load_target(str(folder / "a.toml"))
+
+
+def test_a_category_that_the_model_does_not_know_is_found_before_anything_is_asked(folder: Path):
+    rows, labels = people(300, 0)
+    skops.io.dump(
+        by_name(fitted(rows[rows[:, 2] != "miner"], labels[rows[:, 2] != "miner"], "error")), folder / "model.skops"
+    )
+    with pytest.raises(BadConfig, match=r"unknown categories \['miner'\].* left out of the files"):
+        load_target(str(folder / "a.toml"))
+
+
+def test_ranges_of_raw_columns_are_not_declared(folder: Path):
+    skops.io.dump(by_name(fitted(*people(300, 0))), folder / "model.skops")
+    (folder / "a.toml").write_text(TARGET.replace("shape = [4]", "shape = [4]\nlow = 0"))
+    with pytest.raises(BadConfig, match="Leave `low` and `high` out"):
+        load_target(str(folder / "a.toml"))
