@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from gamekeeper.data.splits import row_keys
@@ -42,7 +42,7 @@ class Remade:
     def __call__(self, clone: None, transfer: Transfer, left: int) -> Batch:
         return self.of(self.fresh(PORTION))
 
-    def of(self, rows: Int[Tensor, " n"]) -> Batch:
+    def of(self, rows: Int[Tensor, " n"]) -> Shaped[Tensor, "new ..."]:
         """Queries made of these rows of the pool, without those made before."""
         x = self.make(self.pool[rows], self.generator)
         new: list[int] = []

@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from gamekeeper.learners.distil import normalised
-from gamekeeper.training.fit import Fit
+from gamekeeper.training.fit import POSTERIOR, Fit
 from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Transfer
 
@@ -24,7 +24,7 @@ from gamekeeper.types import Knowledge, Model, Transfer
 class Agreeing:
     """Unmodified answers, without those that contradict what the thief drew."""
 
-    fit: Fit = Fit()
+    fit: Fit = POSTERIOR
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         rows = uncontradicted(transfer)

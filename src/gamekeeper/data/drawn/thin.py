@@ -5,39 +5,41 @@ Deviations  none
 """
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-Masks = Bool[Tensor, "n h w"]
+Bytes = UInt8[Tensor, "n h w"]
+STEPS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+"""To the eight neighbours, as (down, right), clockwise from the north."""
 
 
-def thinned(masks: Masks) -> Masks:
-    """The skeleton of each mask. Every pass peels south-east edges, then north-west ones, until nothing changes."""
-    left = masks.clone()
-    while True:
-        before = left
+def thinned(masks: Bool[Tensor, "n h w"]) -> Bool[Tensor, "n h w"]:
+    """The skeleton of each mask. Every pass peels south-eastern edges, then north-western ones, until nothing changes."""
+    found = masks.byte()
+    thick = torch.arange(len(found))  # those that still change
+    while len(thick):
+        before = left = found[thick]
         for half in (0, 1):
-            left = left & ~removable(left, half)
-        if torch.equal(left, before):
-            return left
+            left = left - removable(left, half)
+        found[thick] = left
+        thick = thick[(left != before).flatten(1).any(1)]
+    return found.bool()
 
 
-def removable(masks: Masks, half: int) -> Masks:
-    """Pixels on an edge that connect nothing: 2 to 6 neighbours, in one run around, and none on the sides this half keeps."""
-    north, east, south, west, around = neighbours(masks)
-    count = around.sum(0)
-    runs = ((around - around.roll(-1, 0)) == -1).sum(0)
-    if half == 0:
-        open_sides = (north * east * south == 0) & (east * south * west == 0)
-    else:
-        open_sides = (north * east * west == 0) & (north * south * west == 0)
-    return masks & (count >= 2) & (count <= 6) & (runs == 1) & open_sides
+def removable(masks: Bytes, half: int) -> Bytes:
+    """1 for pixels on an edge that connect nothing: 2 to 6 neighbours, all in one run, and none on a side of this half."""
+    around = neighbours(masks)
+    north, east, south, west = around[::2]
+    count, runs = torch.zeros_like(masks), torch.zeros_like(masks)
+    for one, following in zip(around, [*around[1:], around[0]], strict=True):
+        count += one
+        runs += (1 - one) * following
+    kept = east * south * (north + west) if half == 0 else north * west * (east + south)
+    return masks * ((count >= 2) & (count <= 6) & (runs == 1) & (kept == 0))
 
 
-def neighbours(masks: Masks) -> tuple[Tensor, Tensor, Tensor, Tensor, Int[Tensor, "8 n h w"]]:
-    """Those to the north, east, south and west, and all eight clockwise from the north; 0 beyond the edge."""
-    wide = torch.nn.functional.pad(masks.to(torch.int8), (1, 1, 1, 1))
+def neighbours(masks: Bytes) -> list[Bytes]:
+    """Each pixel's eight neighbours, in the order of STEPS; 0 beyond the edge."""
     h, w = masks.shape[1:]
-    steps = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
-    around = torch.stack([wide[:, 1 + down : 1 + down + h, 1 + right : 1 + right + w] for down, right in steps])
-    return around[0], around[2], around[4], around[6], around
+    wide = torch.nn.functional.pad(masks, (1, 1, 1, 1))
+    return [wide[:, 1 + down : 1 + down + h, 1 + right : 1 + right + w] for down, right in STEPS]
