@@ -3,7 +3,7 @@
 Optional properties this reads: `draws_from_pool`, how many queries one input of the pool is good for (0: asks about other
 inputs too). Where that is more than 1, an answer may be made of several and an input be dropped again; where it is not,
 every query is a row of the transfer set. What a way of asking needs of its thief, the head of its file says: `seeds`,
-`groups`.
+`groups`, `drawings`, `style`.
 """
 
 import functools
@@ -66,7 +66,7 @@ def needs(querying: Any) -> list[str]:
     """What the head of its file says it assumes of the thief."""
     method = next(name for name, recipe in QUERYINGS.items() if recipe is type(querying))
     assumed = describe(method, "attack").head["Assumes"]
-    return [what for what in ("seeds", "groups") if f"`{what}`" in assumed]
+    return [what for what in ("seeds", "groups", "drawings", "style") if f"`{what}`" in assumed]
 
 
 def labels(spec: InputSpec, x: torch.Tensor) -> Reply:
@@ -211,7 +211,7 @@ def test_it_says_what_it_needs_of_the_thief_where_the_head_of_its_file_says_so_a
     if not wanted:
         assert querying(gate, spec.poor(), seed=0).cost == 10
         return
-    with pytest.raises(Unsuited, match=r"none\b.*(seeds|class for each input)"):
+    with pytest.raises(Unsuited, match=r"none\b.*(seeds|class for each input|drawings|style)"):
         querying(gate, spec.poor(), seed=0)
     assert gate.spent == 0
 

@@ -10,10 +10,23 @@ import torch
 from gamekeeper.architectures import Mlp
 from gamekeeper.service.oracles import Metered
 from gamekeeper.tasks import Classify
-from gamekeeper.types import Box, Knowledge, Oracle, Reply
+from gamekeeper.types import Batch, Box, Knowledge, Oracle, Reply, Style
 from tests.attacks.relus import Net, wide
 from tests.attacks.toys import IMAGES, PLANE, images, plane
 from tests.attacks.trees import Tree
+
+
+@dataclass(frozen=True)
+class Scribbles:
+    """Drawings of the classes of a target: noise, each class a little brighter than the one before."""
+
+    box: Box
+    classes: int
+
+    def __call__(self, n: int, seed: int) -> tuple[Batch, torch.Tensor]:
+        classes = torch.arange(n) % self.classes
+        x, lift = self.box.uniform(n, seed), (classes / self.classes).view(n, *[1] * len(self.box.shape))
+        return x + (self.box.high - x) * lift / 2, classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +40,7 @@ class InputSpec:
     hidden: tuple[int, ...] = (16,)
 
     def thief(self, pool: int = 300, box: Box | None = None) -> Knowledge:
-        """One with a pool whose classes they know, a few inputs like the victim's own, and a small network."""
+        """One with a pool whose classes they know, a few inputs like the victim's own, drawings, and a small network."""
         box = box or self.box
         return Knowledge(
             box.uniform(pool, 2),
@@ -36,11 +49,13 @@ class InputSpec:
             Mlp(box.shape, self.classes, self.hidden),
             seeds=box.uniform(10, 1),
             groups=torch.arange(pool) % 5,
+            drawings=Scribbles(box, self.classes),
+            style=Style(pen=(1.0, 1.5), slant=(0.1, 0.1), size=6.0),
         )
 
     def poor(self) -> Knowledge:
-        """The same without seeds and without classes of the pool."""
-        return replace(self.thief(), seeds=None, groups=None)
+        """The same without seeds, drawings, a known style and classes of the pool."""
+        return replace(self.thief(), seeds=None, groups=None, drawings=None, style=None)
 
     def meter(self, budget: int, oracle: Oracle | None = None, box: Box | None = None) -> Metered:
         return Metered(oracle or self.oracle, budget, box or self.box)
