@@ -31,7 +31,7 @@ categories = { colour = ["red", "blue"] }  # CSV only: of columns of text, in th
 [thief]
 seeds = "few.npz"                # a few inputs like the victim's own, for attacks that start from such; optional
 student = "resnet:depth=14"      # by default like the victim, or an MLP or LeNet depending on the input's shape
-prior = [0.76, 0.24]             # how frequent each class is, as everybody knows; optional
+prior = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]  # how frequent each class is, as everybody knows; optional
 
 [audit]                          # optional: attack, defense, budget, seeds, uniform as on the command line
 
