@@ -23,6 +23,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 from gamekeeper.architectures import LeNet, Mlp, ResNet, ResNet18, Shape, Vgg16, Wrn
 from gamekeeper.attacks.active_thief import ActiveThief
 from gamekeeper.attacks.boundary import Adaptive, LineSearch, Uniform
+from gamekeeper.attacks.drawn import Drawn
 from gamekeeper.attacks.equation_fitting import EquationFitting
 from gamekeeper.attacks.equation_solving import EquationSolving
 from gamekeeper.attacks.insider import Insider
@@ -32,12 +33,14 @@ from gamekeeper.attacks.knockoff_adaptive import KnockoffAdaptive
 from gamekeeper.attacks.lowd_meek import LowdMeek
 from gamekeeper.attacks.prada_attacks import Color, NFgsm, NIFgsm, TRnd
 from gamekeeper.attacks.relu_reconstruction import ReluReconstruction
+from gamekeeper.attacks.restyled import Restyled
 from gamekeeper.attacks.smoothing import Smoothing
 from gamekeeper.attacks.swift_thief import SwiftThief
 from gamekeeper.attacks.theft import Theft, Wrapper
 from gamekeeper.attacks.tree_paths import TreePaths
 from gamekeeper.attacks.tree_top_down import TreeTopDown
 from gamekeeper.attacks.twice import Twice
+from gamekeeper.attacks.warped import Warped
 from gamekeeper.attacks.wrappers import Averaged, LabelsOnly
 from gamekeeper.defenses.adaptive_misinformation import AdaptiveMisinformation
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
@@ -53,6 +56,7 @@ from gamekeeper.defenses.ood_gate import OodGate
 from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
 from gamekeeper.defenses.truncate import Label, Round, TopK
 from gamekeeper.errors import BadConfig
+from gamekeeper.learners.agreeing import Agreeing
 from gamekeeper.learners.attribution import Attribution
 from gamekeeper.learners.distil import Labels, Sharpened, Shuffled, Soft
 from gamekeeper.learners.filters import Confident, Neighbours
@@ -83,6 +87,9 @@ QUERYINGS: Mapping[str, type] = {
     "adaptive": Adaptive,
     "smoothing": Smoothing,
     "twice": Twice,
+    "warped": Warped,
+    "restyled": Restyled,
+    "drawn": Drawn,
 }
 EXACT: Mapping[str, type] = {
     "equation_solving": EquationSolving,
@@ -111,6 +118,7 @@ LEARNERS: Mapping[str, type] = {
     "fixmatch": FixMatch,
     "s4l": S4L,
     "attribution": Attribution,
+    "agreeing": Agreeing,
 }
 DEFENSES: Mapping[str, type] = {
     "label": Label,

@@ -285,6 +285,38 @@ class Drawings(Protocol):
 
 
 @dataclass(frozen=True)
+class Style:
+    """What everybody knows of how pen strokes look in a data set, without having seen one of its images.
+
+    pen      the least and the largest width of a stroke in pixels
+    slant    how far a stroke leans to the right for each pixel it rises: mean and standard deviation
+    size     the longer side of what is written, in pixels
+    edge     within how many pixels ink fades out
+    centred  whether the centre of mass is the middle of the image; else the middle of the box around it is
+    """
+
+    pen: tuple[float, float]
+    slant: tuple[float, float]
+    size: float
+    edge: float = 1.0
+    centred: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.pen[0] <= self.pen[1] or self.size <= 0 or self.edge <= 0 or self.slant[1] < 0:
+            raise BadConfig(
+                f"a style needs a positive size, edge and pen, its least width first, and a slant that varies by 0 or more."
+                f" Got {self!r}."
+            )
+
+    def __str__(self) -> str:
+        middle = "centred by mass" if self.centred else "centred"
+        return (
+            f"strokes {self.pen[0]:g} to {self.pen[1]:g} pixels wide, slanted by {self.slant[0]:g} ± {self.slant[1]:g}, up to"
+            f" {self.size:g} pixels long, {middle}"
+        )
+
+
+@dataclass(frozen=True)
 class Knowledge:
     """What a thief has. It includes neither the victim nor the test set.
 
@@ -295,6 +327,7 @@ class Knowledge:
     seeds     a few inputs like the victim's own (m, ...), for attacks that start from such inputs
     groups    the thief's own classes of the pool (n,), not necessarily the victim's; for attacks that sample by class
     drawings  how the thief draws or generates inputs of each class; None if they cannot
+    style     how strokes look in the victim's kind of images; None if nothing is known of it
     defenses  defenses the thief knows to be in place: the method and its strength, never its seed or secret
     clones    a cache of trained clones, so that no clone is trained twice on the same answers
     """
@@ -306,6 +339,7 @@ class Knowledge:
     seeds: Shaped[Tensor, "m ..."] | None = None
     groups: Shaped[Tensor, " n"] | None = None
     drawings: Drawings | None = None
+    style: Style | None = None
     defenses: "tuple[Defense, ...]" = ()
     clones: CloneCache | None = None
 
@@ -315,7 +349,7 @@ class Transfer:
     """The inputs a thief sent and the answers to them, in order.
 
     cost is in queries; it exceeds len(x) where an input was sent more than once, or got no answer. drawn: the class that the
-    thief drew each input as, (n,); None where they drew none.
+    thief drew each input as, (n,), -1 for an input that they did not draw; None where they drew none.
     """
 
     x: Batch

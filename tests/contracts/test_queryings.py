@@ -66,7 +66,7 @@ def needs(querying: Any) -> list[str]:
     """What the head of its file says it assumes of the thief."""
     method = next(name for name, recipe in QUERYINGS.items() if recipe is type(querying))
     assumed = describe(method, "attack").head["Assumes"]
-    return [what for what in ("seeds", "groups") if f"`{what}`" in assumed]
+    return [what for what in ("seeds", "groups", "drawings", "style") if f"`{what}`" in assumed]
 
 
 def labels(spec: InputSpec, x: torch.Tensor) -> Reply:
@@ -211,7 +211,7 @@ def test_it_says_what_it_needs_of_the_thief_where_the_head_of_its_file_says_so_a
     if not wanted:
         assert querying(gate, spec.poor(), seed=0).cost == 10
         return
-    with pytest.raises(Unsuited, match=r"none\b.*(seeds|class for each input)"):
+    with pytest.raises(Unsuited, match=r"none\b.*(seeds|class for each input|drawings|style)"):
         querying(gate, spec.poor(), seed=0)
     assert gate.spent == 0
 

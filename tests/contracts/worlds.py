@@ -10,10 +10,21 @@ import torch
 from gamekeeper.architectures import Mlp
 from gamekeeper.service.oracles import Metered
 from gamekeeper.tasks import Classify
-from gamekeeper.types import Box, Knowledge, Oracle, Reply
+from gamekeeper.types import Batch, Box, Knowledge, Oracle, Reply, Style
 from tests.attacks.relus import Net, wide
 from tests.attacks.toys import IMAGES, PLANE, images, plane
 from tests.attacks.trees import Tree
+
+
+@dataclass(frozen=True)
+class Sketches:
+    """Random inputs as drawings of each class in turn."""
+
+    box: Box
+    classes: int
+
+    def __call__(self, n: int, seed: int, /) -> tuple[Batch, torch.Tensor]:
+        return self.box.uniform(max(n, 100), seed)[:n], torch.arange(n) % self.classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +47,13 @@ class InputSpec:
             Mlp(box.shape, self.classes, self.hidden),
             seeds=box.uniform(10, 1),
             groups=torch.arange(pool) % 5,
+            drawings=Sketches(box, self.classes),
+            style=Style((1.0, 2.0), (0.1, 0.2), 6.0),
         )
 
     def poor(self) -> Knowledge:
-        """The same without seeds and without classes of the pool."""
-        return replace(self.thief(), seeds=None, groups=None)
+        """The same without seeds, classes of the pool, drawings and style."""
+        return replace(self.thief(), seeds=None, groups=None, drawings=None, style=None)
 
     def meter(self, budget: int, oracle: Oracle | None = None, box: Box | None = None) -> Metered:
         return Metered(oracle or self.oracle, budget, box or self.box)

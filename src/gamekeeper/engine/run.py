@@ -237,6 +237,7 @@ def knowledge(cell: Cell, target: Target, clones: DiskCloneCache | None = None) 
         target.seeds,
         target.pool.y,
         target.drawings,
+        target.style,
         cell.defenses,
         clones,
     )

@@ -21,6 +21,8 @@ from torch import Tensor
 from gamekeeper.architectures import LeNet, Mlp, fresh
 from gamekeeper.data import batteries
 from gamekeeper.data.dataset import Dataset
+from gamekeeper.data.drawn.clothes import Clothes
+from gamekeeper.data.drawn.digits import Digits
 from gamekeeper.data.splits import split
 from gamekeeper.models.network import TorchModel
 from gamekeeper.models.opaque import SklearnModel
@@ -28,7 +30,7 @@ from gamekeeper.targets.files.local import load_torch
 from gamekeeper.targets.target import Target, digest, file_hash, owner
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit, fit
-from gamekeeper.types import Architecture, Box, Domain, Model
+from gamekeeper.types import Architecture, Box, Domain, Drawings, Model, Style
 
 PRICE = 0.001
 """Money per query: one dollar per thousand, a common price for image APIs."""
@@ -50,6 +52,8 @@ def shipped(name: str) -> Target:
     return replace(
         assembled(identity, "torch", victim, box, (train, test, pool), architecture, architecture),
         seeds=train.x[:SEEDS],
+        drawings=DRAWINGS[name],
+        style=STYLES.get(name),
     )
 
 
@@ -148,6 +152,11 @@ def wine() -> Target:
     return table("wine", load_wine, DecisionTreeClassifier(random_state=SEED), (100, 78), Mlp)
 
 
+DRAWINGS: Mapping[str, Drawings] = {"mnist": Digits(), "fashion": Clothes()}
+"""How a thief draws what the classes are called. No part of a target's digest: only thieves who draw depend on it, and a
+thief's recipe names the method."""
+STYLES: Mapping[str, Style] = {"mnist": Style(pen=(2.0, 3.5), slant=(0.15, 0.2), size=20.0)}
+"""What is publicly known of the strokes: MNIST's digits fit 20x20 pixels and are centred by mass."""
 AUXILIARY: Mapping[str, Mapping[str, str]] = {
     "mnist": {"related": "letters-other", "unrelated": "fashion-train"},
     "fashion": {"related": "letters-other", "unrelated": "mnist-train"},

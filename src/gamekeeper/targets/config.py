@@ -29,6 +29,7 @@ categories = { colour = ["red", "blue"] }  # CSV only: of columns of text, in th
 
 [thief]
 seeds = "few.npz"                # a few inputs like the victim's own, for attacks that start from such; optional
+drawings = "drawn"               # a folder with a sub-folder of images for each class, drawn or generated; optional
 student = "resnet:depth=14"      # by default like the victim, or an MLP or LeNet depending on the input's shape
 
 [audit]                          # optional: attack, defense, budget, seeds, uniform as on the command line
@@ -124,6 +125,7 @@ class ThiefTable(Table):
 
     student: str | None = Field(default=None, min_length=1)
     seeds: str | None = Field(default=None, min_length=1)
+    drawings: str | None = Field(default=None, min_length=1)
 
 
 class AuditTable(Table):

@@ -33,6 +33,7 @@ from gamekeeper.models.translation import (
 from gamekeeper.targets import domains
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
+from gamekeeper.targets.drawings import held
 from gamekeeper.targets.files.local import (
     SKLEARN_ERRORS,
     explained,
@@ -98,6 +99,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     if config.thief.student is not None:
         student = named("thief.student", config.thief.student, box, config.classes)
     test, pool, train, seeds = (sets.get(key) for key in ("data.test", "data.pool", "data.train", "thief.seeds"))
+    drawn = sets.get("thief.drawings")
     assert test is not None
     assert pool is not None
     if known is None:
@@ -107,6 +109,8 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     box = domain_of(config, scale, pool.x)
     # the file of kind torch brings a network for inputs as they come; a surrogate for another kind is made here
     surrogate = architecture if config.kind == "torch" or train is None else for_table(architecture, train.x)
+    # without drawings, the digest is that of every earlier run
+    parts = (train, test, pool, seeds) if drawn is None else (train, test, pool, seeds, drawn)
     target = Target(
         name=path.stem,
         kind=config.kind,
@@ -119,12 +123,13 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         answers=config.answers,
         price=config.price,
         remote=config.kind == "http",
-        digest=digest(identity(config, folder), repr(Classify(config.classes)), (train, test, pool, seeds)),
+        digest=digest(identity(config, folder), repr(Classify(config.classes)), parts),
         seeds=None if seeds is None else seeds.x,
         batch=batch,
         explain=sold_maps(config),
         schema=schema,
         currency=config.currency,
+        drawings=None if drawn is None else held(drawn),
     )
     if config.data.auxiliary is None:
         return target
@@ -232,6 +237,7 @@ def data(
         "data.train": given.train,
         "data.auxiliary": given.auxiliary,
         "thief.seeds": config.thief.seeds,
+        "thief.drawings": config.thief.drawings,
     }
     files = {key: data_file(key, name, folder) for key, name in named.items() if name is not None}
     for key in ("label", "columns", "categories"):
@@ -248,9 +254,9 @@ def data(
         )
     sets = {key: schema.read(file) for key, file in files.items()}
     box = domain_of(config, schema.scale or scale, sets["data.pool"].x)
-    for key, held in sets.items():
-        labelled = key in ("data.test", "data.train")
-        check_data(key, held if labelled else Dataset(held.x), box, config.classes if labelled else None)
+    for key, inputs in sets.items():
+        labelled = key in ("data.test", "data.train", "thief.drawings")
+        check_data(key, inputs if labelled else Dataset(inputs.x), box, config.classes if labelled else None)
     return schema, sets
 
 

@@ -13,7 +13,8 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.schema import Schema
 from gamekeeper.errors import BadConfig, BadQuery
 from gamekeeper.models.answers import Kind
-from gamekeeper.types import Architecture, Batch, Domain, Drawings, Model, Owner, Ranges
+from gamekeeper.targets.drawings import InUnits
+from gamekeeper.types import Architecture, Batch, Domain, Drawings, Model, Owner, Ranges, Style
 from gamekeeper.units import UnitBox, in_unit_box
 
 ORDER = 20_260
@@ -39,6 +40,7 @@ class Target:
     auxiliary  what `owner.ood` holds, as the user named it; None: nothing
     schema   what its data files have in common: columns, classes, units
     drawings  how a thief who knows what the classes are called draws or generates inputs; None: they cannot
+    style    how strokes look in the victim's kind of images, as everybody knows; None: not known
     """
 
     name: str
@@ -60,6 +62,7 @@ class Target:
     schema: Schema = Schema()
     currency: str = ""
     drawings: Drawings | None = None
+    style: Style | None = None
 
 
 def supplied(target: Target, key: str, name: str, auxiliary: Dataset) -> Target:
@@ -83,6 +86,7 @@ def boxed(target: Target) -> Target:
         pool=Dataset(units.inside(target.pool.x), target.pool.y),
         owner=replace(target.owner, x=units.inside(target.owner.x), box=units.box),
         seeds=None if target.seeds is None else units.inside(target.seeds),
+        drawings=None if target.drawings is None else InUnits(target.drawings, units),
     )
 
 

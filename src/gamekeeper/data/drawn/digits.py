@@ -121,7 +121,7 @@ class Digits:
     slant   mean lean to the right, per unit of height
     """
 
-    bend: float = 0.06
+    bend: float = 0.09
     slant: float = 0.15
 
     def __call__(self, n: int, seed: int, /) -> tuple[Batch, Int[Tensor, " n"]]:
@@ -141,7 +141,7 @@ class Digits:
         """The segments of these skeletons: bent, narrowed, slanted and turned."""
         ways = all_ways()
         controls = field(ways.controls[rows], self.bend, dice)
-        width = dice.uniform(0.6, 1.05)
+        width = dice.uniform(0.65, 1.2)
         controls = controls * torch.stack([width, torch.ones_like(width)], 1)[:, None]
-        controls = slanted(controls, dice.normal(self.slant, 0.2), dice.normal(0.0, math.radians(6)))
+        controls = slanted(controls, dice.normal(self.slant, 0.25), dice.normal(0.0, math.radians(8)))
         return ways.segments(rows, controls)

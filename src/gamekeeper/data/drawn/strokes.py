@@ -92,7 +92,7 @@ def field(points: Points, size: float, dice: Dice) -> Points:
 
     size  the root mean square of each coordinate's move, in the units of the points, which lie in [0, 1]
     """
-    waves = dice.normal(0.0, 0.7, 4, 2)  # cycles per unit
+    waves = dice.normal(0.0, 0.8, 4, 2)  # cycles per unit
     phase = dice.uniform(0.0, 2 * torch.pi, 4)
     height = dice.normal(0.0, size / 2**0.5, 4, 2)
     wave = torch.sin(2 * torch.pi * points @ waves.mT + phase[:, None])
