@@ -5,6 +5,7 @@
 
 import gzip
 import shlex
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import freeze_results
 import orjson
 import pytest
 
+from gamekeeper.attacks.theft import Theft
 from gamekeeper.engine.grid import Audit, Cell, expand
 from gamekeeper.engine.run import run_cell
 from gamekeeper.reproductions.catalogue import REPRODUCTIONS
@@ -20,11 +22,14 @@ from gamekeeper.reproductions.description import cells as cells_of
 from gamekeeper.results import HEADER, RESULTS, from_json, to_line
 from gamekeeper.surfaces.cli import ATTACKS, DEFENSES
 from gamekeeper.targets.choice import Choice
+from gamekeeper.training.fit import FAST, POSTERIOR
 
 FROZEN = Path(__file__).parent / "data/frozen"
 NAMES = [path.name.removesuffix(".json.gz") for path in sorted(FROZEN.glob("*.json.gz"))]
 UNTRAINED = ["exact-wine", "exact-breast-cancer"]
-"""Runs of thieves who train nothing: students' training, which is part of a cell, has been improved since."""
+"""Runs of thieves who train nothing."""
+SAME = [*UNTRAINED, "mnist", "few-inside-mnist"]
+"""Runs without the ensemble, whose members no longer rehearse: that was part of their cells."""
 
 
 @cache
@@ -64,14 +69,22 @@ def alike(ours: Any, theirs: Any, at: str = "") -> list[str]:
     return [] if ours == theirs else [f"{at}: {ours!r} was {theirs!r}"]
 
 
-@pytest.mark.parametrize("name", UNTRAINED)
+@pytest.mark.parametrize("name", SAME)
 def test_the_same_question_has_the_same_cells(name: str):
-    assert [cell.id for cell in cells(name)] == frozen(name)["header"]["cells"]
+    assert [as_then(cell).id for cell in cells(name)] == frozen(name)["header"]["cells"]
 
 
 def test_the_same_reproduction_has_the_same_cells():
     wanted = cells_of(REPRODUCTIONS["orderings"], Choice, lambda target, source: None)
-    assert [cell.id for cell in wanted] == frozen("reproduce-orderings")["header"]["cells"]
+    assert [as_then(cell).id for cell in wanted] == frozen("reproduce-orderings")["header"]["cells"]
+
+
+def as_then(cell: Cell) -> Cell:
+    """The cell of a thief who trains as thieves did when the runs were frozen: another training is another question."""
+    if not isinstance(cell.thief, Theft) or getattr(cell.thief.learner, "fit", None) != POSTERIOR:
+        return cell
+    learner = replace(cell.thief.learner, fit=FAST)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return replace(cell, thief=replace(cell.thief, learner=learner))
 
 
 @cache
@@ -107,5 +120,5 @@ def test_exact_attacks_measure_the_same_again(name: str, tmp_path: Path):
 
 
 def comparable(part: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What two runs must agree on: not which test inputs fell on which side, bit by bit."""
-    return part and {key: value for key, value in part.items() if key != "right"}
+    """What two runs must agree on: not which test inputs fell on which side, bit by bit, nor what older ones do not say."""
+    return part and {key: value for key, value in part.items() if key not in ("right", "shifted")}

@@ -1,11 +1,13 @@
 """Methods by name: a learner's training is set like its other parameters."""
 
+from dataclasses import replace
+
 import pytest
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import Sharpened
 from gamekeeper.methods import LEARNERS, InputSpec, describe, parse_attack, parse_defense, settable, training_parameters
-from gamekeeper.training.fit import Fit
+from gamekeeper.training.fit import FAST, POSTERIOR
 
 WORLD = InputSpec((1, 8, 8), 10)
 
@@ -16,7 +18,15 @@ def learner(text: str):
 
 def test_a_learners_training_is_set_beside_its_own_parameters():
     found = learner("sharpened:power=2,optimiser=adam,rate=0.001,epochs=5")
-    assert found == Sharpened(2.0, Fit(optimiser="adam", rate=0.001, epochs=5))
+    assert found == Sharpened(2.0, replace(POSTERIOR, optimiser="adam", rate=0.001, epochs=5))
+
+
+def test_a_short_training_is_one_word_away():
+    assert learner("sharpened:fit=fast") == Sharpened(4.0, FAST)
+    assert learner("sharpened:fit=fast,rate=0.2").fit == replace(FAST, rate=0.2)
+    assert learner("sharpened:fit=usual") == Sharpened()
+    with pytest.raises(BadConfig, match="sharpened:fit must be usual or fast"):
+        learner("sharpened:fit=long")
 
 
 @pytest.mark.parametrize("name", list(LEARNERS))
@@ -46,7 +56,7 @@ def test_wrong_training_is_refused_in_a_sentence():
         learner("soft:optimiser=lion")
     with pytest.raises(BadConfig, match="positive rate"):
         learner("soft:rate=0")
-    with pytest.raises(BadConfig, match=r"soft has no parameter 'optimizer'\. It takes: epochs, .*optimiser"):
+    with pytest.raises(BadConfig, match=r"soft has no parameter 'optimizer'\. It takes: fit, epochs, .*optimiser"):
         learner("soft:optimizer=adam")
     with pytest.raises(BadConfig, match="mad has no parameter 'rate'"):
         parse_defense("mad:rate=0.1", WORLD)

@@ -25,7 +25,7 @@ from gamekeeper.data import batteries
 from gamekeeper.defenses.baselines import Flatten
 from gamekeeper.defenses.mad.recipe import MAD
 from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
-from gamekeeper.learners import inverse, robust
+from gamekeeper.learners import inverse, lookup_table, robust
 from gamekeeper.learners.linear_map import transition
 from gamekeeper.learners.partial_bayes import PartialBayes
 from gamekeeper.models.network import TorchModel
@@ -157,16 +157,16 @@ def passes() -> None:
     show("inverse: L1 on held-out candidates", DEFENSES, rows, 3)
 
 
-def own_pairs(case: Case, defense: Defense) -> table.Table:
+def own_pairs(case: Case, defense: Defense) -> lookup_table.LookupTable:
     y = case.answers(defense).reply.y
-    known = table.arm(case.knows(defense), table.own_seed(0, 0))
-    return known.table(case.asked, *table.candidates(y, 50_000, table.CONCENTRATION, 0))
+    known = lookup_table.arm(case.knows(defense), lookup_table.own_seed(0, 0))
+    return known.table(case.asked, *lookup_table.candidates(y, 50_000, lookup_table.CONCENTRATION, 0))
 
 
-def held_out(pairs: table.Table) -> float:
+def held_out(pairs: lookup_table.LookupTable) -> float:
     order = torch.randperm(len(pairs.clean), generator=torch.Generator().manual_seed(0))
     rest, held = order[10_000:], order[:10_000]
-    found = inverse.undo(pairs.answered[held], table.Table(pairs.clean[rest], pairs.answered[rest]), 0)
+    found = inverse.undo(pairs.answered[held], lookup_table.LookupTable(pairs.clean[rest], pairs.answered[rest]), 0)
     return float(distance(found, pairs.clean[held], "l1").mean())
 
 
@@ -175,7 +175,7 @@ def sparsest() -> None:
     recipe = PartialBayes(20_000, guesses=10)
     rows: dict[str, list[float]] = {}
     for least in (0.01, 0.03, 0.1, 0.3):
-        with changed(table, {"SPARSEST": least}):
+        with changed(lookup_table, {"SPARSEST": least}):
             rows[f"{least}"] = [recovery(recipe, digits(), defense) for defense in DEFENSES.values()]
     show("sharpest flat candidates: L1", DEFENSES, rows, 3)
 

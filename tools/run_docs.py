@@ -8,16 +8,28 @@ from gamekeeper.analysis.summary import DefenseSummary, Stolen
 from gamekeeper.engine.ensemble import ENSEMBLES
 from gamekeeper.results import Results
 from gamekeeper.surfaces.report.curves import families
-from gamekeeper.surfaces.report.words import count, efficiency, guaranteed, percent, rated, reached, seconds, value
+from gamekeeper.surfaces.report.words import (
+    count,
+    efficiency,
+    guaranteed,
+    percent,
+    rated,
+    reached,
+    seconds,
+    value,
+    worst_loss,
+)
 
 
 def defenses(name: str) -> str:
     """One row per defense, at the largest budget."""
     whole = summary(name)
+    shifted = ["worst loss under shift"] if whole.shifts else []
     head = [
-        "defense", "honest accuracy", "top-1 kept", "L1", "soft thief", "strongest thief", "unchosen", "eta", "90 % at", "flags",
+        "defense", "honest accuracy", *shifted, "top-1 kept", "L1", "soft thief", "strongest thief", "unchosen", "eta",
+        "90 % at", "flags",
     ]  # fmt: skip
-    rows = [defense_row(line) for line in whole.lines]
+    rows = [defense_row(line, bool(shifted)) for line in whole.lines]
     flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
     floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""
     control = f" Control {rated(whole.control.accuracy)}." if whole.control else ""
@@ -25,11 +37,12 @@ def defenses(name: str) -> str:
     return table(head, rows, below)
 
 
-def defense_row(line: DefenseSummary) -> list[str]:
+def defense_row(line: DefenseSummary, shifted: bool) -> list[str]:
     assert line.utility and line.worst and line.soft
     return [
         f"`{line.defense}`",
         value(line.utility.accuracy),
+        *([worst_loss(line.utility)] if shifted else []),
         percent(line.utility.top1_kept),
         f"{line.utility.l1:.2f}",
         value(line.soft.accuracy),
@@ -51,6 +64,7 @@ def lined_up(name: str) -> str:
             f"`{line.defense}`",
             guaranteed(line.utility.promised) if line.defense != "none" else "–",
             value(line.utility.accuracy),
+            *([worst_loss(line.utility)] if whole.shifts else []),
             f"{line.utility.l1:.2f}",
             f"{line.utility.ece:.3f}",
             value(line.soft.accuracy) if line.soft else "–",
@@ -63,7 +77,8 @@ def lined_up(name: str) -> str:
         if line.utility and line.worst
     ]
     head = [
-        "defense", "guarantees", "honest accuracy", "L1", "calibration error", "soft thief", "strongest thief", "eta",
+        "defense", "guarantees", "honest accuracy", *(["worst loss under shift"] if whole.shifts else []), "L1",
+        "calibration error", "soft thief", "strongest thief", "eta",
         "time per query", "flags",
     ]  # fmt: skip
     floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""

@@ -1,9 +1,9 @@
 """Every method by name: one literal dictionary per kind, and no other list of methods.
 
 A method is written `name:parameter=value,parameter=value`. Parameters are the fields of its recipe, and for a learner also
-those of its training: `soft:optimiser=adam,rate=0.001`. Methods that work one after the other are joined with `+`:
-`knockoff+labels` asks as Knockoff does and learns from labels only; `mad:eps=0.5+round:decimals=2` poisons first and then
-rounds. A thief may train another network than the target's own student: `knockoff+labels@resnet:depth=8`.
+those of its training: `soft:optimiser=adam,rate=0.001`, or `soft:fit=fast` for a short one. Methods that work one after the
+other are joined with `+`: `knockoff+labels` asks as Knockoff does and learns from labels only;
+`mad:eps=0.5+round:decimals=2` poisons first and then rounds. A thief may train another network than the target's own student: `knockoff+labels@resnet:depth=8`.
 
 A name with a dot is a class of the user's own, `package.module.Class`, imported as it stands: their thief or defense takes
 part in a grid like any other, and says the same things of itself (`facts.py`).
@@ -67,7 +67,7 @@ from gamekeeper.learners.robust import Gce, SmallLoss, Smoothed
 from gamekeeper.learners.semi_supervised import S4L, FixMatch
 from gamekeeper.method_text import MethodText, Part, part, taken_apart
 from gamekeeper.models.estimators import Boosted, Forest, Linear
-from gamekeeper.training.fit import Fit
+from gamekeeper.training.fit import FAST, Fit
 from gamekeeper.types import Architecture, Attack, Defense, Learner, Querying, Transfer
 
 QUERYINGS: Mapping[str, type] = {
@@ -234,8 +234,8 @@ def build(written: Part, names: Mapping[str, type], kind: str, spec: InputSpec) 
         values[key] = convert(f"{name}:{key}", value, allowed[key].hint, spec)
     chosen = {key: value for key, value in values.items() if key in own}
     if len(chosen) < len(values):
-        given = {key: value for key, value in values.items() if key in training}
-        chosen["fit"] = replace(cast(Fit, fit_of(recipe)), **given)
+        given = {key: value for key, value in values.items() if key in training and key != "fit"}
+        chosen["fit"] = replace(FAST if values.get("fit") == "fast" else cast(Fit, fit_of(recipe)), **given)
     if kind == "architecture":
         chosen |= {"shape": spec.shape, "classes": spec.classes}
     return recipe(**chosen)
@@ -294,7 +294,8 @@ def training_parameters(recipe: type) -> dict[str, Parameter]:
     usual = fit_of(recipe) if learns(recipe) else None
     if usual is None:
         return {}
-    return {name: Parameter(each.hint, getattr(usual, name)) for name, each in settable(Fit).items()}
+    one_by_one = {name: Parameter(each.hint, getattr(usual, name)) for name, each in settable(Fit).items()}
+    return {"fit": Parameter(Literal["usual", "fast"], "usual"), **one_by_one}
 
 
 def learns(recipe: type) -> bool:

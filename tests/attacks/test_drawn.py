@@ -110,7 +110,7 @@ def test_restyled_letters_have_the_pen_and_the_middle_of_the_style():
     place = torch.arange(28.0)
     for axis in (1, 2):
         mass = x[:, 0].sum(axis)
-        assert ((mass @ place / mass.sum(1) - 13.5).abs() <= 0.5 + 1e-4).all()
+        assert ((mass @ place / mass.sum(1) - 13.5).abs() <= 0.01).all()
 
 
 def test_an_image_without_ink_is_left_out_and_distances_are_exact():

@@ -46,17 +46,17 @@ def test_dry_run_states_queries_and_money_and_asks_nothing(tmp_path, capsys):
     assert guarded(["audit", "digits", *QUICK, "--price", "0.5", "--out", str(folder), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "2 thefts: 2 defenses x 1 thieves x budgets 60 x 1 seed(s)" in said
-    assert "at most 2,517 queries, 1,258.50 in money at 0.5 per query" in said
+    assert "at most 5,693 queries, 2,846.50 in money at 0.5 per query" in said
     assert list(folder.iterdir()) == []
 
 
 def test_a_quiet_dry_run_says_what_it_would_cost_and_one_for_machines_in_json(tmp_path, capsys):
     run = ["audit", "digits", *QUICK, "--out", str(tmp_path), "--dry-run"]
     assert guarded([*run, "--quiet"]) == 0
-    assert capsys.readouterr().out.startswith("at most 2,517 queries, 2.52 in money at 0.001 per query; about ")
+    assert capsys.readouterr().out.startswith("at most 5,693 queries, 5.69 in money at 0.001 per query; about ")
     assert guarded([*run, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)["plan"]
-    assert (plan["thefts"], plan["done"], plan["queries"]) == (2, 0, 2517)
+    assert (plan["thefts"], plan["done"], plan["queries"]) == (2, 0, 5693)
 
 
 def test_a_folder_at_work_is_left_alone_and_a_dry_run_may_look(finished, capsys):
@@ -78,7 +78,8 @@ def test_another_price_and_another_spelling_go_on_with_the_run_and_rename_it(fin
     again[1] = "knockoff+soft"
     assert guarded(["audit", "digits", *again, "--price", "2", "--out", str(tmp_path / "run"), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [(row["attack"], row["queries"], row["price"]) for row in rows] == [("knockoff+soft", 60, 120.0)] * 2
+    asked = [(row["attack"], row["queries"], row["price"]) for row in rows if row["budget"]]
+    assert asked == [("knockoff+soft", 60, 120.0)] * 2
     assert (tmp_path / "run/results.jsonl").read_bytes() == (finished / "results.jsonl").read_bytes()
 
 
@@ -132,8 +133,13 @@ def test_a_threshold_whose_thief_failed_is_not_judged_and_said_so_below_the_tabl
 def test_json_holds_run_rows_and_flags(finished, capsys):
     assert guarded(["audit", "digits", *QUICK, "--out", str(finished), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert [row["defense"] for row in data["rows"]] == ["none", "label"]
-    assert "single-seed" in data["rows"][0]["flags"]
+    # the first is the zero-query clone, which asks nothing and meets no defense
+    assert [(row["defense"], row["queries"]) for row in data["rows"]] == [("none", 0), ("none", 60), ("label", 60)]
+    assert ["single-seed" in row["flags"] for row in data["rows"]] == [False, True, True]
+    assert data["zero_query"]["attack"] == "commonest_class"
+    assert data["zero_query"]["accuracy"]["value"] == data["rows"][0]["clone"]["accuracy"]["value"]
+    (none, label) = (row["clone"]["accuracy"]["value"] for row in data["rows"][1:])
+    assert data["stolen"]["none"] > data["stolen"]["label"] > 0 or none <= label
     assert data["run"]["schema"] == 1
     assert data["run"]["command"].startswith("gamekeeper ")
 
@@ -313,7 +319,7 @@ def test_a_thief_who_cannot_arm_the_defense_they_know_is_left_out_before_anythin
     assert not (tmp_path / "run.json").exists()
     assert guarded([*known, "--attack", "knockoff", "--defense", "flatten:eps=1"]) == 0
     results = Results(tmp_path)
-    assert len(results.read()) == 3
+    assert len(results.read()) == 4  # the zero-query clone's beside the thieves'
     assert not any(row.error for row in results.read())
     assert any(
         "partial_bayes does not take part against ood_gate:score=msp" in said for said in results.header().assumptions

@@ -10,6 +10,8 @@ from statistics import mean
 from typing import TypeVar
 
 from gamekeeper.analysis.bootstrap import Replicates, Values, direction
+from gamekeeper.analysis.shifts import harms_shifted
+from gamekeeper.analysis.zero_query import by_asking, free_anyway
 from gamekeeper.method_text import taken_apart
 from gamekeeper.results import Row
 
@@ -127,6 +129,14 @@ FLAGS: dict[str, Flag] = {
             "Use the defense at a lower strength, or decide that the protection is worth the loss.",
         ),
         Flag(
+            "harms-shifted-users",
+            "under some benign shift of their inputs (see the report's table) honest users clearly lose more than 5 points of"
+            " accuracy to the defense beyond what it costs them on the test set.",
+            "Users a little unlike the training data, with a thicker pen or a darker picture, pay for the protection; the"
+            " test set does not show it.",
+            "Look at which shift it is; use the defense at a lower strength, or calibrate it on inputs like those users'.",
+        ),
+        Flag(
             "broken-promise",
             "some answer breaks a guarantee that the defense gives for every answer: on its top class, its L1 distance or its"
             " confidence.",
@@ -196,6 +206,14 @@ FLAGS: dict[str, Flag] = {
             "Run the same thieves with and without the defense; if you did, report it as a bug.",
         ),
         Flag(
+            "free-anyway",
+            "at the largest budget the strongest thief's accuracy is not above that of the zero-query clone, or the zero-query"
+            " clone lies within the strongest thief's interval.",
+            "The thief has as good a copy without asking, so their queries are worth nothing to them, and no defense can take"
+            " anything away.",
+            "Look at larger budgets and stronger thieves. If the flag stays, what there is to protect is not in the answers.",
+        ),
+        Flag(
             "helps-thief",
             "the strongest thief is clearly better against the defense than against none.",
             "The defense gives something away, or the thief was lucky.",
@@ -207,20 +225,23 @@ FLAGS: dict[str, Flag] = {
 
 def raised(rows: Iterable[Row]) -> dict[str, list[str]]:
     """Cell id -> names of its flags, in the order of FLAGS."""
-    done = [row for row in rows if row.error is None]
+    every = [row for row in rows if row.error is None]
     names: dict[str, set[str]] = defaultdict(set)
-    for row in done:
+    for row in every:
         names[row.cell] |= set(row.flags) | single(row)
+    done, zero_query = by_asking(every)
     undefended = [row for row in done if row.defense == "none"]
     for group in grouped(done, lambda row: row.defense).values():
         flags = group_flags(group) | compared_flags(group, undefended)
+        if free_anyway(at_largest([row for row in group if not control(row)]), zero_query):
+            flags.add("free-anyway")
         for row in group:
             names[row.cell] |= flags
     for row in done if weak(undefended) else []:
         names[row.cell].add("weak-thief")
     for row in done if control_learns(undefended) else []:
         names[row.cell].add("control-learns")
-    return {row.cell: [name for name in FLAGS if name in names[row.cell]] for row in done}
+    return {row.cell: [name for name in FLAGS if name in names[row.cell]] for row in every}
 
 
 def soft_thief(row: Row) -> bool:
@@ -280,6 +301,8 @@ def group_flags(rows: list[Row]) -> set[str]:
         flags.add("labels-beat-posteriors")
     if thieves and flat(thieves):
         flags.add("budget-flat")
+    if harms_shifted(at_largest(rows)):
+        flags.add("harms-shifted-users")
     if rows[0].defense != "none" and not adaptive(thieves):
         flags.add("no-adaptive-thief")
     return flags
@@ -294,9 +317,9 @@ def compared_flags(rows: list[Row], undefended: list[Row]) -> set[str]:
         return {"labels-beat-undefended"} if labels_win(free, POINT) else set()
     flags: set[str] = set()
     floor = [row for row in free if reads_labels_only(row)]
-    if floor and labels_unchanged(here) and direction(apart(leader(here), leader(floor))) == "lower":
+    if floor and labels_unchanged(here) and clearly(leader(here), leader(floor)) == "lower":
         flags.add("below-floor")
-    if direction(apart(leader(here), leader(free))) == "higher":
+    if clearly(leader(here), leader(free)) == "higher":
         flags.add("helps-thief")
     return flags
 
@@ -330,6 +353,12 @@ def apart(rows: list[Row], others: list[Row]) -> Values:
     assert rows[0].clone is not None
     draws = Replicates(rows[0].clone.accuracy.n, tuple(sorted({row.seed for row in (*rows, *others)})))
     return draws.accuracy(rows) - draws.accuracy(others)
+
+
+def clearly(rows: list[Row], others: list[Row]) -> str:
+    """Whether the first thief is `higher` or `lower`, or the `same` within the noise; always the `same` with one seed."""
+    seeds = {row.seed for row in (*rows, *others)}
+    return "same" if len(seeds) < 2 else direction(apart(rows, others))
 
 
 def labels_win(rows: list[Row], margin: float) -> bool:

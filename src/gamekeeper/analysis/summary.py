@@ -17,6 +17,7 @@ from gamekeeper.analysis.bootstrap import Replicates, Values, direction, interva
 from gamekeeper.analysis.checks import FLAGS, control, grouped, raised, reads_labels_only, soft_thief
 from gamekeeper.analysis.selection import corrected
 from gamekeeper.analysis.utility import UtilitySummary, utility_summary
+from gamekeeper.analysis.zero_query import by_asking
 from gamekeeper.metrics import Crossing, Estimate, Spread, crossing, over_seeds, spread
 from gamekeeper.results import Row, Run
 
@@ -53,7 +54,7 @@ class Eta:
 
 @dataclass(frozen=True)
 class Price:
-    """The queries at which the strongest thief reaches `level` times the victim's accuracy.
+    """The queries at which the strongest thief reaches `level` times the victim's accuracy: 0 if the zero-query clone does.
 
     low and high follow from the upper and lower ends of the curve's intervals.
     """
@@ -107,6 +108,7 @@ class Summary:
     price      money per query; 0 if none was stated. currency: as the owner named it; "" if they did not
     floor      the strongest undefended thief who learns from labels only, at `budget`
     control    the clone of shuffled answers, at `budget`; None if the run has none
+    zero_query the clone of a thief who asks nothing, where every curve begins; None if the run, like older ones, has none
     flags      raised on every measured cell
     void       of the flags that void a run, those raised on every undefended cell at `budget`; on every cell if none is
     lines      the undefended one first, then the defenses in order of appearance
@@ -126,14 +128,30 @@ class Summary:
     failed: tuple[Row, ...]
     void: tuple[str, ...] = ()
     currency: str = ""
+    zero_query: Stolen | None = None
 
     @property
     def undefended(self) -> DefenseSummary | None:
         return next((line for line in self.lines if line.defense == UNDEFENDED), None)
 
     @property
+    def shifts(self) -> tuple[str, ...]:
+        """Names of the shifts under which honest users were measured, the unshifted first; empty in older runs."""
+        return unique(one.name for line in self.lines if line.utility for one in line.utility.shifts)
+
+    @property
     def defended(self) -> tuple[DefenseSummary, ...]:
         return tuple(line for line in self.lines if line.defense != UNDEFENDED)
+
+    def above_zero_query(self, one: Stolen) -> float | None:
+        """The share of the way from the zero-query clone to the victim that a thief went: 0 or less if they stole nothing.
+
+        None without a zero-query clone, or if it is as good as the victim.
+        """
+        if self.victim is None or self.zero_query is None:
+            return None
+        start, end = self.zero_query.accuracy.value, self.victim.value
+        return (one.accuracy.value - start) / (end - start) if end > start else None
 
 
 @dataclass(frozen=True)
@@ -146,14 +164,16 @@ class Baseline:
 
 def summarise(run: Run, rows: Sequence[Row]) -> Summary:
     """`rows` are the run's, at most one per cell, as `Results.read` gives them."""
-    everybody = [row for row in rows if row.error is None and row.clone]
-    flags = raised(everybody)
-    thieves = [row for row in rows if not control(row)]
+    everybody, asked_nothing = by_asking(row for row in rows if row.error is None and row.clone)
+    every_flag = raised([*everybody, *asked_nothing])
+    flags = {row.cell: every_flag[row.cell] for row in everybody}
+    thieves = [row for row in by_asking(rows)[0] if not control(row)]
     measured = [row for row in everybody if not control(row)]
     budget = common_budget(thieves, measured)
     attacks = unique(row.attack for row in thieves)
     victims = [row.victim.accuracy for row in measured if row.victim]
     draws = replicates(everybody)
+    zero_query = strongest(stolen(asked_nothing, draws))
     against = baseline([row for row in measured if row.defense == UNDEFENDED], budget, draws)
     everywhere = tuple(name for name in unique_in(flags.values()) if all(name in names for names in flags.values()))
     lines: list[DefenseSummary] = []
@@ -162,7 +182,9 @@ def summarise(run: Run, rows: Sequence[Row]) -> Summary:
         part = tuple(attack for attack in attacks if met is None or (defense, attack) in met)
         own = [row for row in measured if row.defense == defense]
         special = tuple(name for name in unique_in(flags[row.cell] for row in own) if name not in everywhere)
-        lines.append(line(defense, own, budget, part, victims[0] if victims else None, against, draws, special))
+        lines.append(
+            line(defense, own, budget, part, victims[0] if victims else None, against, draws, special, zero_query)
+        )
     controls = [s for s in stolen([row for row in everybody if control(row)], draws) if s.budget == budget]
     return Summary(
         victim=victims[0] if victims else None,
@@ -179,6 +201,7 @@ def summarise(run: Run, rows: Sequence[Row]) -> Summary:
         failed=tuple(row for row in rows if row.error is not None),
         void=void([row for row in measured if row.budget == budget], flags),
         currency=str(run.target.get("currency", "")),
+        zero_query=zero_query,
     )
 
 
@@ -213,6 +236,7 @@ def line(
     against: Baseline,
     draws: Replicates,
     flags: tuple[str, ...],
+    zero_query: Stolen | None = None,
 ) -> DefenseSummary:
     """The summary of one defense, from its measured rows."""
     everything = stolen(rows, draws)
@@ -228,14 +252,19 @@ def line(
         worst=worst,
         corrected=corrected([row for row in rows if row.budget == budget]),
         curve=curve,
-        prices=prices(curve, victim.value) if victim and curve else (),
+        prices=prices(curve, victim.value, zero_query) if victim and curve else (),
         eta=eta,
         no_eta=no_eta,
-        change=direction(worst.values - against.worst.values) if worst and against.worst else None,
+        change=compared(worst, against.worst) if worst and against.worst else None,
         utility=utility_summary([row for row in rows if row.budget == budget]),
         flags=flags,
         faced=defense in (UNDEFENDED, BARE_LABEL) or any(row.uses_defense for row in rows if row.budget == budget),
     )
+
+
+def compared(one: Stolen, other: Stolen) -> str:
+    """`lower`, `higher` or `same`: a thief against another. Always `same` with one seed: redrawn test inputs do not show its luck."""
+    return "same" if min(one.seeds, other.seeds) < 2 else direction(one.values - other.values)
 
 
 def stolen(rows: Sequence[Row], draws: Replicates) -> list[Stolen]:
@@ -298,13 +327,17 @@ def worst_curve(thieves: Iterable[Stolen]) -> tuple[Stolen, ...]:
     return tuple(s for s in points if s)
 
 
-def prices(curve: Sequence[Stolen], victim: float) -> tuple[Price, ...]:
-    """Queries needed for each of LEVELS of the victim's accuracy; never outside the measured budgets."""
+def prices(curve: Sequence[Stolen], victim: float, zero_query: Stolen | None = None) -> tuple[Price, ...]:
+    """Queries needed for each of LEVELS of the victim's accuracy; never outside the measured budgets, of which 0 is one."""
     queries = [s.queries for s in curve]
-    ends = ([s.accuracy.value for s in curve], [s.accuracy.high for s in curve], [s.accuracy.low for s in curve])
-    return tuple(
-        Price(level, level * victim, *(crossing(queries, end, level * victim) for end in ends)) for level in LEVELS
-    )
+
+    def reached(level: float, of: Callable[[Estimate], float]) -> Crossing:
+        if zero_query is not None and of(zero_query.accuracy) >= level * victim:
+            return Crossing(0, "exact")
+        return crossing(queries, [of(s.accuracy) for s in curve], level * victim)
+
+    ends: tuple[Callable[[Estimate], float], ...] = (lambda e: e.value, lambda e: e.high, lambda e: e.low)
+    return tuple(Price(level, level * victim, *(reached(level, of) for of in ends)) for level in LEVELS)
 
 
 def efficiency(against: Baseline, worst: Stolen | None) -> tuple[Eta | None, str]:

@@ -4,6 +4,10 @@
     mad:eps=0.95/worst.accuracy>0.7     one defense, at the largest budget
     knockoff+labels.accuracy>0.9@2500   one thief
     none/knockoff.fidelity>=0.95        one thief, no defense
+    worst.stolen>0.5                    how far the strongest thief gets from the zero-query clone towards the victim
+
+`stolen` is (clone - zero-query clone) / (victim - zero-query clone), in accuracy: 0 or less for a thief who might as well have
+asked nothing, and 0 where the zero-query clone is as good as the victim.
 
 If no defense is named, `none` is left out unless the grid has nothing else. Several seeds are averaged.
 
@@ -20,6 +24,7 @@ from statistics import mean
 from typing import Protocol, runtime_checkable
 
 from gamekeeper.analysis.checks import control, grouped
+from gamekeeper.analysis.zero_query import by_asking, mean_accuracy, stolen_share
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.results import Row
 
@@ -29,7 +34,7 @@ COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-METRICS = ("accuracy", "fidelity", "fidelity_uniform")
+METRICS = ("accuracy", "fidelity", "fidelity_uniform", "stolen")
 FORM = re.compile(
     r"(?:(?P<defense>[^/]+)/)?(?P<thief>.+)\.(?P<metric>\w+)\s*(?P<sign>>=|<=|>|<)\s*(?P<limit>\d+\.?\d*|\.\d+)(?:@(?P<budget>\d+))?"
 )
@@ -121,6 +126,8 @@ def check_threshold(threshold: Threshold, cells: Sequence[Planned]) -> None:
 
 def threshold_results(threshold: Threshold, rows: Sequence[Row]) -> list[ThresholdResult]:
     """One result per defense that the threshold applies to, from the rows of a whole grid."""
+    rows, asked_nothing = by_asking(rows)
+    start = mean_accuracy(asked_nothing)
     budget = threshold.budget or max((row.budget for row in rows), default=0)
     defenses = {row.defense for row in rows}
     wanted = {threshold.defense} if threshold.defense else (defenses - {"none"} or defenses)
@@ -128,7 +135,7 @@ def threshold_results(threshold: Threshold, rows: Sequence[Row]) -> list[Thresho
     takes_part = [row for row in here if not (control(row) or unsuited(row, here))]
     matching = takes_part if threshold.thief == "worst" else [row for row in here if row.attack == threshold.thief]
     by_defense = grouped(matching, lambda row: row.defense)
-    return [threshold_result(threshold, defense, by_defense[defense]) for defense in sorted(by_defense)]
+    return [threshold_result(threshold, defense, by_defense[defense], start) for defense in sorted(by_defense)]
 
 
 def unsuited(row: Row, rows: Sequence[Row]) -> bool:
@@ -136,11 +143,14 @@ def unsuited(row: Row, rows: Sequence[Row]) -> bool:
     return row.error_kind == Unsuited.__name__ and any(r.clone and r.defense == row.defense for r in rows)
 
 
-def threshold_result(threshold: Threshold, defense: str, rows: Sequence[Row]) -> ThresholdResult:
+def threshold_result(
+    threshold: Threshold, defense: str, rows: Sequence[Row], start: float | None = None
+) -> ThresholdResult:
+    """start: the zero-query clone's accuracy; None if it was not measured."""
     measured: list[float] = []
     missing: list[str] = []
     for attack, group in grouped(rows, lambda row: row.attack).items():
-        values = [value for value in (reached(threshold.metric, row) for row in group) if value is not None]
+        values = [value for value in (reached(threshold.metric, row, start) for row in group) if value is not None]
         if len(values) == len(group):
             measured.append(mean(values))
         else:
@@ -148,6 +158,8 @@ def threshold_result(threshold: Threshold, defense: str, rows: Sequence[Row]) ->
     return ThresholdResult(threshold, defense, max(measured, default=None), tuple(missing))
 
 
-def reached(metric: str, row: Row) -> float | None:
+def reached(metric: str, row: Row, start: float | None = None) -> float | None:
+    if metric == "stolen":
+        return stolen_share(row, start)
     rate = getattr(row.clone, metric, None)
     return None if rate is None else rate.value

@@ -8,7 +8,6 @@ Assumes     a pool of grey images with bright strokes on dark; the public `style
 Deviations  none; the bend was not tuned
 """
 
-import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +16,7 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from gamekeeper.attacks.copies import ask_copies, image_box
-from gamekeeper.data.drawn.strokes import Dice, centred, field, ink, slanted
+from gamekeeper.data.drawn import pen
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.types import Batch, Box, Knowledge, Meter, Style, Transfer
 
@@ -27,8 +26,8 @@ MOST_POINTS = 256
 """Points kept of a skeleton, evenly; a letter of 28 pixels has about 150."""
 CHUNK = 32
 """Images whose distances are worked out at a time."""
-TURN = math.radians(6)
-"""Standard deviation of an angle of writing."""
+TURN = 6.0
+"""Standard deviation of the angle of writing, in degrees."""
 
 Mask = Bool[Tensor, "n h w"]
 
@@ -67,25 +66,29 @@ def restyle(x: Batch, generator: torch.Generator, box: Box, style: Style, bend: 
     light, dark = fine.amax((1, 2), keepdim=True), fine.amin((1, 2), keepdim=True)
     thin = thinned((fine > (light + dark) / 2) & (light > dark))
     there = thin.any(2).any(1)
-    dice = Dice(int(there.sum()), generator)
-    if not dice.n:
+    n = int(there.sum())
+    if not n:
         return x[:0]
-    points = written(places(thin[there]), style, bend, dice)
-    width, edge = dice.uniform(style.pen[0], style.pen[1]), torch.full((dice.n,), style.edge)
+    points = written(places(thin[there]), style, bend, generator)
+    width = pen.between(style.pen[0], style.pen[1], n, generator)
     h, w = x.shape[2:]
     points = points + torch.tensor([(w - 1) / 2, (h - 1) / 2])
-    drawn = ink(nearest(points, h, w), width / 2, edge)
-    drawn = centred(drawn) if style.centred else drawn
-    return (box.low + drawn * (box.high - box.low))[:, None]
+    drawn = pen.ink(nearest(points, h, w), width, style.edge)[:, None]
+    drawn = pen.centred(drawn) if style.centred else drawn
+    return (box.low + drawn * (box.high - box.low)).clamp(box.low, box.high)
 
 
-def written(points: Float[Tensor, "n p 2"], style: Style, bend: float, dice: Dice) -> Float[Tensor, "n p 2"]:
+def written(
+    points: Float[Tensor, "n p 2"], style: Style, bend: float, generator: torch.Generator
+) -> Float[Tensor, "n p 2"]:
     """The points in another hand: bent, slanted, turned and scaled, about (0, 0)."""
     low, high = points.amin(1, keepdim=True), points.amax(1, keepdim=True)
     unit = (points - low) / (high - low).amax(2, keepdim=True).clamp(min=1)
-    unit = slanted(field(unit, bend, dice), dice.normal(*style.slant), dice.normal(0.0, TURN))
+    n = len(unit)
+    unit = unit + pen.field(unit, bend, generator)
+    unit = pen.turned(unit, pen.normal(0.0, TURN, n, generator), pen.normal(*style.slant, n, generator))
     low, high = unit.amin(1, keepdim=True), unit.amax(1, keepdim=True)
-    size = style.size * dice.uniform(0.9, 1.0) - sum(style.pen) / 2
+    size = style.size * pen.between(0.9, 1.0, n, generator) - sum(style.pen) / 2
     return (unit - (low + high) / 2) * size[:, None, None] / (high - low).amax(2, keepdim=True).clamp(min=0.2)
 
 

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gamekeeper.attacks.theft import Theft, thief_facts
+from gamekeeper.attacks.zero_query import CommonestClass, NamesOnly, class_shares
 from gamekeeper.data.splits import overlap
 from gamekeeper.engine.ensemble import thieves
+from gamekeeper.engine.shift_harm import shifted_queries
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import InputSpec, parse_defense, parse_thief
 from gamekeeper.targets.choice import Source
 from gamekeeper.targets.target import Target, boxed
+from gamekeeper.training.fit import Fit
 from gamekeeper.types import Architecture, Attack, Defense, need_box
 
 FORMAT = "0.1.0"
@@ -24,8 +27,6 @@ REPEATED = 64
 """Test inputs that the evaluation asks twice."""
 UNIFORM, UNIFORM_IMAGES = 10_000, 2_000
 """Uniform inputs on which a clone is evaluated by default: Tramèr's number, and fewer where a network has to see images."""
-WHOLE = 640.0
-"""The least a cell costs, in answers to learn from: training on few answers, or an attack that trains nothing."""
 EVADED, INVERTED, KNOWN = 500, 20, 2_000
 """With --follow-on, at most: test inputs to move, classes to draw, members (and as many non-members) to look up."""
 
@@ -108,8 +109,7 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
     for text, (thief, _) in parsed.items():
         check_budgets(text, thief, audit.budgets, target)
     chains = {text: parse_defense(text, spec) for text in audit.defenses}
-    usual = UNIFORM if len(target.box.shape) == 1 else UNIFORM_IMAGES
-    uniform = 0 if target.remote else usual if audit.uniform is None else audit.uniform
+    uniform = uniform_inputs(audit, target)
     cells = [
         Cell(
             audit.target, target.digest, defense, chain, attack, thief, student or target.student, budget, seed, uniform,
@@ -122,6 +122,35 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
         if not chain or attack not in taking_part.controls
     ]  # fmt: skip
     return list({cell.id: cell for cell in cells}.values())
+
+
+def uniform_inputs(audit: Audit, target: Target) -> int:
+    """On how many uniform inputs clones are evaluated; none of an API's, where each would cost."""
+    usual = UNIFORM if len(target.box.shape) == 1 else UNIFORM_IMAGES
+    return 0 if target.remote else usual if audit.uniform is None else audit.uniform
+
+
+def zero_query_cells(audit: Audit, target: Target) -> list[Cell]:
+    """For each seed the clone of a thief who asks nothing: where the price curve of every defense begins.
+
+    They have a budget of 0 and meet no defense, since they meet no answer.
+    """
+    name, thief = zero_query_thief(target)
+    uniform = uniform_inputs(audit, target)
+    return [
+        Cell(audit.target, target.digest, "none", (), name, thief, target.student, 0, seed, uniform)
+        for seed in dict.fromkeys(audit.seeds)
+    ]
+
+
+def zero_query_thief(target: Target) -> tuple[str, NamesOnly | CommonestClass]:
+    """The best thief that the public knowledge about a target allows, and their name in the results."""
+    if target.drawings is not None:
+        return "names_only", NamesOnly(repr(target.drawings))
+    if target.prior is not None:
+        return "commonest_class", CommonestClass(target.prior, public=True)
+    assert target.test.y is not None, "load_target refuses a test set without labels"
+    return "commonest_class", CommonestClass(class_shares(target.test.y, target.victim.task.classes))
 
 
 def check_auxiliary(target: Target) -> None:
@@ -158,11 +187,20 @@ def check_budgets(text: str, thief: Attack, budgets: Sequence[int], target: Targ
 
 
 def weight(cell: Cell) -> float:
-    """What a cell costs, roughly, in answers to learn from: for the progress bar's ETA. Small budgets have a floor."""
+    """What a cell costs, roughly, in training steps of 64 inputs: for the progress bar's ETA."""
+    usual = getattr(cell.thief.learner, "fit", None) if isinstance(cell.thief, Theft) else None
+    return steps(cell, usual if isinstance(usual, Fit) else Fit())
+
+
+def steps(cell: Cell, fit: Fit) -> float:
+    """The steps of a cell's trainings if each went by `fit`."""
+    if isinstance(cell.thief, NamesOnly):
+        return cell.thief.fit.steps(cell.thief.n)
     if not isinstance(cell.thief, Theft):
-        return WHOLE
+        return Fit().steps(0)
     method = thief_facts(cell.thief)
-    return max(cell.budget / method.repeats, WHOLE) * (1 + method.cost)
+    one = fit.steps(round(cell.budget / method.repeats)) * fit.batch / Fit().batch
+    return one * (1 + method.cost)
 
 
 def queries(cells: Sequence[Cell], target: Target) -> int:
@@ -179,8 +217,9 @@ def queries(cells: Sequence[Cell], target: Target) -> int:
 
 
 def evaluation_queries(cells: Sequence[Cell], target: Target) -> int:
-    """Of these, what the evaluation asks: the test set (some of it twice for an API), uniform inputs, --follow-on's."""
-    own = len(target.test) + max((cell.uniform for cell in cells), default=0)
+    """Of these, what the evaluation asks: the test set (some of it twice for an API) and inputs unlike it, uniform inputs,
+    --follow-on's."""
+    own = len(target.test) + shifted_queries(target) + max((cell.uniform for cell in cells), default=0)
     return own + repeated_queries(target) + follow_on_queries(cells, target)
 
 

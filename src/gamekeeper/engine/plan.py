@@ -15,7 +15,18 @@ from gamekeeper.architectures import fresh
 from gamekeeper.attacks.theft import thief_facts
 from gamekeeper.engine.backends import default_jobs
 from gamekeeper.engine.ensemble import thieves
-from gamekeeper.engine.grid import Audit, Cell, evaluation_queries, expand, queries, repeated_queries, weight
+from gamekeeper.engine.grid import (
+    Audit,
+    Cell,
+    evaluation_queries,
+    expand,
+    queries,
+    repeated_queries,
+    steps,
+    weight,
+    zero_query_cells,
+    zero_query_thief,
+)
 from gamekeeper.engine.run import LEDGER, armed, prepared, upstream
 from gamekeeper.engine.strengths import ResolvedDefenses, as_before, question, resolve_defenses
 from gamekeeper.errors import BadConfig, Unsuited
@@ -43,6 +54,7 @@ class Question:
     audit     its defenses are those that take part
     chosen    what `--defense all` stood for; it goes into the header, so that a resumed run need not choose again
     left_out  a sentence for each defense or thief that does not take part
+    zero_query  the cells of the thief who asks nothing, one per seed; `cells` holds those of the others
     """
 
     audit: Audit
@@ -50,21 +62,28 @@ class Question:
     cells: tuple[Cell, ...]
     chosen: dict[str, Any]
     left_out: tuple[str, ...]
+    zero_query: tuple[Cell, ...] = ()
+
+    @property
+    def every(self) -> tuple[Cell, ...]:
+        """Those that cost nothing come first."""
+        return (*self.zero_query, *self.cells)
 
     def header(self, arguments: Sequence[str]) -> Run:
         """The run's header; `arguments` is the command line that reproduces it."""
-        notes = [*thieves(self.audit.attacks, self.target).left_out, *self.left_out]
+        asks_nothing = [zero_query_thief(self.target)[1].assumption] if self.zero_query else []
+        notes = [*asks_nothing, *thieves(self.audit.attacks, self.target).left_out, *self.left_out]
         return Run(
             schema=SCHEMA,
             version=__version__,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             command="gamekeeper " + shlex.join(arguments),
-            cells=[cell.id for cell in self.cells],
+            cells=[cell.id for cell in self.every],
             target=header_entry(self.target),
             assumptions=[*assumptions(self.target, self.cells[0].student, told_the_defense(self.cells)), *notes],
             seeds=list(self.audit.seeds),
             budgets=sorted(set(self.audit.budgets)),
-            names={cell.id: [cell.defense, cell.attack] for cell in self.cells},
+            names={cell.id: [cell.defense, cell.attack] for cell in self.every},
             chosen=self.chosen,
         )
 
@@ -79,7 +98,8 @@ def settle(audit: Audit, folder: Path, say: Callable[[str], None]) -> Question:
     narrowed = replace(audit, defenses=chosen.defenses)
     cells, left_out = possible(expand(narrowed, target), target)
     choice = question(audit.defenses, target, audit.seeds[0]) | asdict(chosen)
-    return Question(narrowed, target, tuple(cells), choice, (*chosen.left_out, *left_out))
+    free = tuple(zero_query_cells(narrowed, target))
+    return Question(narrowed, target, tuple(cells), choice, (*chosen.left_out, *left_out), free)
 
 
 def chosen_defenses(audit: Audit, target: Target, folder: Path, say: Callable[[str], None]) -> ResolvedDefenses:
@@ -147,6 +167,7 @@ class Plan:
     judged      of the queries, how many are the evaluation's own
     repeated    of these, how many inputs of the test set are bought a second time, to see whether answers repeat
     unanswered  inputs that earlier runs sent to a live API without getting an answer
+    zero_query  clones still to be made that ask nothing; they are not among the thefts
     """
 
     thefts: int
@@ -159,6 +180,7 @@ class Plan:
     jobs: int
     seconds: float
     currency: str = ""
+    zero_query: int = 0
 
 
 def plan(asks: Question, missing: Sequence[Cell], folder: Path, jobs: int | None) -> Plan:
@@ -168,7 +190,8 @@ def plan(asks: Question, missing: Sequence[Cell], folder: Path, jobs: int | None
     jobs = min(jobs or (default_jobs() if work > WORTH_WORKERS else 1), max(1, len(missing)))
     return Plan(
         thefts=len(asks.cells),
-        done=len(asks.cells) - len(missing),
+        done=len(asks.cells) - sum(cell.budget > 0 for cell in missing),
+        zero_query=sum(cell.budget == 0 for cell in missing),
         queries=queries(missing, target) if missing else 0,
         judged=evaluation_queries(missing, target) if missing and target.remote else 0,
         repeated=repeated_queries(target) if missing else 0,
@@ -189,7 +212,14 @@ def estimate(missing: Sequence[Cell], target: Target) -> float:
     a_step = {student: seconds_a_step(student, target) for student in students}
     torch.set_num_threads(threads)
     judging = sum((JUDGING + FOLLOWING * cell.follow_on for cell in missing), 0.0)
-    return judging + sum(a_step[cell.student] * Fit().steps(round(weight(cell))) for cell in missing)
+    # a student that is fitted in one go does not care how long a network would be trained
+    work = (steps(cell, Fit()) if fitted(cell.student) else weight(cell) for cell in missing)
+    return judging + sum(a_step[cell.student] * one for cell, one in zip(missing, work, strict=True))
+
+
+def fitted(student: Architecture) -> bool:
+    """Whether the student is no network."""
+    return isinstance(fresh(student, 0), Learns)
 
 
 def seconds_a_step(student: Architecture, target: Target) -> float:

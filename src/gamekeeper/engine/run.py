@@ -206,9 +206,9 @@ def steal_and_evaluate(cell: Cell, here: Stage, connection: Connection) -> Row:
     clones = DiskCloneCache(here.folder / CLONES)
     stolen, seconds = steal(cell, door(connection.meter, here.target), knowledge(cell, here.boxed, clones))
     clone = in_natural_units(stolen, UnitBox(here.target.box)) if isinstance(here.target.box, Ranges) else stolen
-    if connection.meter.spent == 0:
+    if cell.budget and connection.meter.spent == 0:
         raise Unsuited(f"{cell.attack} asked nothing: a budget of {cell.budget} is too small for it. Raise --budget.")
-    utility_metrics = here.utility_metrics(cell.defenses, cell.seed)
+    utility_metrics, given = here.utility_metrics(cell.defenses, cell.seed), connection.transcript.answered
     row = replace(
         blank(cell),
         clone=here.clone_metrics.clone(clone),
@@ -217,7 +217,7 @@ def steal_and_evaluate(cell: Cell, here: Stage, connection: Connection) -> Row:
         seconds=Seconds(thief=seconds + clones.seconds, defense_per_query=utility_metrics.seconds_per_query),
         flags=[
             *here.flags,
-            *of_answers(torch.cat(connection.transcript.answered), thief_facts(cell.thief).reads),
+            *(of_answers(torch.cat(given), thief_facts(cell.thief).reads) if given else ()),
             *(stolen.caveats if isinstance(stolen, Caveats) else ()),
         ],
         chance=here.clone_metrics.chance,

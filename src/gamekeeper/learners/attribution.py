@@ -26,7 +26,7 @@ from gamekeeper.explain import EXPLAINERS, ExplainerName, Maps
 from gamekeeper.facts import Reads
 from gamekeeper.learners.distil import normalised
 from gamekeeper.models.layout import autocast, image_memory
-from gamekeeper.training.fit import Fit, Rows, descend
+from gamekeeper.training.fit import POSTERIOR, Fit, Rows, descend
 from gamekeeper.training.student import taught, train
 from gamekeeper.types import Batch, Knowledge, Model, Transfer
 
@@ -53,7 +53,7 @@ class Attribution:
 
     weight: float = 1.0
     explainer: ExplainerName = "gradient"
-    fit: Fit = Fit()
+    fit: Fit = POSTERIOR
 
     def __post_init__(self) -> None:
         if self.weight < 0:

@@ -15,7 +15,7 @@ import torch
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Reads
 from gamekeeper.simplex import label
-from gamekeeper.training.fit import Fit
+from gamekeeper.training.fit import POSTERIOR, Fit
 from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
@@ -24,7 +24,7 @@ from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 class Soft:
     """Soft cross-entropy with the unmodified answers (renormalised where the API truncates)."""
 
-    fit: Fit = Fit()
+    fit: Fit = POSTERIOR
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
         return train(knows, transfer.x, normalised(transfer.reply.y), self.fit, seed)
@@ -49,7 +49,7 @@ class Sharpened:
     """Soft cross-entropy with y^power, renormalised: undoes flattening without knowing the defense."""
 
     power: float = 4.0
-    fit: Fit = Fit()
+    fit: Fit = POSTERIOR
 
     def __post_init__(self) -> None:
         if self.power <= 0:

@@ -21,7 +21,7 @@ from torch import Tensor
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import normalised
 from gamekeeper.simplex import label
-from gamekeeper.training.fit import Fit
+from gamekeeper.training.fit import POSTERIOR, Fit
 from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
@@ -35,7 +35,7 @@ class Confident:
 
     share: float = 0.5
     side: Literal["most", "least"] = "most"
-    fit: Fit = Fit()
+    fit: Fit = POSTERIOR
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -51,7 +51,7 @@ class Neighbours:
     """Unmodified answers, but only those whose class most of their k nearest neighbours share."""
 
     k: int = 10
-    fit: Fit = Fit()
+    fit: Fit = POSTERIOR
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -22,7 +22,7 @@ from gamekeeper.architectures import fresh
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import normalised
 from gamekeeper.learners.lookup_table import CONCENTRATION, LookupTable, candidates, known_defense
-from gamekeeper.training.fit import Fit, fit
+from gamekeeper.training.fit import POSTERIOR, Fit, fit
 from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
@@ -57,7 +57,7 @@ class Inverse:
     size: int = 100_000
     concentration: float = CONCENTRATION
     guesses: int = 50
-    fit: Fit = Fit()
+    fit: Fit = POSTERIOR
 
     def __post_init__(self) -> None:
         if min(self.size // 2, self.guesses) < 1 or self.concentration <= 0:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import normalised, sharpen
-from gamekeeper.training.fit import Fit
+from gamekeeper.training.fit import POSTERIOR, Fit
 from gamekeeper.training.student import train
 from gamekeeper.training.validation import held_out_agreement
 from gamekeeper.types import Knowledge, Model, Posterior, Reply, Transfer
@@ -64,7 +64,7 @@ class Unmixed:
     """Soft cross-entropy after undoing a linear map, which is estimated from the most confident answers of each class."""
 
     anchors: int = 3
-    fit: Fit = Fit()
+    fit: Fit = POSTERIOR
 
     def __post_init__(self) -> None:
         if self.anchors < 1:
@@ -80,7 +80,7 @@ class Tempered:
     """Soft cross-entropy with y^p; p is the one of `powers` that best predicts held-out answers. Knows no defense."""
 
     powers: tuple[int, ...] = (1, 2, 4, 8)
-    fit: Fit = Fit()
+    fit: Fit = POSTERIOR
 
     def __post_init__(self) -> None:
         if not self.powers or min(self.powers) < 1:

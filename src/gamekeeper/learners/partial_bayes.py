@@ -20,7 +20,7 @@ import numpy as np
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.distil import normalised
 from gamekeeper.learners.lookup_table import CONCENTRATION, around, candidates, known_defense, match
-from gamekeeper.training.fit import Fit
+from gamekeeper.training.fit import POSTERIOR, Fit
 from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
@@ -39,7 +39,7 @@ class PartialBayes:
     tolerance: float = 0.01
     concentration: float = CONCENTRATION
     guesses: int = 50
-    fit: Fit = Fit()
+    fit: Fit = POSTERIOR
 
     def __post_init__(self) -> None:
         if min(self.size // 4, self.guesses) < 1 or min(self.tolerance, self.concentration) <= 0:

@@ -4,13 +4,14 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gamekeeper.analysis.checks import raised
-from gamekeeper.analysis.summary import Summary, summarise
+from gamekeeper.analysis.summary import Stolen, Summary, summarise
 from gamekeeper.analysis.thresholds import (
     Threshold,
     ThresholdResult,
@@ -65,7 +66,7 @@ def run_audit(
     for threshold in thresholds:
         check_threshold(threshold, question.cells)
     with thefts(folder, work(folder), look_only=output.dry_run) as session:
-        missing = session.missing(question.cells)
+        missing = session.missing(question.every)
         check_defenses(missing, question.target)
         ahead = plan(question, missing, folder, jobs)
         announce(question, ahead, output, console)
@@ -79,7 +80,7 @@ def run_audit(
                 ahead_of_thieves = check_victim(stage(audit.target, folder, missing[0].uniform), missing)
         Results(folder).write_header(question.header(arguments))
         try:
-            rows = watch(question.cells, missing, session.run(missing, backend(ahead.jobs)), console)
+            rows = watch(question.every, missing, session.run(missing, backend(ahead.jobs)), console)
         except (Halt, KeyboardInterrupt):
             admit(spending(question.target, folder).since(before, 0))
             raise
@@ -107,6 +108,7 @@ def announce(question: Question, ahead: Plan, output: OutputOptions, console: Co
         f" {target.answers})",
         f"{ahead.thefts} thefts: {len(set(audit.defenses))} defenses x {len({cell.attack for cell in question.cells})} thieves x"
         f" budgets {', '.join(f'{b:,}' for b in sorted(set(audit.budgets)))} x {len(audit.seeds)} seed(s){resumed}",
+        *without_asking(question, ahead),
         essential(ahead),
         *(
             ["An input that brings no answer is sent once more, which may be charged beyond that."]
@@ -120,6 +122,14 @@ def announce(question: Question, ahead: Plan, output: OutputOptions, console: Co
         sys.stdout.write(orjson.dumps({"plan": asdict(ahead)}, option=orjson.OPT_INDENT_2).decode() + "\n")
     elif output.dry_run and output.quiet:
         lines()(essential(ahead))
+
+
+def without_asking(question: Question, ahead: Plan) -> list[str]:
+    """What is made besides, at no query."""
+    if not ahead.zero_query:
+        return []
+    copies = "1 clone" if ahead.zero_query == 1 else f"{ahead.zero_query} clones"
+    return [f"and {copies} of a thief who asks nothing ({question.zero_query[0].attack}): 0 queries"]
 
 
 def essential(ahead: Plan) -> str:
@@ -268,19 +278,25 @@ def lines() -> Callable[[str], None]:
 def machine(
     run: Run, rows: Sequence[Row], summary: Summary, results: Sequence[ThresholdResult], spent: Spending | None
 ) -> str:
-    """As JSON: the run, the headline and the flags that void it, rows with all flags, thresholds breached or not judged, and
-    the spending on an API."""
+    """As JSON: the run, the headline and the flags that void it, the zero-query clone and how far above it the strongest thief
+    got, rows with all flags, thresholds breached or not judged, and the spending on an API."""
     flags = raised(rows)
     data = {
         "run": asdict(run),
         "headline": headline(summary),
         "void": list(summary.void),
+        "zero_query": summary.zero_query and accuracy_of(summary.zero_query),
+        "stolen": {line.defense: summary.above_zero_query(line.worst) for line in summary.lines if line.worst},
         "rows": [{**asdict(row), "flags": flags.get(row.cell, [])} for row in rows],
         "breached": list(dict.fromkeys(one.threshold.text for one in results if one.breached)),
         "unjudged": list(dict.fromkeys(one.threshold.text for one in results if summary.void or not one.judged)),
         "bill": spent and asdict(spent),
     }
     return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
+def accuracy_of(one: Stolen) -> dict[str, Any]:
+    return {"attack": one.attack, "queries": one.queries, "seeds": one.seeds, "accuracy": asdict(one.accuracy)}
 
 
 def show_report(folder: Path, png: bool, json: bool) -> None:

@@ -23,6 +23,7 @@ test = "test.npz"                # labelled; used to evaluate, never seen by a t
 pool = "letters"                 # what the thief queries: a shipped data set or a path
 train = "train.npz"              # the owner's own, for defenses that need it; optional
 auxiliary = "letters-other"      # the owner's inputs of another kind, for defenses that train on such; optional
+shifted = "new-users.npz"        # labelled inputs of users unlike the test set; optional
 label = "income"                 # CSV only: the column of the classes
 columns = ["age", "colour"]      # CSV only: those that the model takes, in its order; by default all of the test set's
 categories = { colour = ["red", "blue"] }  # CSV only: of columns of text, in the model's order; by default sorted
@@ -31,6 +32,7 @@ categories = { colour = ["red", "blue"] }  # CSV only: of columns of text, in th
 seeds = "few.npz"                # a few inputs like the victim's own, for attacks that start from such; optional
 drawings = "drawn"               # a folder with a sub-folder of images for each class, drawn or generated; optional
 student = "resnet:depth=14"      # by default like the victim, or an MLP or LeNet depending on the input's shape
+prior = [0.76, 0.24]             # how frequent each class is, as everybody knows; optional
 
 [audit]                          # optional: attack, defense, budget, seeds, uniform as on the command line
 
@@ -108,6 +110,7 @@ class DataTable(Table):
     pool: str = Field(min_length=1)
     train: str | None = Field(None, min_length=1)
     auxiliary: str | None = Field(None, min_length=1)
+    shifted: str | None = Field(None, min_length=1)
     label: str | None = Field(None, min_length=1)
     columns: Names | None = None
     categories: dict[str, Names] = {}
@@ -120,12 +123,17 @@ class DataTable(Table):
         return self
 
 
+ROUNDED = 0.005
+"""How far the sum of shares that were rounded may be from 1."""
+
+
 class ThiefTable(Table):
     """[thief]"""
 
     student: str | None = Field(default=None, min_length=1)
     seeds: str | None = Field(default=None, min_length=1)
     drawings: str | None = Field(default=None, min_length=1)
+    prior: list[Annotated[float, Field(ge=0, le=1)]] | None = Field(default=None, min_length=1)
 
 
 class AuditTable(Table):
@@ -174,6 +182,12 @@ class TargetConfig(Table):
 
     @model_validator(mode="after")
     def _consistent(self) -> "TargetConfig":
+        prior = self.thief.prior
+        if prior is not None and (len(prior) != self.classes or abs(sum(prior) - 1) > ROUNDED):
+            raise ValueError(
+                f"thief.prior is the share of each of {self.classes} classes, with a sum of 1; it has {len(prior)} with a sum"
+                f" of {sum(prior):g}"
+            )
         if self.kind == "http":
             if self.http is None or self.model is not None:
                 raise ValueError('kind = "http" needs a table [http] and has no [model]')

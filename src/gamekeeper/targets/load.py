@@ -64,6 +64,7 @@ ANSWERING = {
     "maps",
 }
 """Keys of [http] that change the answers; the others change how, when or by whom they are requested."""
+SHIFTED = "data.shifted"
 
 
 def load_target(name_or_path: str) -> Target:
@@ -98,7 +99,8 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     student = architecture
     if config.thief.student is not None:
         student = named("thief.student", config.thief.student, box, config.classes)
-    test, pool, train, seeds = (sets.get(key) for key in ("data.test", "data.pool", "data.train", "thief.seeds"))
+    keys = ("data.test", "data.pool", "data.train", "thief.seeds", SHIFTED)
+    test, pool, train, seeds, shifted = (sets.get(key) for key in keys)
     drawn = sets.get("thief.drawings")
     assert test is not None
     assert pool is not None
@@ -109,8 +111,6 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     box = domain_of(config, scale, pool.x)
     # the file of kind torch brings a network for inputs as they come; a surrogate for another kind is made here
     surrogate = architecture if config.kind == "torch" or train is None else for_table(architecture, train.x)
-    # without drawings, the digest is that of every earlier run
-    parts = (train, test, pool, seeds) if drawn is None else (train, test, pool, seeds, drawn)
     target = Target(
         name=path.stem,
         kind=config.kind,
@@ -123,13 +123,25 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         answers=config.answers,
         price=config.price,
         remote=config.kind == "http",
-        digest=digest(identity(config, folder), repr(Classify(config.classes)), parts),
+        digest=digest(
+            identity(config, folder),
+            repr(Classify(config.classes)),
+            (
+                train,
+                test,
+                pool,
+                seeds,
+                *(each for each in (shifted, drawn) if each is not None),
+            ),  # without, as in earlier runs
+        ),
         seeds=None if seeds is None else seeds.x,
         batch=batch,
         explain=sold_maps(config),
         schema=schema,
         currency=config.currency,
         drawings=None if drawn is None else held(drawn),
+        prior=None if config.thief.prior is None else tuple(config.thief.prior),
+        shifted={} if shifted is None else {SHIFTED: shifted},
     )
     if config.data.auxiliary is None:
         return target
@@ -236,6 +248,7 @@ def data(
         "data.pool": given.pool,
         "data.train": given.train,
         "data.auxiliary": given.auxiliary,
+        SHIFTED: given.shifted,
         "thief.seeds": config.thief.seeds,
         "thief.drawings": config.thief.drawings,
     }
@@ -255,7 +268,7 @@ def data(
     sets = {key: schema.read(file) for key, file in files.items()}
     box = domain_of(config, schema.scale or scale, sets["data.pool"].x)
     for key, inputs in sets.items():
-        labelled = key in ("data.test", "data.train", "thief.drawings")
+        labelled = key in ("data.test", "data.train", SHIFTED, "thief.drawings")
         check_data(key, inputs if labelled else Dataset(inputs.x), box, config.classes if labelled else None)
     return schema, sets
 

@@ -74,6 +74,13 @@ class Fit:
         )
 
 
+POSTERIOR = Fit(epochs=45, least_steps=1_000, rate=0.1)
+"""For students of whole answers, which go on learning where students of labels only memorise. Chosen on answers held out by
+thieves (tools/choose_training.py, decision 006)."""
+FAST = Fit()
+"""A third of that with few answers: enough to try things out (`soft:fit=fast`)."""
+
+
 def fit(net: nn.Module, x: Batch, y: Shaped[Tensor, "n ..."], loss: Loss, recipe: Fit, seed: int) -> nn.Module:
     """Trains `net` in place on (x, y) and returns it in evaluation mode.
 

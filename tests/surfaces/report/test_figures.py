@@ -20,13 +20,13 @@ from gamekeeper.results import Row
 from gamekeeper.surfaces.report.figures import (
     COLOURS,
     looks,
-    perturbations,
     price_curve,
     stacked,
     svg,
     utility_plot,
     write_png,
 )
+from gamekeeper.surfaces.report.perturbations import perturbations
 from tests.surfaces.report import example
 
 pytestmark = pytest.mark.thorough

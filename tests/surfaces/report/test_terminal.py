@@ -103,3 +103,12 @@ def test_the_table_alone_can_be_printed():
 
 def test_nothing_measured_prints_a_sentence():
     assert "Nothing has been measured yet." in printed([])
+
+
+def test_the_worst_loss_under_shift_stands_below_the_defense():
+    rows = [example.shifted(row) for row in example.rows()]
+    lines = printed(rows).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("mad:eps=0.95"))
+    assert "−31 thinner" in "\n".join(lines[start : start + 6])
+    assert max(map(len, lines)) <= 80
+    assert "points lost, shift" not in printed(example.rows())

@@ -1,1 +1,1 @@
-"""Inputs drawn from the names of their classes: what a thief can make without any input of the owner's."""
+"""Drawings of digits and clothes, made of geometry and random numbers alone. Nothing here reads a file."""

@@ -11,7 +11,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gamekeeper.data.drawn.strokes import SIDE, Dice, Images
+SIDE = 28
+"""Pixels along each side of a drawing."""
+Images = Float[Tensor, "n h w"]
+
+
+@dataclass(frozen=True)
+class Dice:
+    """Random numbers for n drawings, one per drawing, from one generator."""
+
+    n: int
+    generator: torch.Generator
+
+    def uniform(self, low: float, high: float, *shape: int) -> Float[Tensor, "n ..."]:
+        return low + (high - low) * torch.rand((self.n, *shape), generator=self.generator)
+
+    def normal(self, mean: float, deviation: float, *shape: int) -> Float[Tensor, "n ..."]:
+        return mean + deviation * torch.randn((self.n, *shape), generator=self.generator)
+
 
 Number = Float[Tensor, "n 1 1"]
 """One number per drawing."""

@@ -9,12 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
-from gamekeeper.data.drawn.cloth import Number, Sheet, both, cover, edge, either, line, sheet, where
-from gamekeeper.data.drawn.strokes import SIDE, Dice, Images, stream
-from gamekeeper.types import Batch
+from gamekeeper.data.drawn import pen
+from gamekeeper.data.drawn.cloth import SIDE, Dice, Images, Number, Sheet, both, cover, edge, either, line, sheet, where
 
 Drawn = tuple[Images, Images]
 """A shape, and a factor of its brightness."""
@@ -274,16 +271,16 @@ class Clothes:
     folds: float = 0.25
     grain: float = 0.04
 
-    def __call__(self, n: int, seed: int, /) -> tuple[Batch, Int[Tensor, " n"]]:
-        return stream(self.portion, len(GARMENTS), n, seed)
+    def __call__(self, n: int, seed: int, /) -> tuple[pen.Images, pen.Rows]:
+        return pen.stream(n, seed, len(GARMENTS), self.draw)
 
-    def portion(self, classes: Int[Tensor, " n"], dice: Dice) -> Images:
+    def draw(self, classes: pen.Rows, generator: torch.Generator) -> pen.Images:
         """One drawing of each of the given classes."""
-        x = torch.empty(len(classes), SIDE, SIDE)
+        x = torch.empty(len(classes), 1, SIDE, SIDE)
         for number, garment in enumerate(GARMENTS):
             rows = torch.nonzero(classes == number)[:, 0]
             if len(rows):
-                x[rows] = self.sewn(garment, sheet(Dice(len(rows), dice.generator)))
+                x[rows, 0] = self.sewn(garment, sheet(Dice(len(rows), generator)))
         return x
 
     def sewn(self, garment: Callable[[Sheet], Drawn], on: Sheet) -> Images:

@@ -78,7 +78,7 @@ def trade_curves(summary: Summary) -> Figure | None:
     if not curves or summary.undefended is None or summary.undefended.utility is None:
         return None
     with mpl.rc_context(STYLE):
-        rows = -(-len(curves) // 2)
+        rows = -(-(len(curves) + (summary.zero_query is not None)) // 2)
         height = HEIGHT + LEGEND * rows
         figure = Figure(figsize=(WIDTH, height))
         grid = figure.subplots(2, 2, sharey=True, sharex="row", squeeze=False)
@@ -101,7 +101,7 @@ def trade_curves(summary: Summary) -> Figure | None:
                 axes.invert_xaxis()  # shared along the row: the loss of honest users grows to the right, as L1 does
         for axes in grid[:, 0]:
             axes.set_ylabel("accuracy of the clone")
-        legend(figure, looks)
+        legend(figure, looks, summary.zero_query is not None)
     return figure
 
 
@@ -134,10 +134,12 @@ def finish(axes: Axes, summary: Summary, who: str, cost: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     if summary.floor:
         axes.axhline(summary.floor.accuracy.value, color=FAINT, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+    if summary.zero_query:
+        axes.axhline(summary.zero_query.accuracy.value, color=FAINT, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
 
 
-def legend(figure: Figure, looks: Mapping[str, Look]) -> None:
-    """Two columns below the axes, with the dashed line of the floor."""
+def legend(figure: Figure, looks: Mapping[str, Look], zero_query: bool) -> None:
+    """Two columns below the axes, with the dashed line of the floor and the dotted one of the zero-query clone."""
     handles = [
         Line2D(
             [],
@@ -152,4 +154,6 @@ def legend(figure: Figure, looks: Mapping[str, Look]) -> None:
         for name, look in looks.items()
     ]
     handles.append(Line2D([], [], color=FAINT, linewidth=1, linestyle=(0, (5, 3)), label="label floor"))
+    if zero_query:
+        handles.append(Line2D([], [], color=FAINT, linewidth=1, linestyle=(0, (1, 2)), label="without asking"))
     figure.legend(handles=handles, loc="lower left", ncols=2, frameon=False, fontsize=8.5, bbox_to_anchor=(0.08, 0.0))

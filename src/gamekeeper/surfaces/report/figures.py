@@ -1,4 +1,4 @@
-"""The report's three figures: price to steal, clone accuracy against utility, perturbation.
+"""The report's first two figures: price to steal, and clone accuracy against utility; and what all figures share.
 
 Each function draws a matplotlib Figure from a summary; `svg` and `write_png` turn it into text or a file. Drawing uses
 the Agg backend without pyplot: no window, no global state. Text stays text, and ids and metadata are fixed, so the same
@@ -17,9 +17,10 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
-from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, DefenseSummary, Summary
+from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, DefenseSummary, Stolen, Summary
+from gamekeeper.metrics import Estimate
 from gamekeeper.surfaces.report.words import broken, count, money, percent, plain
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F")
@@ -33,6 +34,8 @@ CROWD, MOST = 13, 24
 """How many defenses a scatter plot can label, and how many the curves and panels can. `ranking.py` shows more, in rows;
 `curves.py` shows sweeps."""
 NAME_WIDTH = 20
+ORIGIN, ORIGIN_ALONE = 2.0, 1.6
+"""How far left of the first budget 0 queries are drawn: in widths of a tick's number, and as a factor if there is one budget."""
 LINE_HEIGHT = 11.5
 """Points per line of a label."""
 STYLE: dict[Any, Any] = {
@@ -101,18 +104,25 @@ def price_curve(summary: Summary) -> Figure | None:
     with mpl.rc_context(STYLE):
         figure, axes = canvas(4.3, labels=sum(len(named(line)) for line in lines), top=0.52 if summary.price else 0.2)
         styles = looks(summary)
-        query_axis(axes, lines)
+        origin = query_axis(axes, lines, summary.zero_query)
         ends = [
             draw_curve(axes, line, styles[line.defense], dodge)
             for line, dodge in zip(lines, dodges(axes, lines), strict=True)
         ]
-        low = max(0.0, min(s.accuracy.low for line in lines for s in line.curve) - 0.04)
+        if origin and summary.zero_query:
+            for line in lines:
+                first, colour = line.curve[0], styles[line.defense].colour
+                axes.plot([origin, first.queries], [summary.zero_query.accuracy.value, first.accuracy.value], color=colour,
+                          linewidth=0.7, linestyle=(0, (1, 2)), zorder=2)  # fmt: skip
+            draw_origin(axes, origin, summary.zero_query.accuracy)
+        start = [summary.zero_query.accuracy.low] if summary.zero_query else []
+        low = max(0.0, min([*start, *(s.accuracy.low for line in lines for s in line.curve)]) - 0.04)
         axes.set_ylim(low, max(1.0, summary.victim.value + 0.075 * (1 - low)))
         axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
         axes.set_ylabel("accuracy of the strongest clone")
         victim_line(axes, summary.victim.value)
         if summary.price:
-            money_axis(axes, summary.price, summary.currency)
+            money_axis(axes, summary.price, summary.currency, origin)
         label_right(figure, axes, ends)
     return figure
 
@@ -138,8 +148,21 @@ def draw_curve(axes: Axes, line: DefenseSummary, look: Look, dodge: float) -> La
     return Label(x[-1], y[-1], named(line), look)
 
 
-def query_axis(axes: Axes, lines: Sequence[DefenseSummary]) -> None:
-    """Logarithmic, with a tick at each measured budget whose number fits."""
+def draw_origin(axes: Axes, x: float, rate: Estimate) -> None:
+    """The zero-query clone, a circle with its interval, in which the curves of all defenses begin."""
+    axes.errorbar(
+        [x], [rate.value], yerr=[[rate.value - rate.low], [rate.high - rate.value]], color=INK, marker="o", markersize=6.5,
+        markerfacecolor="white", markeredgewidth=1.4, elinewidth=1.1, capsize=2.5, zorder=5,
+    )  # fmt: skip
+    axes.annotate(f"without asking {rate.value:.3f}", (x, rate.value), (9, -2), textcoords="offset points", fontsize=8.5,
+                  va="top", color=INK, zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})  # fmt: skip
+
+
+def query_axis(axes: Axes, lines: Sequence[DefenseSummary], zero_query: Stolen | None) -> float | None:
+    """Logarithmic, with a tick at each measured budget whose number fits.
+
+    Returns where the zero-query clone stands: left of all budgets, as far as a logarithmic axis allows; None without it.
+    """
     queries = sorted({round(s.queries) for line in lines for s in line.curve})
     axes.set_xscale("log")
     axes.set_xlim(queries[0] / 1.25, queries[-1] * 1.06 if len(queries) > 1 else queries[0] * 1.25)
@@ -148,9 +171,16 @@ def query_axis(axes: Axes, lines: Sequence[DefenseSummary]) -> None:
     for query in reversed(queries):
         if not ticks or query * room <= ticks[-1]:
             ticks.append(query)
-    axes.set_xticks(ticks[::-1], [count(query) for query in ticks[::-1]])
+    origin = None if zero_query is None else queries[0] / (ORIGIN_ALONE if len(queries) == 1 else room**ORIGIN)
+    shown = [count(query) for query in ticks[::-1]]
+    if origin is None:
+        axes.set_xticks(ticks[::-1], shown)
+    else:
+        axes.set_xlim(origin / room**0.4, axes.get_xlim()[1])
+        axes.set_xticks([origin, *ticks[::-1]], ["0", *shown])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("queries spent (logarithmic)")
+    axes.set_xlabel("queries spent (logarithmic from the first budget on)" if origin else "queries spent (logarithmic)")
+    return origin
 
 
 def victim_line(axes: Axes, victim: float) -> None:
@@ -167,11 +197,11 @@ def victim_line(axes: Axes, victim: float) -> None:
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8}, transform=side)  # fmt: skip
 
 
-def money_axis(axes: Axes, price: float, currency: str) -> None:
-    """The same ticks in money, on top."""
+def money_axis(axes: Axes, price: float, currency: str, origin: float | None) -> None:
+    """The same ticks in money, on top; that of the zero-query clone costs nothing."""
     top = axes.secondary_xaxis("top", functions=(times(price), times(1 / price)))
     ticks = [float(tick) * price for tick in axes.get_xticks()]
-    top.set_xticks(ticks, [money(tick) for tick in ticks])
+    top.set_xticks(ticks, [money(0 if origin and tick <= origin * price else tick) for tick in ticks])
     top.set_xticks([], minor=True)
     top.set_xlabel(f"{plain(currency) or 'money'}, at {money(price)} per query")
     top.spines["top"].set_visible(True)
@@ -191,7 +221,13 @@ def utility_plot(summary: Summary) -> Figure | None:
         styles = looks(summary)
         shift = apart(lines)
         ends = [draw_trade(axes, line, styles[line.defense], shift[line.defense]) for line in lines]
-        low = min([e.x for e in ends] + [e.y for e in ends] + [line.soft.accuracy.value for line in lines if line.soft])
+        start = [summary.zero_query.accuracy.value] if summary.zero_query else []
+        low = min(
+            start
+            + [e.x for e in ends]
+            + [e.y for e in ends]
+            + [line.soft.accuracy.value for line in lines if line.soft]
+        )
         low = max(0.0, round(low - 0.08, 1))
         axes.set_xlim(low - 0.02 * (1 - low), 1.0)
         axes.set_ylim(low - 0.02 * (1 - low), 1.0 + 0.03 * (1 - low))
@@ -203,6 +239,8 @@ def utility_plot(summary: Summary) -> Figure | None:
         diagonal(axes, low)
         if summary.floor:
             floor_line(axes, summary.floor.accuracy.value)
+        if summary.zero_query:
+            zero_query_line(axes, summary.zero_query.accuracy.value)
         label_right(figure, axes, ends)
     return figure
 
@@ -252,48 +290,15 @@ def floor_line(axes: Axes, floor: float) -> None:
               va="bottom", ha="right", fontsize=8.5)  # fmt: skip
 
 
-def perturbations(summary: Summary) -> Figure | None:
-    """Small multiples: how far the answers to honest users are moved, in L1 per test input. None if no defense moves any."""
-    lines = [line for line in summary.lines if line.utility and line.utility.l1 > 0 and sum(line.utility.l1_histogram)]
-    if not 0 < len(lines) <= MOST:
-        return None
-    columns = 2 if len(lines) < 3 else 3
-    rows = -(-len(lines) // columns)
-    with mpl.rc_context(STYLE):
-        height = 0.75 + 1.85 * rows
-        figure = Figure(figsize=(WIDTH, height))
-        styles = looks(summary)
-        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        figure.subplots_adjust(
-            left=0.105, right=0.985, bottom=0.5 / height, top=1 - 0.42 / height, hspace=0.5, wspace=0.1
-        )
-        for place, axes in enumerate(grid.flat):
-            if place < len(lines):
-                histogram(axes, lines[place], styles[lines[place].defense])
-                axes.xaxis.set_tick_params(labelbottom=place + columns >= len(lines))
-            else:
-                axes.set_axis_off()
-        figure.supxlabel("L1 distance between the clean and the defended answer (0 to 2)", fontsize=9, y=0.06 / height)
-        grid[0, 0].set_ylabel("share of test inputs")
-    return figure
-
-
-def histogram(axes: Axes, line: DefenseSummary, look: Look) -> None:
-    assert line.utility is not None
-    bins = line.utility.l1_histogram
-    width = 2 / len(bins)
-    shares = [n / sum(bins) for n in bins]
-    axes.bar([width * i for i in range(len(bins))], shares, width=width, align="edge", color=look.colour, linewidth=0)
-    axes.axvline(line.utility.l1, color=INK, linewidth=1)
-    right = line.utility.l1 < 1.2
-    axes.text(line.utility.l1 + (0.04 if right else -0.04), 1.13, f"mean {line.utility.l1:.2f}", fontsize=8.5,
-              ha="left" if right else "right", va="top")  # fmt: skip
-    axes.set_xlim(0, 2)
-    axes.set_ylim(0, 1.15)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    axes.set_xticks([0, 0.5, 1, 1.5, 2], ["0", "0.5", "1", "1.5", "2"])
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-    axes.set_title("\n".join(broken(safe(line.defense), 26)), fontsize=8.5, loc="left", color=INK)
+def zero_query_line(axes: Axes, accuracy: float) -> None:
+    """Left of it, a thief does better without asking. Where it lies left of all points, an arrow says where."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    words, bottom = f"without asking {accuracy:.3f}", low + 0.02 * (high - low)
+    if accuracy < left:
+        axes.text(left + 0.015 * (right - left), bottom, f"← {words}", va="bottom", fontsize=8.5)
+        return
+    axes.axvline(accuracy, color=INK, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+    axes.text(accuracy + 0.012 * (right - left), bottom, words, rotation=90, va="bottom", ha="left", fontsize=8.5)
 
 
 def canvas(height: float, labels: int, top: float, bottom: float = 0.5) -> tuple[Figure, Axes]:

@@ -18,6 +18,7 @@ from gamekeeper.results import FollowOn, Results, Row, Run
 from gamekeeper.surfaces.report import figures, words
 from gamekeeper.surfaces.report.album import Album, album
 from gamekeeper.surfaces.report.curves import trade_curves
+from gamekeeper.surfaces.report.perturbations import perturbations
 from gamekeeper.surfaces.report.ranking import ranking
 from gamekeeper.surfaces.report.standards import ENTRIES, VERSIONS
 
@@ -28,7 +29,7 @@ FIGURES = {
     "utility": figures.utility_plot,
     "ranking": ranking,
     "strengths": trade_curves,
-    "perturbation": figures.perturbations,
+    "perturbation": perturbations,
 }
 
 
@@ -126,6 +127,7 @@ def environment() -> Environment:
         "efficiency": words.efficiency,
         "bands": words.bands,
         "guaranteed": words.guaranteed,
+        "points": words.points,
         "seconds": words.seconds,
         "moment": moment,
     }

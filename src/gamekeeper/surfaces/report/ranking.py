@@ -60,6 +60,11 @@ def draw_stolen(axes: Axes, lines: Sequence[DefenseSummary], summary: Summary) -
         axes.axvline(floor, color=INK, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
         axes.text(floor, 1.01, f"label floor {floor:.3f}", transform=axes.get_xaxis_transform(), ha="center", va="bottom",
                   fontsize=8.5)  # fmt: skip
+    if summary.zero_query:
+        start = summary.zero_query.accuracy.value
+        axes.axvline(start, color=INK, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+        axes.text(start, -0.01, f"without asking {start:.3f}", transform=axes.get_xaxis_transform(), ha="center", va="bottom",
+                  fontsize=8, backgroundcolor="white", zorder=5)  # fmt: skip
 
 
 def below(rate: Estimate, summary: Summary) -> bool:

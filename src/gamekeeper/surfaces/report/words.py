@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from gamekeeper.analysis.best_defense import AFFORDABLE, BestDefense, best_defense
 from gamekeeper.analysis.checks import FLAGS
 from gamekeeper.analysis.summary import DefenseSummary, Price, Stolen, Summary
+from gamekeeper.analysis.utility import UtilitySummary
 from gamekeeper.defenses.guarantees import ANY, Guarantees
 from gamekeeper.metrics import Crossing, Estimate, Number
 from gamekeeper.results import Band
@@ -89,6 +90,21 @@ def efficiency(line: DefenseSummary) -> str:
     return "–" if line.eta is None else f"{line.eta.value:.2f}"
 
 
+def points(share: float) -> str:
+    """Points of accuracy lost, with a sign: `-31`, `0`; one decimal below ten."""
+    amount = -100 * share
+    text = f"{amount:+.1f}" if abs(amount) < 9.95 else f"{amount:+.0f}"
+    return "0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def worst_loss(utility: UtilitySummary | None) -> str:
+    """`−31 thinner`: what users lose to a defense under the shift that is worst for them; a dash if none was measured."""
+    worst = utility.worst_shift if utility else None
+    if worst is None:
+        return "–"
+    return "0" if points(worst.loss) == "0" else f"{points(worst.loss)} {plain(worst.name)}"
+
+
 def guaranteed(guarantees: Guarantees | None) -> str:
     """What a defense guarantees for every answer; a dash for nothing, or if the row does not say."""
     if guarantees is None:
@@ -130,6 +146,8 @@ def reached(crossing: Crossing) -> str:
 def reached_in_words(crossing: Crossing, price: float, currency: str = "") -> str:
     """`takes about 870 queries (0.87)`; money only if a price was stated."""
     queries = amount(crossing)
+    if queries == 0:
+        return "takes no query"
     if crossing.bound == "more than":
         return f"is not reached with {count(queries)} queries"
     cost = f" ({paid(queries * price, currency)})" if price else ""
@@ -173,7 +191,12 @@ def sentences(summary: Summary) -> list[str]:
     undefended = summary.undefended
     if undefended is None or undefended.worst is None:
         return uncompared(summary, "was not part of this run" if undefended is None else "has no result")
-    return [theft(summary, undefended.worst, summary.victim), *cost(summary, undefended), defenses(summary)]
+    return [
+        *without_asking(summary),
+        theft(summary, undefended.worst, summary.victim),
+        *cost(summary, undefended),
+        defenses(summary),
+    ]
 
 
 def nothing_follows(summary: Summary) -> list[str]:
@@ -191,7 +214,8 @@ def uncompared(summary: Summary, reason: str) -> list[str]:
     shares = f" Of this model's accuracy, {where}, {'; '.join(got)}." if got else ""
     return [
         f"No defense can be compared: the defense `none` {reason} {where}, so nothing shows what thieves get without"
-        f" one.{shares} Add --defense none."
+        f" one.{shares} Add --defense none.",
+        *without_asking(summary),
     ]
 
 
@@ -200,17 +224,50 @@ def theft(summary: Summary, worst: Stolen, victim: Estimate) -> str:
     if summary.price:
         whole, each = (paid(amount, summary.currency) for amount in (worst.queries * summary.price, summary.price))
         cost = f" (costing {whole} at {each} per query)"
+    queries, numbers = f"{count(worst.queries)} queries{cost}", f"({worst.accuracy.value:.2f} of {victim.value:.2f})"
+    if summary.zero_query is None:
+        return (
+            f"Without a defense, {queries} steal {share(summary, worst) or 'none'} of this model's accuracy {numbers}."
+        )
+    stolen = summary.above_zero_query(worst)
+    if stolen is None or stolen <= 0:
+        return f"Without a defense, {queries} steal nothing beyond that: the best copy gets {share(summary, worst)} {numbers}."
+    doubt = ", which may be luck" if "free-anyway" in (*summary.flags, *undefended_flags(summary)) else ""
     return (
-        f"Without a defense, {count(worst.queries)} queries{cost} steal {share(summary, worst) or 'none'} of this model's"
-        f" accuracy ({worst.accuracy.value:.2f} of {victim.value:.2f})."
+        f"Without a defense, {queries} bring that to {share(summary, worst)} {numbers}: they steal {percent(stolen)} of what"
+        f" was left to steal{doubt}."
     )
+
+
+def undefended_flags(summary: Summary) -> tuple[str, ...]:
+    return summary.undefended.flags if summary.undefended else ()
+
+
+COPIES = {
+    "names_only": "a copy trained on drawings of what the classes are called",
+    "commonest_class": "always answering the commonest class",
+}
+"""The zero-query clone in words, by its thief."""
+
+
+def without_asking(summary: Summary) -> list[str]:
+    """What the zero-query clone is, and reaches; nothing if there is none."""
+    one = summary.zero_query
+    if one is None or summary.victim is None:
+        return []
+    copy = COPIES.get(one.attack, f"the copy '{plain(one.attack)}'")
+    return [
+        f"Without one query, {copy} gets {share(summary, one) or 'none'} of this model's accuracy"
+        f" ({one.accuracy.value:.2f} of {summary.victim.value:.2f})."
+    ]
 
 
 def cost(summary: Summary, undefended: DefenseSummary) -> list[str]:
     """What each share of the model's accuracy costs, up to the first that was not reached."""
     clauses: list[str] = []
+    free = [price for price in undefended.prices if price.queries.queries == 0]
     smallest = [price for price in undefended.prices if price.queries.bound == "at most"]
-    for price in [*smallest[-1:], *undefended.prices[len(smallest) :]]:
+    for price in [*free[-1:], *smallest[-1:], *undefended.prices[len(free) + len(smallest) :]]:
         share = f"{percent(price.level)} of the model's accuracy" if not clauses else percent(price.level)
         clauses.append(f"{share} {reached_in_words(price.queries, summary.price, summary.currency)}")
         if price.queries.bound == "more than":
@@ -221,6 +278,12 @@ def cost(summary: Summary, undefended: DefenseSummary) -> list[str]:
 def defenses(summary: Summary) -> str:
     """The best affordable defense, or that there is none."""
     best = best_defense(summary)
+    if best.outcome == "one seed":
+        return (
+            f"Which of the {best.tested} defenses helps, one seed cannot tell from luck: add --seeds 3."
+            if best.tested > 1
+            else "Whether the defense helps, one seed cannot tell from luck: add --seeds 3."
+        )
     if best.outcome == "unproven":
         return hope(summary, best, "No defense has been shown to lower it against thieves made to undo that defense.")
     if best.defense is None:

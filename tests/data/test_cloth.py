@@ -2,8 +2,7 @@
 
 import torch
 
-from gamekeeper.data.drawn.cloth import HALF, Sheet, both, cover, edge, either, line, where
-from gamekeeper.data.drawn.strokes import SIDE, Dice
+from gamekeeper.data.drawn.cloth import HALF, SIDE, Dice, Sheet, both, cover, edge, either, line, where
 
 AT = (torch.arange(SIDE) - (SIDE - 1) / 2) / HALF
 ON = Sheet(AT[None, None, :].expand(1, SIDE, SIDE), AT[None, :, None].expand(1, SIDE, SIDE), Dice(1, torch.Generator()))

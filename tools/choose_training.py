@@ -1,0 +1,184 @@
+"""Chooses how long and how fast thieves' students train, and on which views, by answers that thieves hold out.
+
+    choose  trains every candidate and writes the cross-entropy of 1,000 held-out answers to results/training.json
+    look    reads the test set once, for today's, the constant and the chosen training; chooses nothing
+
+Both built-in image models, three seeds. A thief asks some of their pool, learns from these answers, and is judged by the
+answers to further inputs of the same pool: cross-entropy with the victim's posterior, or with its top class where the
+learner reads nothing else. No test set and no truth takes part. Every clone is kept in a folder, so that `look` trains
+nothing and a killed run resumes. `choose` takes half an hour of one core; names given run those alone.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import gettempdir
+from time import process_time
+from typing import Any
+
+import torch
+from choose_defaults import changed
+
+from gamekeeper.facts import facts
+from gamekeeper.learners.distil import Labels, Soft
+from gamekeeper.simplex import label
+from gamekeeper.targets.builtin import shipped
+from gamekeeper.targets.target import Target
+from gamekeeper.training import fit as loop
+from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import DiskCloneCache
+from gamekeeper.types import Knowledge, Learner, Model, Transfer
+from gamekeeper.version import __version__
+
+FILE = Path(__file__).parent.parent / "results/training.json"
+CLONES = Path(gettempdir()) / "gamekeeper-training-clones"
+HELD = 1_000
+SETS, SEEDS = ("mnist", "fashion"), (0, 1, 2)
+
+SHORT = Fit(epochs=30, least_steps=300, rate=0.05)
+"""What every learner had before this choice."""
+LENGTHS: Mapping[str, Fit] = {
+    "short": SHORT,
+    "constant": replace(SHORT, rate=0.01),
+    "constant, 0.05": SHORT,
+    "at least 1,000 steps": Fit(epochs=30, least_steps=1_000, rate=0.1),
+    "double": Fit(epochs=60, least_steps=600, rate=0.1),
+    "45 epochs, at least 1,000 steps": Fit(epochs=45, least_steps=1_000, rate=0.1),
+    "fourfold": Fit(epochs=120, least_steps=1_200, rate=0.1),
+}
+"""The constant ones keep their rate from the first step to the last, as ART's thieves do."""
+BUDGETS: Mapping[str, Sequence[int]] = {
+    "45 epochs, at least 1,000 steps": (2_500,),
+    "constant, 0.05": (250, 1_000),
+    "fourfold": (250, 1_000),
+}
+"""For the others all three. With 250 and 1,000 answers, 45 epochs are no more than the 1,000 steps tried as such."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training to try: a learner, and the name of what is varied."""
+
+    part: str
+    name: str
+    learner: Learner
+
+
+def trials(part: str) -> Iterator[tuple[Trial, Sequence[int]]]:
+    """With the budgets at which each is tried: the longest only where their cost is bearable."""
+    for name, how in LENGTHS.items():
+        if part == "soft":
+            yield Trial(part, name, Soft(how)), BUDGETS.get(name, (250, 1_000, 2_500))
+        elif name in ("short", "double"):
+            yield Trial(part, name, Labels(how)), (250, 1_000)
+
+
+PARTS = ("soft", "labels")
+
+
+@cache
+def case(name: str, budget: int, seed: int) -> tuple[Target, Transfer, Transfer]:
+    """The model, the answers learnt from, and the held-out ones."""
+    target = shipped(name)
+    order = torch.randperm(len(target.pool.x), generator=torch.Generator().manual_seed(seed))
+    asked, held = (target.pool.x[rows] for rows in (order[:budget], order[budget : budget + HELD]))
+    return (
+        target,
+        Transfer(asked, target.victim(asked), budget),
+        Transfer(held, target.victim(held), budget),
+    )
+
+
+def clone(trial: Trial, name: str, budget: int, seed: int) -> Model:
+    """Trained, or read from CLONES. The held-out inputs are not in this thief's pool."""
+    target, asked, held = case(name, budget, seed)
+    constant = trial.name.startswith("constant")
+    # a constant rate is no part of a Fit, so its clones need a folder of their own
+    clones = DiskCloneCache(CLONES / ("constant" if constant else "cycle"))
+    knows = Knowledge(without(target.pool.x, held.x), target.box, target.victim.task, target.student, clones=clones)
+    with changed(loop, {"one_cycle": lambda number, steps, peak: peak}) if constant else nullcontext():
+        return trial.learner(asked, knows, seed)
+
+
+def without(pool: torch.Tensor, held: torch.Tensor) -> torch.Tensor:
+    """The pool's inputs that are not held out."""
+    taken = {row.numpy().tobytes() for row in held}
+    return pool[[row.numpy().tobytes() not in taken for row in pool]]
+
+
+def judged(trial: Trial, name: str, budget: int, seed: int) -> dict[str, Any]:
+    """One training's record."""
+    start = process_time()
+    model = clone(trial, name, budget, seed)
+    seconds = process_time() - start
+    _, _, held = case(name, budget, seed)
+    y = label(held.reply.y) if facts(trial.learner).reads == "label" else held.reply.y
+    out = model(held.x).y.double()
+    return {
+        **key(trial, name, budget, seed), "learner": repr(trial.learner), "seconds": round(seconds, 2),
+        "cross_entropy": round(float(-(y * out.clamp(min=1e-12).log()).sum(1).mean()), 5),
+        "agreement": float((out.argmax(1) == y.argmax(1)).double().mean()),
+    }  # fmt: skip
+
+
+def key(trial: Trial, name: str, budget: int, seed: int) -> dict[str, Any]:
+    return {"part": trial.part, "name": trial.name, "set": name, "budget": budget, "seed": seed}
+
+
+def cells(parts: Sequence[str]) -> Iterator[tuple[Trial, str, int, int]]:
+    for part in parts:
+        for seed in SEEDS:
+            for name in SETS:
+                for trial, budgets in trials(part):
+                    for budget in budgets:
+                        yield trial, name, budget, seed
+
+
+def choose(parts: Sequence[str]) -> None:
+    """Adds what FILE does not have yet, one record at a time."""
+    found = json.loads(FILE.read_text()) if FILE.exists() else {"records": []}
+    known = [{name: record[name] for name in ("part", "name", "set", "budget", "seed")} for record in found["records"]]
+    for cell in cells(parts):
+        if key(*cell) in known:
+            continue
+        record = judged(*cell)
+        print(record, flush=True)
+        found["records"].append(record)
+        write(found)
+
+
+def write(found: dict[str, Any]) -> None:
+    head = {
+        "version": __version__, "torch": torch.__version__, "date": datetime.now(UTC).date().isoformat(),
+        "seeds": list(SEEDS), "held": HELD,
+    }  # fmt: skip
+    rows = ",\n".join(json.dumps(record) for record in found["records"])
+    FILE.write_text(f'{json.dumps(head)[:-1]}, "records": [\n{rows}\n]}}\n')
+
+
+def look() -> None:
+    """Test accuracy of clones that are already trained, into the same records."""
+    found = json.loads(FILE.read_text())
+    for cell in cells(PARTS):
+        record = next((one for one in found["records"] if key(*cell).items() <= one.items()), None)
+        if record is not None:
+            test = case(*cell[1:])[0].test
+            record["test"] = float((clone(*cell)(test.x).y.argmax(1) == test.y).double().mean())
+    write(found)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    if sys.argv[1:2] == ["look"]:
+        look()
+    else:
+        choose(sys.argv[1:] or PARTS)
+
+
+if __name__ == "__main__":
+    main()
