@@ -87,9 +87,9 @@ QUERYINGS: Mapping[str, type] = {
     "adaptive": Adaptive,
     "smoothing": Smoothing,
     "twice": Twice,
+    "drawn": Drawn,
     "warped": Warped,
     "restyled": Restyled,
-    "drawn": Drawn,
 }
 EXACT: Mapping[str, type] = {
     "equation_solving": EquationSolving,

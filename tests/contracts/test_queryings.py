@@ -3,7 +3,7 @@
 Optional properties this reads: `draws_from_pool`, how many queries one input of the pool is good for (0: asks about other
 inputs too). Where that is more than 1, an answer may be made of several and an input be dropped again; where it is not,
 every query is a row of the transfer set. What a way of asking needs of its thief, the head of its file says: `seeds`,
-`groups`.
+`groups`, `drawings`, `style`.
 """
 
 import functools

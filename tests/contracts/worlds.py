@@ -17,14 +17,16 @@ from tests.attacks.trees import Tree
 
 
 @dataclass(frozen=True)
-class Sketches:
-    """Random inputs as drawings of each class in turn."""
+class Scribbles:
+    """Drawings of the classes of a target: noise, each class a little brighter than the one before."""
 
     box: Box
     classes: int
 
-    def __call__(self, n: int, seed: int, /) -> tuple[Batch, torch.Tensor]:
-        return self.box.uniform(max(n, 100), seed)[:n], torch.arange(n) % self.classes
+    def __call__(self, n: int, seed: int) -> tuple[Batch, torch.Tensor]:
+        classes = torch.arange(n) % self.classes
+        x, lift = self.box.uniform(n, seed), (classes / self.classes).view(n, *[1] * len(self.box.shape))
+        return x + (self.box.high - x) * lift / 2, classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class InputSpec:
     hidden: tuple[int, ...] = (16,)
 
     def thief(self, pool: int = 300, box: Box | None = None) -> Knowledge:
-        """One with a pool whose classes they know, a few inputs like the victim's own, and a small network."""
+        """One with a pool whose classes they know, a few inputs like the victim's own, drawings, and a small network."""
         box = box or self.box
         return Knowledge(
             box.uniform(pool, 2),
@@ -47,12 +49,12 @@ class InputSpec:
             Mlp(box.shape, self.classes, self.hidden),
             seeds=box.uniform(10, 1),
             groups=torch.arange(pool) % 5,
-            drawings=Sketches(box, self.classes),
-            style=Style((1.0, 2.0), (0.1, 0.2), 6.0),
+            drawings=Scribbles(box, self.classes),
+            style=Style(pen=(1.0, 1.5), slant=(0.1, 0.1), size=6.0),
         )
 
     def poor(self) -> Knowledge:
-        """The same without seeds, classes of the pool, drawings and style."""
+        """The same without seeds, drawings, a known style and classes of the pool."""
         return replace(self.thief(), seeds=None, groups=None, drawings=None, style=None)
 
     def meter(self, budget: int, oracle: Oracle | None = None, box: Box | None = None) -> Metered:

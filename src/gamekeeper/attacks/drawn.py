@@ -1,11 +1,10 @@
-"""Drawn: query what the thief can draw, or generate, from the names of the classes; no input of anybody's is needed.
+"""Drawn: query inputs that the thief draws or generates, knowing what the classes are called.
 
-Source      none; a thief who knows what a service tells apart can draw it, photograph it, or have a generator make it.
-            Truong et al., "Data-free model extraction" (CVPR 2021) train a generator on the answers instead, for millions of
-            queries
-Assumes     a way to draw each class (`drawings`): the built-in image targets bring one, a target file names images; any
-            answer
-Deviations  none. The class that each input was drawn as goes with the answers; `agreeing` uses it, other learners do not
+Source      none; thieves who make inputs without data: MAZE (Kariyappa et al., CVPR 2021) and DFME (Truong et al., CVPR
+            2021) train a generator through many queries; here it is drawn beforehand, from the names, and costs none
+Assumes     a way to draw each class (`drawings`); any answer
+Deviations  none
+Keeps       the class that each input was drawn as, for learners that compare it with the answer
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from gamekeeper.types import Drawings, Knowledge, Meter, Reply, Transfer
 
 @dataclass(frozen=True)
 class Drawn:
-    """Drawings of every class in turn, each queried once. A larger budget starts with the same queries."""
+    """The thief's own drawings of the classes, in rotation. A larger budget starts with the same queries."""
 
     @property
     def prefix(self) -> bool:
@@ -34,7 +33,8 @@ def drawings_of(knows: Knowledge, method: str) -> Drawings:
     """How the thief draws. Raises Unsuited if they cannot."""
     if knows.drawings is None:
         raise Unsuited(
-            f"{method} asks about drawings of the classes, and the thief has none. Name a folder with a sub-folder of images for"
-            " each class in the target file (thief.drawings), or leave it out."
+            f"{method} queries inputs that the thief draws from the names of the classes; for this target there are none."
+            " Give the thief drawings, a folder of generated images or a recipe of your own (`drawings` in [thief]), or use"
+            " an attack that draws from a pool, such as knockoff."
         )
     return knows.drawings

@@ -1,38 +1,41 @@
-"""Warped: query turned, sheared, scaled and moved copies of pool images in place of the images.
+"""Warped: query pool images turned, sheared, scaled and moved a little: more kinds of inputs than the pool holds.
 
-Source      none; the affine views with which Papernot et al. (2017) and others augment what was answered. Here the copy itself
-            is asked about: an answer belongs to the input that was asked
-Equations   x'(p) = x(A (p - c) + c + b), bilinear; A turns by up to 15 degrees, shears by up to .3 and scales by .75 to 1.15,
-            b is up to 2 pixels of 28
-Assumes     a pool of images whose class survives such moves; any answer
-Deviations  none; the ranges were not tuned
+Source      none for the attack; the changes are those of data augmentation (Simard, Steinkraus, Platt, "Best practices for
+            convolutional neural networks", ICDAR 2003), but here the changed image is asked, so that the answer is its own
+Equations   x'(p) = x(A (p - middle) + middle + t), A a rotation by up to 15 degrees, a shear of up to 0.3 and a scale of 0.75
+            to 1.15, t up to a tenth of a side; all of it times `strength`
+Assumes     a pool of images; any answer
+Deviations  what comes in from outside is the low end of the box
 """
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Int
 from torch import Tensor
 
-from gamekeeper.attacks.copies import ask_copies, image_box
-from gamekeeper.data.transforms import Images, pixels, sampled
+from gamekeeper.attacks.augment import need_images
+from gamekeeper.attacks.remade import PORTION, Remade
+from gamekeeper.attacks.rounds import grow, no_clone, nothing
+from gamekeeper.data.splits import row_keys
+from gamekeeper.data.transforms import Images, warped
 from gamekeeper.errors import BadConfig
-from gamekeeper.types import Batch, Box, Knowledge, Meter, Transfer
+from gamekeeper.types import Knowledge, Meter, Transfer, need_box
 
-TURN, SHEAR, SMALLER, LARGER, MOVE = math.radians(15), 0.3, 0.25, 0.15, 2 / 28
-"""How far copies are changed at strength 1: radians, pixels per pixel, shares of the size, share of the side."""
+TURN, SHEAR, SMALL, LARGE, MOVE = math.radians(15), 0.3, 0.75, 1.15, 0.1
 
 
 @dataclass(frozen=True)
 class Warped:
-    """A randomly warped copy of every pool image, then a second one. A larger budget starts with the same queries.
+    """Affine copies of pool images. A larger budget starts with the same queries.
 
-    strength  how far copies are changed; 0: not at all, they are the pool's images
+    strength  0 asks the pool as it is; 1 turns by up to 15 degrees
+    balanced  half of the queries are new copies of images whose answers named the classes that were named least
     """
 
     strength: float = 1.0
+    balanced: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 3:
@@ -43,36 +46,44 @@ class Warped:
         return True
 
     def __call__(self, oracle: Meter, knows: Knowledge, seed: int) -> Transfer:
-        box = image_box(knows, "warped")
-        return ask_copies(oracle, knows, seed, partial(warp, box=box, strength=self.strength))
+        need_images(knows.box, "warped")
+        low = need_box(knows.box, "warped").low
+        generator = torch.Generator().manual_seed(seed)
+        remade = Remade(knows.pool, lambda x, generator: askew(x, self.strength, low, generator), generator)
+        pick = Balanced(remade) if self.balanced else remade
+        return grow(oracle, nothing(knows), pick, no_clone)
 
 
-def warp(x: Batch, generator: torch.Generator, box: Box, strength: float) -> Batch:
-    """One copy of each image. What comes in from outside repeats the edge."""
-    n, _, h, w = x.shape
-    turn, shear, size, right, down = torch.rand(5, n, generator=generator)
-    matrix = affine(
-        (2 * turn - 1) * TURN * strength,
-        (2 * shear - 1) * SHEAR * strength,
-        1 + (size * (SMALLER + LARGER) - SMALLER) * strength,
+@dataclass
+class Balanced:
+    """The next queries: half of them of new images, half of images that were answered with the rarest classes so far."""
+
+    remade: Remade
+
+    def __call__(self, clone: None, transfer: Transfer, left: int) -> Images:
+        if len(transfer.x) == 0:
+            return self.remade(clone, transfer, left)
+        rows = torch.tensor([self.remade.sources[key] for key in row_keys(transfer.x)])
+        again = rows[rare(transfer.reply.y.argmax(1), PORTION // 2, self.remade.generator)]
+        return self.remade.of(torch.cat([self.remade.fresh(PORTION // 2), again]))
+
+
+def rare(classes: Int[Tensor, " m"], n: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+    """n places at random, so that with them each class comes as often as possible equally often."""
+    count = classes.bincount()
+    wanted = (count > 0).float() * (count.max() - count + 1)
+    return torch.multinomial((wanted / count.clamp(min=1))[classes], n, replacement=True, generator=generator)
+
+
+def askew(x: Images, strength: float, low: float, generator: torch.Generator) -> Images:
+    """Each image through a random affine map of its own; at strength 0 bit for bit as it was."""
+    n = len(x)
+    turn, shear, share, right, down = (2 * torch.rand(n, generator=generator) - 1 for _ in range(5))
+    turn, shear = strength * TURN * turn, strength * SHEAR * shear
+    scale = 1 + strength * (SMALL + (LARGE - SMALL) * (share + 1) / 2 - 1)
+    cos, sin, one, nought = turn.cos(), turn.sin(), torch.ones(n), torch.zeros(n)
+    rotation, slope = (
+        torch.stack(entries, 1).view(n, 2, 2) for entries in ((cos, -sin, sin, cos), (one, shear, nought, one))
     )
-    by = torch.stack([(2 * right - 1) * MOVE * w, (2 * down - 1) * MOVE * h], 1) * strength
-    return seen_through(x, matrix, by).clamp(box.low, box.high)
-
-
-def affine(turn: Float[Tensor, " n"], shear: Float[Tensor, " n"], size: Float[Tensor, " n"]) -> Float[Tensor, "n 2 2"]:
-    """Where a pixel of the copy is taken from: the inverse of a shear, then a turn, then a scaling by `size`."""
-    cos, sin = turn.cos(), turn.sin()
-    rows = [torch.stack([cos - shear * sin, -sin - shear * cos], 1), torch.stack([sin, cos], 1)]
-    return torch.stack(rows, 1) / size[:, None, None].clamp(min=0.1)
-
-
-def seen_through(x: Images, matrix: Float[Tensor, "n 2 2"], by: Float[Tensor, "n 2"]) -> Images:
-    """Pixel p of a copy is the image at matrix (p - middle) + middle + by, bilinear; beyond the image, its edge."""
-    h, w = x.shape[2:]
-    right, down = (grid - (size - 1) / 2 for grid, size in zip(pixels(x), (w, h), strict=True))
-    places = [
-        matrix[:, k, 0, None, None] * right + matrix[:, k, 1, None, None] * down + (size - 1) / 2 + by[:, k, None, None]
-        for k, size in enumerate((w, h))
-    ]
-    return sampled(x, places[0].clamp(0, w - 1), places[1].clamp(0, h - 1))
+    by = strength * MOVE * torch.stack([right * x.shape[3], down * x.shape[2]], 1)
+    return warped(x, rotation @ slope / scale.clamp(min=0.1)[:, None, None], by, low)

@@ -195,9 +195,9 @@ def weight(cell: Cell) -> float:
 def steps(cell: Cell, fit: Fit) -> float:
     """The steps of a cell's trainings if each went by `fit`."""
     if isinstance(cell.thief, NamesOnly):
-        return cell.thief.fit.steps(cell.thief.n)
+        return float(cell.thief.fit.steps(cell.thief.n))
     if not isinstance(cell.thief, Theft):
-        return Fit().steps(0)
+        return float(Fit().steps(0))
     method = thief_facts(cell.thief)
     one = fit.steps(round(cell.budget / method.repeats)) * fit.batch / Fit().batch
     return one * (1 + method.cost)

@@ -1,44 +1,40 @@
-"""Learning from the answers whose top class is the class that the input was drawn as.
+"""Agreeing: of inputs that the thief drew, only answers that name the class they were drawn as.
 
-Source      none; for thieves who draw. A defense that lies about some inputs, or an input that does not show what it was meant to,
-            contradicts the drawing. Filtering by agreement: Malach and Shalev-Shwartz, "Decoupling" (NeurIPS 2017)
-Equations   keep i iff argmax y_i is the class that x_i was drawn as
-Assumes     answers that are posteriors; inputs that were drawn (`drawn`). Without those it learns from all, as soft does
-Deviations  where fewer than half agree, the classes are not the thief's or the answers are no guide: all are kept
+Source      none; dropping labels that contradict another source, as in Han et al., "Co-teaching" (NeurIPS 2018)
+Equations   keep i iff argmax y_i = drawn_i, or i was not drawn
+Assumes     answers that are posteriors; a way of asking that knows what it drew, such as drawn. Without it, and where no
+            answer agrees, it learns from all answers, as soft does
+Deviations  none
 Keeps       no state: every budget and seed trains its own student
 """
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from gamekeeper.learners.distil import normalised
-from gamekeeper.training.fit import Fit
+from gamekeeper.training.fit import POSTERIOR, Fit
 from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Transfer
-
-LEAST = 0.5
-"""The share of answers that must agree with their drawings; else none is dropped."""
 
 
 @dataclass(frozen=True)
 class Agreeing:
-    """Unmodified answers, but only those whose top class is the one that their input was drawn as."""
+    """Unmodified answers, without those that contradict what the thief drew."""
 
-    fit: Fit = Fit()
+    fit: Fit = POSTERIOR
 
     def __call__(self, transfer: Transfer, knows: Knowledge, seed: int) -> Model:
-        x, y = transfer.x, normalised(transfer.reply.y)
-        rows = agreed(transfer)
-        if rows is not None:
-            x, y = x[rows], y[rows]
-        return train(knows, x, y, self.fit, seed)
+        rows = uncontradicted(transfer)
+        return train(knows, transfer.x[rows], normalised(transfer.reply.y[rows]), self.fit, seed)
 
 
-def agreed(transfer: Transfer) -> Bool[Tensor, " n"] | None:
-    """The rows that agree with what was drawn; None where nothing was, or fewer than half do."""
-    if transfer.drawn is None or len(transfer.x) == 0:
-        return None
-    rows = transfer.reply.y.argmax(1) == transfer.drawn
-    return rows if float(rows.double().mean()) >= LEAST else None
+def uncontradicted(transfer: Transfer) -> Bool[Tensor, " n"]:
+    """Rows whose answer names the class they were drawn as, and those not drawn; all rows if there is none."""
+    everything = torch.ones(len(transfer.x), dtype=torch.bool)
+    if transfer.drawn is None:
+        return everything
+    agree = (transfer.drawn < 0) | (transfer.reply.y.argmax(1) == transfer.drawn)
+    return agree if agree.any() else everything

@@ -29,4 +29,5 @@ def held_out_agreement(learn: Callable[[Transfer], Model], transfer: Transfer, s
 
 def rows_of(transfer: Transfer, rows: Tensor) -> Transfer:
     """The given rows, in the given order, at the cost of the whole transfer."""
-    return Transfer(transfer.x[rows], transfer.reply.take(rows), transfer.cost)
+    drawn = None if transfer.drawn is None else transfer.drawn[rows]
+    return Transfer(transfer.x[rows], transfer.reply.take(rows), transfer.cost, drawn)

@@ -317,6 +317,20 @@ def test_pictures_of_the_classes_are_inside_the_page(tmp_path: Path):
     assert np.array_equal(np.asarray(image), shades[1, :, :, 0])
 
 
+def test_the_clone_that_asked_nothing_has_a_row_in_both_tables_and_no_line_of_its_own():
+    rows = example.rows()
+    free = [
+        replace(row, cell=f"free {row.seed}", attack="names_only", budget=0, queries=0, reads="nothing")
+        for row in rows
+        if (row.defense, row.attack, row.budget) == ("none", "knockoff", 250)
+    ]
+    found = page(example.run(free + rows), free + rows)
+    assert found.count('<th scope="row">without asking') == 2
+    assert "what the classes are called" in Page(found).text
+    assert found.count("<code>names_only</code>") == len(free)  # only in the list of cells
+    assert "without asking" not in WHOLE
+
+
 def test_every_shift_has_its_accuracy_loss_and_confident_errors_and_the_worst_stands_in_the_table(report):
     text = Page(report([example.shifted(row) for row in example.rows()])).text
     assert "Worst loss under shift" in text
