@@ -305,15 +305,8 @@ class Style:
         if not 0 < self.pen[0] <= self.pen[1] or self.size <= 0 or self.edge <= 0 or self.slant[1] < 0:
             raise BadConfig(
                 f"a style needs a positive size, edge and pen, its least width first, and a slant that varies by 0 or more."
-                f" Got {self!r}."
+                f" Got {self}."
             )
-
-    def __str__(self) -> str:
-        middle = "centred by mass" if self.centred else "centred"
-        return (
-            f"strokes {self.pen[0]:g} to {self.pen[1]:g} pixels wide, slanted by {self.slant[0]:g} ± {self.slant[1]:g}, up to"
-            f" {self.size:g} pixels long, {middle}"
-        )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from gamekeeper.targets.drawings import own
 from gamekeeper.targets.files.local import explained
 from gamekeeper.targets.load import beside, load_target
 from gamekeeper.targets.target import Target, supplied
-from gamekeeper.types import Architecture, Box, Domain
+from gamekeeper.types import Architecture, Box, Domain, Style
 
 DRAWN = "drawn"
 """The pool of a thief who draws what the classes are called."""
@@ -162,6 +162,13 @@ def public(domain: Domain) -> str:
     return f"shape {domain.shape} and domain {domain}"
 
 
+def in_words(style: Style) -> str:
+    """What everybody knows of the strokes, as part of a sentence."""
+    (thin, thick), (slant, spread) = style.pen, style.slant
+    middle = "centred by mass" if style.centred else "centred"
+    return f"strokes {thin:g} to {thick:g} pixels wide, slanted by {slant:g} ± {spread:g}, up to {style.size:g} long, {middle}"
+
+
 def assumptions(target: Target, student: Architecture, informed: Collection[str] = ()) -> list[str]:
     """What the thief was assumed to know, a sentence each. `informed`: the thieves that know the defense they face."""
     same = shares_architecture(target, student)
@@ -184,7 +191,11 @@ def assumptions(target: Target, student: Architecture, informed: Collection[str]
     )
     public_facts = [
         *(["A thief who draws knows what the classes are called."] if target.drawings is not None else []),
-        *([f"A thief who restyles knows of the model's images: {target.style}."] if target.style is not None else []),
+        *(
+            [f"A thief who restyles knows of the model's images: {in_words(target.style)}."]
+            if target.style is not None
+            else []
+        ),
     ]
     return [
         f"The thief knows the input's {public(target.box)}, and that there are {target.victim.task.classes} classes.",
