@@ -47,7 +47,7 @@ from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit, fit
 
 SEED = 0
-TEST, TRAIN, LETTERS, OTHERS = 2000, 4000, 12000, 4000
+TEST, TRAIN, LETTERS, OTHERS, WRITERS = 2000, 4000, 12000, 4000, 500
 BATTERIES = Path(__file__).parents[1] / "src" / "gamekeeper" / "data" / "assets"
 
 # digests of the data inside the packages: another version, or a damaged copy, stops the build
@@ -60,6 +60,10 @@ MNIST_FACTS = {
     "licence": "package: MIT; MNIST: commonly stated as CC BY-SA 3.0",
 }
 FASHION_FACTS = {"source": "Debian dataset-fashion-mnist 0.0~git20200523.55506a9-1", "licence": "MIT (Expat)"}
+WRITERS_FACTS = {
+    "source": 'scikit-learn\'s copy of the test part of "Optical recognition of handwritten digits" (UCI)',
+    "licence": "CC BY 4.0",
+}
 LETTERS_FACTS = {
     "source": "Debian fonts-aenigma 0.0.20080511+dfsg-4",
     "licence": "permission of the author, Brian Kent: redistribution and changes with attribution",
@@ -85,6 +89,7 @@ def main() -> None:
         "letters.npz": save(args.out / "letters.npz", letters, LETTERS_FACTS | drawing()),
         "letters-other.npz": save(args.out / "letters-other.npz", others, LETTERS_FACTS | drawing()),
     }
+    files["digits-other.npz"] = save(args.out / "digits-other.npz", other_writers(), WRITERS_FACTS)
     (few,) = split(clothes[1], [TEST], SEED)
     files["fashion-test.npz"] = save(args.out / "fashion-test.npz", few, FASHION_FACTS)
     (some,) = split(clothes[0], [TRAIN], SEED)
@@ -165,6 +170,18 @@ def fashion(folder: Path) -> tuple[Dataset, Dataset]:
             sys.exit(f"{folder} holds no {name}-images-idx3-ubyte.gz.")
         parts.append(expect(f"fashion {name}", read(path), digest))
     return parts[0], parts[1]
+
+
+def other_writers() -> Dataset:
+    """Some of scikit-learn's 8x8 digits, enlarged to 20x20 pixels and centred in 28x28, as MNIST's are."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    small = torch.as_tensor(x, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
+    large = nn.functional.interpolate(small, size=(20, 20), mode="bicubic", align_corners=False).clamp(0, 1)
+    pixels = torch.round(nn.functional.pad(large, (4, 4, 4, 4)) * 255) / 255
+    (some,) = split(Dataset(pixels, torch.as_tensor(y)), [WRITERS], SEED)
+    return some
 
 
 def rendered(folder: Path) -> tuple[Dataset, Dataset]:

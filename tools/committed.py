@@ -7,6 +7,7 @@ from statistics import fmean
 
 from gamekeeper.analysis.checks import grouped
 from gamekeeper.analysis.summary import Summary, summarise
+from gamekeeper.analysis.zero_query import by_asking
 from gamekeeper.results import Results
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +38,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], below: str = "") -
 
 
 def thefts(name: str) -> dict[tuple[str, str, int], float]:
-    """Clone accuracy by defense, thief and budget, mean over seeds."""
-    rows = [row for row in Results(RESULTS / name).read() if row.clone]
+    """Clone accuracy of those who ask, by defense, thief and budget; mean over seeds."""
+    rows, _ = by_asking(row for row in Results(RESULTS / name).read() if row.clone)
     groups = grouped(rows, lambda row: (row.defense, row.attack, row.budget))
     return {key: fmean(row.clone.accuracy.value for row in own if row.clone) for key, own in groups.items()}

@@ -4,20 +4,32 @@ import re
 
 from committed import RESULTS, stamp, summary, table, thefts
 
-from gamekeeper.analysis.summary import DefenseSummary, Stolen
+from gamekeeper.analysis.summary import DefenseSummary, Stolen, Summary
 from gamekeeper.engine.ensemble import ENSEMBLES
 from gamekeeper.results import Results
 from gamekeeper.surfaces.report.curves import families
-from gamekeeper.surfaces.report.words import count, efficiency, guaranteed, percent, rated, reached, seconds, value
+from gamekeeper.surfaces.report.words import (
+    count,
+    efficiency,
+    guaranteed,
+    percent,
+    rated,
+    reached,
+    seconds,
+    value,
+    worst_loss,
+)
 
 
 def defenses(name: str) -> str:
     """One row per defense, at the largest budget."""
     whole = summary(name)
+    shifted = ["worst loss under shift"] if whole.shifts else []
     head = [
-        "defense", "honest accuracy", "top-1 kept", "L1", "soft thief", "strongest thief", "unchosen", "eta", "90 % at", "flags",
+        "defense", "honest accuracy", *shifted, "top-1 kept", "L1", "soft thief", "strongest thief", "unchosen", "eta",
+        "90 % at", "flags",
     ]  # fmt: skip
-    rows = [defense_row(line) for line in whole.lines]
+    rows = [*without_asking(whole, head), *(defense_row(line, bool(shifted)) for line in whole.lines)]
     flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
     floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""
     control = f" Control {rated(whole.control.accuracy)}." if whole.control else ""
@@ -25,11 +37,20 @@ def defenses(name: str) -> str:
     return table(head, rows, below)
 
 
-def defense_row(line: DefenseSummary) -> list[str]:
+def without_asking(whole: Summary, head: list[str]) -> list[list[str]]:
+    """The row of the zero-query clone, in the column of the strongest thief; no row for a run without one."""
+    if whole.zero_query is None:
+        return []
+    clone = f"{rated(whole.zero_query.accuracy)} `{whole.zero_query.attack}`"
+    return [["without asking (0 queries)", *(clone if name == "strongest thief" else "–" for name in head[1:])]]
+
+
+def defense_row(line: DefenseSummary, shifted: bool) -> list[str]:
     assert line.utility and line.worst and line.soft
     return [
         f"`{line.defense}`",
         value(line.utility.accuracy),
+        *([worst_loss(line.utility)] if shifted else []),
         percent(line.utility.top1_kept),
         f"{line.utility.l1:.2f}",
         value(line.soft.accuracy),
@@ -46,11 +67,18 @@ def lined_up(name: str) -> str:
     if not (RESULTS / name / "run.json").exists():
         return f"Not run yet: `results/{name}`.\n"
     whole = summary(name)
-    rows = [
+    head = [
+        "defense", "guarantees", "honest accuracy", *(["worst loss under shift"] if whole.shifts else []), "L1",
+        "calibration error", "soft thief", "strongest thief", "eta",
+        "time per query", "flags",
+    ]  # fmt: skip
+    rows = without_asking(whole, head)
+    rows += [
         [
             f"`{line.defense}`",
             guaranteed(line.utility.promised) if line.defense != "none" else "–",
             value(line.utility.accuracy),
+            *([worst_loss(line.utility)] if whole.shifts else []),
             f"{line.utility.l1:.2f}",
             f"{line.utility.ece:.3f}",
             value(line.soft.accuracy) if line.soft else "–",
@@ -62,10 +90,6 @@ def lined_up(name: str) -> str:
         for line in whole.lines
         if line.utility and line.worst
     ]
-    head = [
-        "defense", "guarantees", "honest accuracy", "L1", "calibration error", "soft thief", "strongest thief", "eta",
-        "time per query", "flags",
-    ]  # fmt: skip
     floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""
     flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
     run = Results(RESULTS / name).header()
@@ -146,11 +170,17 @@ def curve(name: str) -> str:
     """Clone accuracy by budget, a row for each defense and thief, mean over seeds."""
     found = thefts(name)
     budgets = sorted({budget for _, _, budget in found})
+    start = summary(name).zero_query
+    zero = [f"{100 * start.accuracy.value:.1f}"] if start else []
     lines = [
-        [f"`{defense}`", f"`{attack}`", *(f"{100 * found[defense, attack, budget]:.1f}" for budget in budgets)]
+        [f"`{defense}`", f"`{attack}`", *zero, *(f"{100 * found[defense, attack, budget]:.1f}" for budget in budgets)]
         for defense, attack in dict.fromkeys(key[:2] for key in found)
     ]
-    return table(["defense", "thief", *(count(b) for b in budgets)], lines, f"Clone accuracy in percent. {stamp(name)}")
+    return table(
+        ["defense", "thief", *(["0"] if zero else []), *(count(b) for b in budgets)],
+        lines,
+        f"Clone accuracy in percent. {stamp(name)}",
+    )
 
 
 def findings() -> str:

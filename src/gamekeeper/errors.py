@@ -12,6 +12,7 @@
         │   │   ├── Lost              it was sent, and perhaps charged                         exit 5
         │   │   └── Refused           the server does not answer this request as it is         exit 5
         │   └── Malformed         an answer that is not what was declared                      exit 5
+        │       └── Misdeclared       an answer that may be one, but that looks like something else exit 5
         └── LedgerError       the ledger is damaged, locked or cannot be written               exit 4
 
 A message says what was needed, what came instead, and what to do.
@@ -68,6 +69,10 @@ class Refused(Unreachable):
 
 class Malformed(OracleError):
     """The target answered, but not with what was declared."""
+
+
+class Misdeclared(Malformed):
+    """The first answers could be what was declared, but most likely are something else: the target file is wrong."""
 
 
 class LedgerError(Halt):

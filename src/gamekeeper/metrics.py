@@ -84,6 +84,32 @@ def ratio(right: Bool[Any, " n"], reference: Bool[Any, " n"]) -> Estimate | None
     return Estimate(x / y, min(low / most, x / y), max(high / least, x / y), len(a))
 
 
+UNSHIFTED = "unshifted"
+
+
+@dataclass(frozen=True)
+class ShiftHarm:
+    """What a defense does to n inputs of honest users that are shifted as `name` says; UNSHIFTED: as they are.
+
+    right                clean answers that are correct
+    lost, gained         clean answers that are correct and defended ones that are not, and the reverse
+    sure, sure_defended  wrong answers with a top probability of at least 0.9: clean, and defended
+    """
+
+    name: str
+    n: int
+    right: int
+    lost: int
+    gained: int
+    sure: int
+    sure_defended: int
+
+    @property
+    def loss(self) -> float:
+        """Accuracy that the defense costs, -1 to 1."""
+        return (self.lost - self.gained) / self.n
+
+
 @dataclass(frozen=True)
 class Spread:
     """Standard deviation over seeds and its degrees of freedom; with 0 degrees it is unknown."""

@@ -17,7 +17,7 @@ import orjson
 from gamekeeper.defenses.guarantees import Guarantees
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Reads
-from gamekeeper.metrics import Estimate
+from gamekeeper.metrics import Estimate, ShiftHarm
 from gamekeeper.older_rows import older
 
 SCHEMA = 1
@@ -110,6 +110,7 @@ class Utility:
     promised         what the defenses guarantee for every answer
     broken           names of the guarantees that some answer broke, to an honest user or a thief
     maps             what happens to attribution maps; None if there are none
+    shifted          inputs of honest users unlike the test set, the unshifted first; None if none were asked
     """
 
     l1: float
@@ -127,6 +128,7 @@ class Utility:
     promised: Guarantees | None = None
     broken: list[str] = field(default_factory=list[str])
     maps: MapsKept | None = None
+    shifted: list[ShiftHarm] | None = None
 
 
 @dataclass(frozen=True)
@@ -291,7 +293,7 @@ def from_json(data: dict[str, Any]) -> Row:
 
 def _utility(data: dict[str, Any]) -> Utility:
     nested = {"bands": lambda bands: [_known(Band)(band) for band in bands], "promised": _known(Guarantees)}
-    nested |= {"maps": _known(MapsKept)}
+    nested |= {"maps": _known(MapsKept), "shifted": lambda harms: [_known(ShiftHarm)(harm) for harm in harms]}
     return _known(Utility)(_parts(data, nested))
 
 

@@ -1,5 +1,8 @@
 """Rows for tests, with the numbers that matter as arguments."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from gamekeeper.metrics import wilson
 from gamekeeper.older_rows import older
 from gamekeeper.results import Clone, Row, Seconds, Utility, Victim
@@ -51,3 +54,9 @@ def row(
         seconds=Seconds(3.0, 1e-5),
         chance=0.1,
     )
+
+
+def twice(rows: Iterable[Row]) -> list[Row]:
+    """The same rows with a second seed, which measured the same: with one seed nothing is clear."""
+    every = list(rows)
+    return every + [replace(one, cell=f"{one.cell}, again", seed=one.seed + 1) for one in every]

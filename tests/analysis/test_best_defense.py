@@ -7,12 +7,13 @@ import pytest
 from gamekeeper.analysis.best_defense import BestDefense, best_defense
 from gamekeeper.analysis.summary import summarise
 from gamekeeper.results import Row
-from tests.analysis.rows import row
+from tests.analysis.rows import row, twice
 from tests.surfaces.report import example
 
 
 def best(*rows: Row) -> BestDefense:
-    return best_defense(summarise(example.run(list(rows)), rows))
+    every = twice(rows)
+    return best_defense(summarise(example.run(every), every))
 
 
 KNOWING = "knockoff+partialbayes"
@@ -40,6 +41,11 @@ def test_every_outcome(rows: list[Row], outcome: str, defense: str | None, deare
     assert (decision.defense.defense if decision.defense else None) == defense
     assert (decision.dearer.defense if decision.dearer else None) == dearer
     assert decision.costs_accuracy == (defense in ("mild", "harsh"))
+
+
+def test_one_seed_ranks_nothing():
+    rows = [UNDEFENDED, HARSH]
+    assert best_defense(summarise(example.run(rows), rows)).outcome == "one seed"
 
 
 def test_the_bare_label_is_no_better_than_itself():

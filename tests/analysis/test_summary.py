@@ -8,7 +8,7 @@ import pytest
 from gamekeeper.analysis.summary import DefenseSummary, Summary, summarise
 from gamekeeper.metrics import wilson
 from gamekeeper.results import SCHEMA, Row, Run
-from tests.analysis.rows import row
+from tests.analysis.rows import row, twice
 
 
 def summary(rows: list[Row], cells: list[str] | None = None) -> Summary:
@@ -89,7 +89,9 @@ def test_the_undefended_line_has_no_eta():
 
 @pytest.mark.parametrize(("worst", "change"), [(0.80, "lower"), (0.89, "same"), (0.97, "higher")])
 def test_change_is_judged_by_intervals(worst: float, change: str):
-    assert line([row(accuracy=0.9), row("poison", accuracy=worst)], "poison").change == change
+    rows = [row(accuracy=0.9), row("poison", accuracy=worst)]
+    assert line(twice(rows), "poison").change == change
+    assert line(rows, "poison").change == "same"
 
 
 def test_curve_takes_the_strongest_thief_at_each_budget():

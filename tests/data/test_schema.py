@@ -89,10 +89,9 @@ def test_a_column_of_classes_is_no_input(tmp_path: Path):
 
 
 def test_what_is_taken_for_granted_is_said(tmp_path: Path):
-    test, pool = csv(tmp_path, "t.csv", "a,c,y 1,red,0"), csv(tmp_path, "p.csv", "c,a zinc,2")
-    order, categories = settled(test, pool).notes
+    test, pool = csv(tmp_path, "t.csv", "a,c,y 1,red,0 1,zinc,1"), csv(tmp_path, "p.csv", "c,a zinc,2")
+    (order,) = settled(test, pool).notes
     assert "in the order of t.csv; p.csv has them in another" in order
-    assert "Of the categories of c, t.csv has no zinc: the model is given one entry each for red, zinc" in categories
     declared = Declared(columns=("a", "c"), categories={"c": ("red", "zinc")})
     assert settled(test, pool, declared=declared).notes == settled(test).notes == ()
 
@@ -101,9 +100,9 @@ def test_what_is_taken_for_granted_is_said(tmp_path: Path):
 
 
 def test_categories_have_one_order_over_all_files(tmp_path: Path):
-    test, pool = csv(tmp_path, "t.csv", "c,y red,0 blue,1"), csv(tmp_path, "p.csv", "c green blue")
+    test, pool = csv(tmp_path, "t.csv", "c,y red,0 blue,1 green,1"), csv(tmp_path, "p.csv", "c green blue")
     schema = settled(test, pool)
-    assert values(schema, test) == [[0, 0, 1], [1, 0, 0]]
+    assert values(schema, test) == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
     assert values(schema, pool) == [[0, 1, 0], [1, 0, 0]]
     assert schema.header_entry()["categories"] == {"c": ["blue", "green", "red"]}
 
@@ -121,6 +120,23 @@ def test_categories_that_make_another_shape_are_named_with_the_file_that_lacks_t
     test, pool = csv(tmp_path, "t.csv", "c,y red,0 blue,1"), csv(tmp_path, "p.csv", "c red zinc")
     with pytest.raises(BadConfig, match=r"make 3 inputs.*is \[2\].*c has 3 categories.*'zinc' of c is not in .*t\.csv"):
         settled(test, pool, scale=Scale((2,)))
+
+
+def test_a_category_of_the_pool_alone_is_not_taken_for_one_that_the_model_knows(tmp_path: Path):
+    """A model of amber, blue and red, a test set without red and a pool with zinc: the count is right by chance."""
+    test = csv(tmp_path, "t.csv", "c,a,y amber,1,0 blue,2,1")
+    pool = csv(tmp_path, "p.csv", "c,a amber,1 zinc,2")
+    with pytest.raises(
+        BadConfig, match=r"c of .*t\.csv has no zinc, which other.*`categories = \{ c =.*\"blue\", \"zinc\"\."
+    ):
+        settled(test, pool)
+    with pytest.raises(BadConfig, match="zinc"):
+        settled(test, pool, declared=Declared(categories={"c": ("amber", "blue", "red")})).read(contents(pool))
+    named = ["c_amber", "c_blue", "c_zinc", "a"]
+    by_model = schema_of([contents(test), contents(pool)], Declared(), entries=named)
+    assert by_model.read(contents(pool)).x.tolist() == [[1, 0, 0, 1], [0, 0, 1, 2]]
+    subset = csv(tmp_path, "q.csv", "c,a blue,2")
+    assert settled(test, subset).read(contents(subset)).x.tolist() == [[0, 1, 2]]
 
 
 def test_a_column_that_is_text_in_one_file_only_is_refused(tmp_path: Path):

@@ -169,7 +169,7 @@ def test_probabilities_that_contradict_predict_are_explained(folder, capsys, mon
     message = said(capsys)
     assert "in another order" in message or 'declare answers = "labels"' in message
     mixed = lambda self, x: np.where(np.arange(len(x))[:, None] % 10 == 0, 1 / 3, whole(self, x))  # noqa: E731
-    monkeypatch.setattr("gamekeeper.targets.files.local.rehearse", lambda *given: None)
+    monkeypatch.setattr("gamekeeper.targets.load.rehearse", lambda *given: None)
     monkeypatch.setattr(LogisticRegression, "predict_proba", mixed)
     assert audited(folder, "sklearn", '[model]\nfile = "m.skops"', "--quiet") == 0
     (row,) = Results(folder / "run").read()

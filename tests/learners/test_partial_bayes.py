@@ -322,3 +322,17 @@ def test_parameters_out_of_range_are_refused():
     for wrong in ({"size": 3}, {"guesses": 0}, {"tolerance": 0.0}, {"concentration": -1.0}):
         with pytest.raises(BadConfig, match="PartialBayes needs"):
             PartialBayes(**wrong)
+
+
+def test_a_table_of_many_classes_has_fewer_rows(monkeypatch):
+    sizes: list[int] = []
+
+    def counted(y: Tensor, table: LookupTable, keeps_top1: bool, tolerance: float):
+        sizes.append(len(table.clean))
+        return match(y, table, keeps_top1, tolerance)
+
+    monkeypatch.setattr("gamekeeper.learners.partial_bayes.match", counted)
+    monkeypatch.setattr("gamekeeper.learners.partial_bayes.MOST", 4 * 1000)
+    for size in (900, 5000):
+        PartialBayes(size).recover(Transfer(X, Reply(Y), 200), knows(Round(2)), 0)
+    assert sizes == [450, 900, 500, 1000]

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from gamekeeper.engine.backends import workers
-from gamekeeper.errors import LedgerError, Malformed, Unreachable
+from gamekeeper.errors import LedgerError, Malformed, Misdeclared, Unreachable
+from gamekeeper.models.opaque import Raw, RemoteModel
 from gamekeeper.service.ledger import Ledger, Recorded
+from gamekeeper.tasks import Classify
 from gamekeeper.types import Reply
 
 
@@ -295,3 +297,24 @@ def test_two_workers_buy_an_answer_once(tmp_path):
     with closing(ledger):
         sent = ledger.db.execute("SELECT sum(inputs) FROM batch").fetchone()[0]
         assert sent == ledger.answers() == 320
+
+
+class Sigmoids:
+    """An API of three scores that are independent of each other."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def __call__(self, x, names=None, /) -> Raw:
+        self.sizes.append(len(x))
+        return Raw(x[:, :3].sqrt())
+
+
+@pytest.mark.parametrize(("batch", "sizes"), [(64, [1, 8]), (5, [1, 5]), (1, [1] * 6)])
+def test_sigmoids_declared_logits_are_refused_before_a_batch_is_paid(ledger, batch: int, sizes: list[int]):
+    api = Sigmoids()
+    model = RemoteModel(api, Classify(3), "logits")
+    session = Recorded(model, ledger, "scope", batch, costly=True, unanswered="asked again")
+    with pytest.raises(Misdeclared, match="after a sigmoid"):
+        session(inputs(200))
+    assert api.sizes == sizes

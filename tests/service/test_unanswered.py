@@ -50,10 +50,10 @@ def test_a_bad_input_is_asked_once_more_alone_and_then_no_more(ledger):
     reply = recorded(api, ledger)(inputs(65))
     assert answered(reply).logical_not().nonzero()[:, 0].tolist() == [5, 40]
     assert torch.equal(reply.y[41], torch.tensor([41.0, -40.0]) / 1000)
-    assert api.sizes == [1, 32, 1, 32, 1]
+    assert api.sizes == [1, 8, 1, 1, 32, 1, 23]
     again = recorded(api, ledger)
     assert torch.equal(again(inputs(65)).y.nan_to_num(-1), reply.y.nan_to_num(-1))
-    assert (len(api.sizes), again.charged) == (5, 0)
+    assert (len(api.sizes), again.charged) == (7, 0)
     assert (ledger.answers("api"), ledger.given_up("api")) == (63, 2)
     assert ledger.unanswered("api") == 4, "each was sent twice, and may have been charged twice"
 
@@ -61,14 +61,14 @@ def test_a_bad_input_is_asked_once_more_alone_and_then_no_more(ledger):
 def test_an_input_that_failed_for_once_is_answered_alone(ledger):
     api = Api(lambda value: value == 5 and len(api.sizes) < 3)
     assert bool(answered(recorded(api, ledger)(inputs(33))).all())
-    assert api.sizes == [1, 32, 1]
+    assert api.sizes == [1, 8, 1, 24]
     assert (ledger.answers("api"), ledger.unanswered("api")) == (33, 1)
 
 
 def test_a_first_input_without_an_answer_does_not_end_the_run(ledger):
     api = Api(lambda value: value == 0)
     assert answered(recorded(api, ledger)(inputs(40))).sum() == 39
-    assert api.sizes == [1, 1, 1, 32, 6], "alone until there is an answer"
+    assert api.sizes == [1, 1, 1, 8, 30], "alone until there is an answer"
 
 
 def test_an_api_that_answers_nothing_stops_after_a_few_single_inputs(ledger):
@@ -81,9 +81,9 @@ def test_an_api_that_answers_nothing_stops_after_a_few_single_inputs(ledger):
 
 def test_too_many_without_an_answer_stop_the_run_and_the_others_are_kept(ledger):
     api = Api(lambda value: value % 4 == 1)
-    with pytest.raises(Malformed, match=r"run stops\. The 25 answers are recorded"):
+    with pytest.raises(Malformed, match=r"run stops\. The 33 answers are recorded"):
         recorded(api, ledger)(inputs(100))
-    assert ledger.answers("api") == 25
+    assert ledger.answers("api") == 33
 
 
 def test_a_batch_refused_for_one_input_is_halved_until_only_that_input_is_lost(ledger):
@@ -103,7 +103,7 @@ def test_a_refusal_of_the_very_first_input_is_an_error(ledger):
 def test_what_was_under_way_when_the_server_died_may_have_been_charged(ledger, error: type[Exception], lost: int):
     with pytest.raises(error):
         recorded(Api(lambda value: value == 50, error), ledger)(inputs(100))
-    assert ledger.answers("api") == 33
+    assert ledger.answers("api") == 41
     assert ledger.unanswered("api") == lost
 
 

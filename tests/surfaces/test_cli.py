@@ -46,17 +46,22 @@ def test_dry_run_states_queries_and_money_and_asks_nothing(tmp_path, capsys):
     assert guarded(["audit", "digits", *QUICK, "--price", "0.5", "--out", str(folder), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "2 thefts: 2 defenses x 1 thieves x budgets 60 x 1 seed(s)" in said
-    assert "at most 2,517 queries, 1,258.50 in money at 0.5 per query" in said
+    assert "and 1 clone of a thief who asks nothing (commonest_class): 0 queries" in said
+    assert (
+        "at most 5,693 queries (5,573 of them for evaluation, free), 60.00 in money at 0.5 for each of the thieves' 120;"
+        in said
+    )
     assert list(folder.iterdir()) == []
 
 
 def test_a_quiet_dry_run_says_what_it_would_cost_and_one_for_machines_in_json(tmp_path, capsys):
     run = ["audit", "digits", *QUICK, "--out", str(tmp_path), "--dry-run"]
     assert guarded([*run, "--quiet"]) == 0
-    assert capsys.readouterr().out.startswith("at most 2,517 queries, 2.52 in money at 0.001 per query; about ")
+    assert ", free), 0.12 in money at 0.001 for each of the thieves' 120; about " in capsys.readouterr().out
     assert guarded([*run, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)["plan"]
-    assert (plan["thefts"], plan["done"], plan["queries"]) == (2, 0, 2517)
+    assert (plan["thefts"], plan["done"], plan["queries"]) == (2, 0, 5693)
+    assert (plan["judged"], plan["paid"]) == (5573, 120)
 
 
 def test_a_folder_at_work_is_left_alone_and_a_dry_run_may_look(finished, capsys):
@@ -105,6 +110,8 @@ def test_a_line_cut_by_a_crash_runs_again(finished, tmp_path, capsys):
 def test_thresholds_set_the_exit_code(finished, capsys):
     run = ["audit", "digits", *QUICK, "--out", str(finished), "--quiet", "--fail-if"]
     assert guarded([*run, "worst.accuracy>0.99@60"]) == 0
+    assert guarded([*run, "worst.stolen>0.99@60"]) == 0
+    assert guarded([*run, "worst.stolen>0.3@60"]) == 1
     assert guarded([*run, "worst.accuracy>0.2@60"]) == 1
     assert "breached: worst.accuracy>0.2@60 (defense label" in capsys.readouterr().out
 

@@ -621,3 +621,13 @@ def test_trees_hold_no_network_s_weights(folder: Path):
     (folder / "t.toml").write_text(TORCH.replace('"mlp:hidden="', '"forest"'))
     with pytest.raises(BadConfig, match=r"model\.architecture: Forest.* is no network"):
         load_target(str(folder / "t.toml"))
+
+
+def test_a_public_prior_is_a_share_of_each_class(folder: Path):
+    names = load_target(write(folder, TORCH)).victim.task.classes
+    shares = [round(1 / names, 4)] * names
+    prior = load_target(write(folder, f"{TORCH}[thief]\nprior = {shares}\n")).prior
+    assert prior == tuple(shares)
+    for wrong in (shares[1:], [2 * share for share in shares]):
+        with pytest.raises(BadConfig, match=r"thief.prior is the share of each of \d+ classes"):
+            read_config(Path(write(folder, f"{TORCH}[thief]\nprior = {wrong}\n")))

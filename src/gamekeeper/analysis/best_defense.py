@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gamekeeper.analysis.bootstrap import direction
-from gamekeeper.analysis.summary import BARE_LABEL, DefenseSummary, Summary
+from gamekeeper.analysis.summary import BARE_LABEL, DefenseSummary, Summary, compared
 
 AFFORDABLE = 0.05
 """The best defense costs honest users at most this much accuracy."""
 NOTABLE = 0.01
 """A loss of accuracy worth mentioning."""
 
-Outcome = Literal["void", "untested", "unmeasured", "unproven", "affordable", "costly", "ineffective"]
+Outcome = Literal["void", "untested", "unmeasured", "one seed", "unproven", "affordable", "costly", "ineffective"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,12 @@ class BestDefense:
 
     outcome   void: a flag takes the ground from under every number; untested: the run has no defense;
               unmeasured: no defense was measured at the summary's budget;
+              one seed: luck and effect cannot be told apart, so nothing is ranked;
               unproven: no defense faced a thief who knows it and held;
               affordable: `defense` lowers the theft, and honest users lose at most AFFORDABLE;
               costly: every defense that lowers the theft costs more, and `defense` costs least;
               ineffective: no defense lowers the theft beyond the noise, and `defense` leaves the thief least
-    defense   the defense named; None if void, untested, unmeasured or unproven
+    defense   the defense named; None if void, untested, unmeasured, unproven or of one seed
     dearer    if affordable: the cheapest of the defenses that lower the theft further, beyond the noise, but cost more
               than AFFORDABLE; None if there is none
     tested    how many defenses were measured
@@ -53,6 +53,8 @@ def best_defense(summary: Summary) -> BestDefense:
     tested = [line for line in summary.defended if line.worst and line.utility]
     if not tested:
         return BestDefense("unmeasured" if summary.defended else "untested")
+    if len(summary.seeds) < 2:
+        return BestDefense("one seed", tested=len(tested))
     helpful = [line for line in tested if line.change == "lower" and proven(summary, line)]
     hopes = [line for line in tested if line.change == "lower" and not proven(summary, line)]
     if hopes and not helpful:
@@ -89,9 +91,7 @@ def described(
         dearer,
         len(tested),
         costs_accuracy=accuracy_lost(summary, line) > NOTABLE,
-        label_does_as_well=bool(floor)
-        and line.defense != BARE_LABEL
-        and direction(line.worst.values - floor.values) != "lower",
+        label_does_as_well=bool(floor) and line.defense != BARE_LABEL and compared(line.worst, floor) != "lower",
         unproven=strongest_defense(hopes) if hopes else None,
     )
 
@@ -107,7 +107,7 @@ def stronger(line: DefenseSummary, other: DefenseSummary) -> bool:
     """Whether a defense leaves its strongest thief less than another does, beyond the noise."""
     if line.worst is None or other.worst is None:
         return False
-    return direction(line.worst.values - other.worst.values) == "lower"
+    return compared(line.worst, other.worst) == "lower"
 
 
 def strongest_defense(lines: Sequence[DefenseSummary]) -> DefenseSummary:
@@ -124,7 +124,7 @@ def least_noticed(summary: Summary, lines: Sequence[DefenseSummary]) -> DefenseS
     """Of those as strong as the strongest within the noise, the one that changes honest users' answers least."""
     strongest = strongest_defense(lines).worst
     assert strongest is not None
-    equal = [line for line in lines if line.worst and direction(line.worst.values - strongest.values) == "same"]
+    equal = [line for line in lines if line.worst and compared(line.worst, strongest) == "same"]
     return min(
         equal,
         key=lambda line: (accuracy_lost(summary, line) > NOTABLE, line.utility.l1 if line.utility else 2.0),

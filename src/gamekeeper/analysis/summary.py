@@ -135,6 +135,11 @@ class Summary:
         return next((line for line in self.lines if line.defense == UNDEFENDED), None)
 
     @property
+    def shifts(self) -> tuple[str, ...]:
+        """Names of the shifts under which honest users were measured, the unshifted first; empty in older runs."""
+        return unique(one.name for line in self.lines if line.utility for one in line.utility.shifts)
+
+    @property
     def defended(self) -> tuple[DefenseSummary, ...]:
         return tuple(line for line in self.lines if line.defense != UNDEFENDED)
 
@@ -250,11 +255,16 @@ def line(
         prices=prices(curve, victim.value, zero_query) if victim and curve else (),
         eta=eta,
         no_eta=no_eta,
-        change=direction(worst.values - against.worst.values) if worst and against.worst else None,
+        change=compared(worst, against.worst) if worst and against.worst else None,
         utility=utility_summary([row for row in rows if row.budget == budget]),
         flags=flags,
         faced=defense in (UNDEFENDED, BARE_LABEL) or any(row.uses_defense for row in rows if row.budget == budget),
     )
+
+
+def compared(one: Stolen, other: Stolen) -> str:
+    """`lower`, `higher` or `same`: a thief against another. Always `same` with one seed: redrawn test inputs do not show its luck."""
+    return "same" if min(one.seeds, other.seeds) < 2 else direction(one.values - other.values)
 
 
 def stolen(rows: Sequence[Row], draws: Replicates) -> list[Stolen]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from gamekeeper.analysis.shifts import ShiftLoss, shift_losses, worst_shift
 from gamekeeper.defenses.guarantees import Guarantees
 from gamekeeper.metrics import Estimate, over_seeds, spread
 from gamekeeper.results import Band, MapsKept, Row
@@ -13,6 +14,7 @@ from gamekeeper.results import Band, MapsKept, Row
 class UtilitySummary:
     """What honest users get, over the seeds at one budget. Names as in `results.Utility`; seconds are per query.
 
+    shifts users whose inputs are unlike the test set, the unshifted first; empty if none were asked
     bands  summed over seeds. They are empty, and l1_most, l2 and kl are None, if the rows are of an older version
     """
 
@@ -31,6 +33,12 @@ class UtilitySummary:
     bands: tuple[Band, ...] = ()
     promised: Guarantees | None = None
     maps: MapsKept | None = None
+    shifts: tuple[ShiftLoss, ...] = ()
+
+    @property
+    def worst_shift(self) -> ShiftLoss | None:
+        """The shift under which users lose most to the defense."""
+        return worst_shift(self.shifts)
 
 
 def utility_summary(rows: Sequence[Row]) -> UtilitySummary | None:
@@ -57,6 +65,7 @@ def utility_summary(rows: Sequence[Row]) -> UtilitySummary | None:
         bands=summed_bands([u.bands for u in utilities if u.bands]),
         promised=next((u.promised for u in utilities if u.promised), None),
         maps=mean_maps([u.maps for u in utilities if u.maps]),
+        shifts=shift_losses([u.shifted for u in utilities if u.shifted]),
     )
 
 

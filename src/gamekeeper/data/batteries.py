@@ -15,7 +15,9 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.readers import read
 from gamekeeper.errors import BadConfig, UnsafeFile
 
-DataName = Literal["mnist-test", "mnist-train", "fashion-test", "fashion-train", "letters", "letters-other"]
+DataName = Literal[
+    "mnist-test", "mnist-train", "fashion-test", "fashion-train", "letters", "letters-other", "digits-other"
+]  # fmt: skip
 ModelName = Literal["mnist-lenet", "fashion-lenet"]
 
 FOLDER = Path(str(files("gamekeeper.data"))) / "assets"
@@ -29,6 +31,7 @@ def load(name: str) -> Dataset:
     fashion-test, fashion-train  Fashion-MNIST, 10 classes
     letters                      rendered letters, 26 classes, all distinct, in random order; the thief's pool
     letters-other                other letters of the same fonts, none of which is in the pool; for the owner
+    digits-other                 digits by other writers, enlarged from 8x8 pixels
 
     Raises BadConfig for any other name and UnsafeFile if the file is not the one that was shipped.
     """

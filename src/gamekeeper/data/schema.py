@@ -150,7 +150,9 @@ def schema_of(
     sure = bool(declared.columns) or bool(entries)
     if raw and not sure:
         same_order(tables, columns)
-    notes = differences(tables, columns, sure, declared.categories) if tables else ()
+    if tables and not raw:
+        in_the_test_set(tables, columns, {*declared.categories, *named_by_the_model(columns, entries)})
+    notes = differences(tables, columns, sure) if tables else ()
     return Schema(columns, label, names, scale, (*notes, *seen_as(columns)) if raw else notes, raw)
 
 
@@ -185,29 +187,36 @@ def seen_as(columns: Sequence[Column]) -> tuple[str, ...]:
     return (f"The model is given text and cells without a value as they stand; the thief's copy sees {sees}{more}.",)
 
 
-def differences(
-    tables: Sequence[Table], columns: Sequence[Column], sure: bool, known: Collection[str]
-) -> tuple[str, ...]:
-    """What a reader should know about files that differ: an order of columns, or of categories, that is not declared."""
+def named_by_the_model(columns: Sequence[Column], entries: Sequence[str]) -> list[str]:
+    """The columns of text whose categories are, all of them, inputs that the model knows by name."""
+    return [each.name for each in columns if each.categories and set(each.entries) <= set(entries)]
+
+
+def in_the_test_set(tables: Sequence[Table], columns: Sequence[Column], known: Collection[str]) -> None:
+    """Raises BadConfig for a category that only other files have and nothing declares: the model may not know it, and
+    another, which no file has, in its place."""
+    first = tables[0]
+    for each in columns:
+        more = sorted(set(each.categories) - set(first.column(each.name)))
+        if more and each.name not in known:
+            every = ", ".join(f'"{name}"' for name in each.categories)
+            raise BadConfig(
+                f"column {each.name} of {first.path} has no {', '.join(more[:SHOWN])}{', …' * (len(more) > SHOWN)}, which"
+                " other files have: does the model know it, and in which order? Write down the categories that the model was"
+                f" fitted on, in its order, in [data]: `categories = {{ {each.name} = [...] }}`. Over all files they are, sorted:"
+                f" {every}."
+            )
+
+
+def differences(tables: Sequence[Table], columns: Sequence[Column], sure: bool) -> tuple[str, ...]:
+    """What a reader should know about files that differ: an order of columns that is not declared."""
     first, names = tables[0], [each.name for each in columns]
-    notes = [
+    return tuple(
         f"The model is given the columns in the order of {first.path.name}; {table.path.name} has them in another. If that"
         " is the model's order, write it down: columns = [...] in [data]."
         for table in tables[1:]
         if not sure and [name for name in table.head if name in names] != [name for name in first.head if name in names]
-    ]
-    for each in columns:
-        more = sorted(set(each.categories) - set(first.column(each.name)))
-        if more and each.name not in known:
-            notes.append(
-                f"Of the categories of {each.name}, {first.path.name} has no {', '.join(more[:SHOWN])}: the model is given"
-                f" {listed_in_order(each)}. If it knows others, write them down in [data.categories]."
-            )
-    return tuple(notes)
-
-
-def listed_in_order(column: Column) -> str:
-    return f"one entry each for {', '.join(column.categories[:SHOWN])}{', …' * (len(column.categories) > SHOWN)}, in this order"
+    )
 
 
 def check_width(tables: Sequence[Table], columns: Sequence[Column], shape: tuple[int, ...]) -> None:

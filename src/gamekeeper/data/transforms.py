@@ -47,7 +47,7 @@ def sampled(x: Images, right: Float[Tensor, "n h w"], down: Float[Tensor, "n h w
     """The images at these columns and rows, bilinear; zero outside. At whole numbers exactly the pixel."""
     n, c, h, w = x.shape
     left, top = right.floor(), down.floor()
-    found = torch.zeros_like(x)
+    total = torch.zeros_like(x)
     for step_right in (0, 1):
         for step_down in (0, 1):
             column, row = left + step_right, top + step_down
@@ -55,5 +55,5 @@ def sampled(x: Images, right: Float[Tensor, "n h w"], down: Float[Tensor, "n h w
             inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
             place = (row.clamp(0, h - 1) * w + column.clamp(0, w - 1)).long().flatten(1)[:, None].expand(n, c, h * w)
             values = x.flatten(2).gather(2, place).view(n, c, *right.shape[1:])
-            found = found + values * (share * inside)[:, None]
-    return found
+            total = total + values * (share * inside)[:, None]
+    return total

@@ -21,10 +21,11 @@ from torch import Tensor
 from gamekeeper.analysis.bootstrap import packed
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.defenses.guarantees import Guarantees
+from gamekeeper.engine import shift_harm
 from gamekeeper.engine.grid import REPEATED
 from gamekeeper.errors import Malformed
 from gamekeeper.explain import metrics as map_metrics
-from gamekeeper.metrics import Estimate, average, ece, ratio, wilson
+from gamekeeper.metrics import Estimate, ShiftHarm, average, ece, ratio, wilson
 from gamekeeper.results import Band, Clone, MapsKept, Utility, Victim
 from gamekeeper.service.oracles import Transcript
 from gamekeeper.service.service import Service
@@ -100,6 +101,11 @@ class CloneMetrics:
     def on_uniform(self, model: Model) -> Posterior:
         """A model's answers to the uniform inputs; there must be some."""
         return torch.cat([model(x).y for x in self.uniform_inputs()])
+
+    @cached_property
+    def shifted(self) -> list[shift_harm.Shifted]:
+        """The clean answers to inputs unlike the test set."""
+        return shift_harm.ask(self.target, self.open_victim())
 
     def clone(self, clone: Model) -> Clone:
         """Accuracy against the truth, agreement and distance in total variation against the clean victim."""
@@ -194,7 +200,17 @@ class UtilityMetrics:
                 self.reply.take(slice(MAPPED)),
                 None if self.clone_metrics.target.remote else self.clone_metrics.open_victim(),
             ),
+            shifted=self.shifted,
         )
+
+    @cached_property
+    def shifted(self) -> list[ShiftHarm] | None:
+        """The same for users whose inputs are unlike the test set; None if there are no such inputs."""
+        there, task = self.clone_metrics, self.clone_metrics.target.victim.task
+        if not there.shifted:
+            return None
+        plain = shift_harm.unshifted(there.clean, self.defended, there.truth, task)
+        return shift_harm.harms(plain, there.shifted, self.service, task)
 
     def utility(self, transcript: Transcript) -> Utility:
         """Honest users' loss, and beside it what became of the thief's queries."""

@@ -12,6 +12,7 @@ from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.attacks.zero_query import CommonestClass, NamesOnly, class_shares
 from gamekeeper.data.splits import overlap
 from gamekeeper.engine.ensemble import thieves
+from gamekeeper.engine.shift_harm import shifted_queries
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import InputSpec, parse_defense, parse_thief
 from gamekeeper.targets.choice import Source
@@ -194,9 +195,9 @@ def weight(cell: Cell) -> float:
 def steps(cell: Cell, fit: Fit) -> float:
     """The steps of a cell's trainings if each went by `fit`."""
     if isinstance(cell.thief, NamesOnly):
-        return fit.steps(cell.thief.n)
+        return float(cell.thief.fit.steps(cell.thief.n))
     if not isinstance(cell.thief, Theft):
-        return Fit().steps(0)
+        return float(Fit().steps(0))
     method = thief_facts(cell.thief)
     one = fit.steps(round(cell.budget / method.repeats)) * fit.batch / Fit().batch
     return one * (1 + method.cost)
@@ -216,8 +217,9 @@ def queries(cells: Sequence[Cell], target: Target) -> int:
 
 
 def evaluation_queries(cells: Sequence[Cell], target: Target) -> int:
-    """Of these, what the evaluation asks: the test set (some of it twice for an API), uniform inputs, --follow-on's."""
-    own = len(target.test) + max((cell.uniform for cell in cells), default=0)
+    """Of these, what the evaluation asks: the test set (some of it twice for an API) and inputs unlike it, uniform inputs,
+    --follow-on's."""
+    own = len(target.test) + shifted_queries(target) + max((cell.uniform for cell in cells), default=0)
     return own + repeated_queries(target) + follow_on_queries(cells, target)
 
 

@@ -164,7 +164,8 @@ def check_defenses(cells: Sequence[Cell], target: Target) -> None:
 class Plan:
     """What a run is about to do, at most. seconds: of the whole run over `jobs` processes.
 
-    judged      of the queries, how many are the evaluation's own
+    judged      of the queries, how many are the evaluation's own; paid: how many cost the price. The evaluation of a local
+                model is its owner's own, and free
     repeated    of these, how many inputs of the test set are bought a second time, to see whether answers repeat
     unanswered  inputs that earlier runs sent to a live API without getting an answer
     zero_query  clones still to be made that ask nothing; they are not among the thefts
@@ -174,6 +175,7 @@ class Plan:
     done: int
     queries: int
     judged: int
+    paid: int
     repeated: int
     price: float
     unanswered: int
@@ -187,13 +189,15 @@ def plan(asks: Question, missing: Sequence[Cell], folder: Path, jobs: int | None
     """What running the missing cells costs. jobs: None for as many as pay for their start."""
     target = asks.target
     work = estimate(missing, target)
+    asked, judged = (queries(missing, target), evaluation_queries(missing, target)) if missing else (0, 0)
     jobs = min(jobs or (default_jobs() if work > WORTH_WORKERS else 1), max(1, len(missing)))
     return Plan(
         thefts=len(asks.cells),
         done=len(asks.cells) - sum(cell.budget > 0 for cell in missing),
         zero_query=sum(cell.budget == 0 for cell in missing),
-        queries=queries(missing, target) if missing else 0,
-        judged=evaluation_queries(missing, target) if missing and target.remote else 0,
+        queries=asked,
+        judged=judged,
+        paid=asked if target.remote else asked - judged,
         repeated=repeated_queries(target) if missing else 0,
         price=target.price,
         unanswered=spending(target, folder).unanswered,

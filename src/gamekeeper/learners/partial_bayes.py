@@ -8,7 +8,8 @@ Assumes     the thief knows the defense's recipe (`Knowledge.defenses`), not its
 Deviations  the first half of the table is centred on the answers, the second on what the first half recovered; a version
             of the authors' code centres it on the clean answers, which no thief has. A quarter of the table is flat
             (symmetric Dirichlets of every sharpness), since a strong defense moves answers out of their own
-            neighbourhood. 100,000 rows instead of 1,000,000. A defense's seed is guessed, see lookup_table.py. Candidates
+            neighbourhood. 100,000 rows instead of 1,000,000, and of more than
+            167 classes only those that fit in 64 MB. A defense's seed is guessed, see lookup_table.py. Candidates
             belong to inputs drawn from the transfer set, so that defenses that depend on the input can be tabulated
 Keeps       no state: every budget and seed draws its own table and trains its own student
 """
@@ -24,12 +25,15 @@ from gamekeeper.training.fit import POSTERIOR, Fit
 from gamekeeper.training.student import train
 from gamekeeper.types import Knowledge, Model, Posterior, Transfer
 
+MOST = 2**24
+"""Entries of a table, 64 MB of float32; while it is drawn, some eight times as much is in memory."""
+
 
 @dataclass(frozen=True)
 class PartialBayes:
     """Soft cross-entropy with the likeliest clean answers behind those of a known defense.
 
-    size           rows of the table
+    size           rows of the table; fewer where these would be more than MOST entries
     tolerance      L1 within which candidates explain an answer equally well
     concentration  how closely candidates cluster around an estimate: their Dirichlet's parameters sum to this times k
     guesses        seeds tried for a defense whose answers depend on its seed
@@ -64,10 +68,12 @@ class PartialBayes:
 
     def recover(self, transfer: Transfer, knows: Knowledge, seed: int) -> Posterior:
         """The clean answers, as far as they can be recovered. Raises Unsuited if a defense cannot be armed."""
-        y, half = transfer.reply.y.float(), self.size // 2
+        y = transfer.reply.y.float()
+        size = max(4, min(self.size, MOST // y.shape[1]))
+        half = size // 2
         known = known_defense(transfer, knows, self.guesses, seed)
         table = known.table(transfer.x, *candidates(y, half, self.concentration, seed))
         estimate, _ = match(y, table, known.keeps_top1, self.tolerance)
-        closer = around(estimate, self.size - half, self.concentration, np.random.default_rng([seed, 1]))
+        closer = around(estimate, size - half, self.concentration, np.random.default_rng([seed, 1]))
         table = table.with_rows(known.table(transfer.x, *closer))
         return match(y, table, known.keeps_top1, self.tolerance)[0]

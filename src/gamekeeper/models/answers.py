@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from gamekeeper.errors import BadConfig, Malformed
+from gamekeeper.errors import BadConfig, Malformed, Misdeclared
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Posterior
 
@@ -31,6 +31,8 @@ ROUNDED, ROUNDED_MOST = 0.01, 0.1
 
 MANY = 64
 """So many rows are evidence."""
+SEVERAL = 16
+"""So many logits do not all lie between 0 and 1 by chance."""
 UNITS = (100, 1_000, 255, 10_000, 65_535)
 
 
@@ -53,12 +55,12 @@ class Answers:
         first: these are the first answers of all, where it is cheap to refuse what merely looks like another declaration.
         Rows with NaN or infinite values become rows of NaN, for the caller to reject; the others are checked without
         them. (A logit of -inf rules a class out and is no error.) Raises Malformed for answers that are not what was
-        declared, naming the declaration that would fit.
+        declared, and Misdeclared for those that may be but look like something else, naming the declaration that would fit.
         """
         raw = raw.detach()
         wrong = self._misshapen(raw, n)
         if wrong is not None:
-            raise self._malformed(wrong, raw, n)
+            raise Malformed(self._message(wrong, raw, n))
         if self.kind == "logits" and n and raw.amin().item() < 0:
             return self._read(raw)  # not a posterior, so nothing to check; softmax turns broken rows into NaN by itself
         # a finite sum is the cheapest proof that all entries are finite: NaN and infinities never cancel
@@ -66,9 +68,11 @@ class Answers:
         whole = raw if broken is None else raw[~broken]
         wrong = complaint(self.kind, whole, self.classes)
         if wrong is None and self.kind == "logits" and len(whole):
-            wrong = doubtful(floating(whole), first)
+            doubt = doubtful(floating(whole), first)
+            if doubt is not None:
+                raise Misdeclared(self._message(doubt, raw, n))
         if wrong is not None:
-            raise self._malformed(wrong, raw, n)
+            raise Malformed(self._message(wrong, raw, n))
         if broken is None or self.kind == "logits":
             return self._read(raw)
         y = torch.full((n, self.classes), torch.nan, dtype=floating(raw).dtype)
@@ -76,8 +80,8 @@ class Answers:
             y[~broken] = self._read(raw[~broken]).to(y.dtype)
         return y
 
-    def _malformed(self, wrong: str, raw: Tensor, n: int) -> Malformed:
-        return Malformed(
+    def _message(self, wrong: str, raw: Tensor, n: int) -> str:
+        return (
             f"the target is declared to answer {self.kind} over {self.classes} classes, but {wrong}."
             f" {self._advice(raw, n)}"
         )
@@ -183,7 +187,7 @@ def doubtful(y: Tensor, first: bool) -> str | None:
     within = f"all entries lie between 0 and 1, and rows sum to {sums.amin():.4g} to {sums.amax():.4g}"
     if sums.amax() <= 1 + rounding(y.shape[1]) and (sums.amin() >= 1 - ROUNDED_MOST or bool((y == 0).any(1).all())):
         return f"{within}, as those of posteriors that were rounded or cut off do"
-    if first and y.numel() >= 24:
+    if first and y.numel() >= SEVERAL:
         return f"{within}, as scores after a sigmoid do"
     return None
 

@@ -5,7 +5,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -176,6 +176,8 @@ class RemoteModel:
     oracle: Wire
     task: Task
     answers: Kind
+    early: list[Tensor] = field(default_factory=list[Tensor], init=False, repr=False)
+    """The first raw answers (n, k): what each request by itself does not show, they may show together."""
 
     def __call__(self, x: Batch, /) -> Reply:
         return self.read(self.oracle(x), len(x))
@@ -185,13 +187,19 @@ class RemoteModel:
 
         first: nothing is known yet of what it answers, so that what merely looks wrong is refused as well.
         """
-        return self.read(self.oracle(x, names), len(x), first)
+        raw = self.oracle(x, names)
+        reply = self.read(raw, len(x), first)
+        if first and self.answers == "logits":
+            self.early.append(raw.y)
+            together = torch.cat(self.early)
+            self.read(Raw(together, hint=raw.hint), len(together), first)
+        return reply
 
     def read(self, raw: Raw, n: int, first: bool = False) -> Reply:
         try:
             return Reply(Answers(self.answers, self.task.classes).posterior(raw.y, n, first), raw.maps)
         except Malformed as error:
-            raise Malformed(f"{error} {raw.hint}".strip()) from None
+            raise type(error)(f"{error} {raw.hint}".strip()) from None
 
 
 def numbers(raw: Any) -> Tensor:

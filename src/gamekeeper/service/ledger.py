@@ -17,7 +17,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from gamekeeper.errors import GamekeeperError, Malformed, Refused
+from gamekeeper.errors import GamekeeperError, Malformed, Misdeclared, Refused
 from gamekeeper.service.ledger_file import FEW, NO_ANSWER, Key, Ledger
 from gamekeeper.types import Batch, Oracle, Reply, Task, answered
 
@@ -31,7 +31,7 @@ class Named(Protocol):
     """An oracle that takes a name for each query: a query that is sent again keeps its name."""
 
     def named(self, x: Batch, names: Sequence[bytes], first: bool, /) -> Reply:
-        """first: nothing, or one answer, is known of it yet."""
+        """first: fewer answers than FEW are known of it yet."""
         ...
 
 
@@ -49,8 +49,8 @@ class Recorded:
     """An oracle all of whose answers go through the ledger.
 
     batch    how many inputs are sent, and committed, at a time
-    costly   whether the oracle is somebody else's API. The first input of its scope is then sent alone, so that an
-             answer that is not what was declared costs one query and not a whole batch
+    costly   whether the oracle is somebody else's API. The first input of its scope is then sent alone, and the next few
+             together, so that answers that are not what was declared cost FEW queries at most and not a whole batch
     charged  how many inputs were newly sent; the others were answered from the ledger
     unanswered says what becomes of inputs without an answer (a row of NaN) beside good ones, which are stored in any case:
 
@@ -84,8 +84,11 @@ class Recorded:
         return joined([rows[key] for key in keys])
 
     def _size(self) -> int:
-        """How many inputs go together: where every one costs, the first alone."""
-        return 1 if self.costly and self.ledger.few(self.key) == 0 else self.batch
+        """How many inputs go together: where every one costs, the first alone, and the next few."""
+        held = self.ledger.few(self.key) if self.costly else FEW
+        if held >= FEW:
+            return self.batch
+        return min(self.batch, FEW - held) if held else 1
 
     def _keys(self, x: Batch) -> list[Key]:
         """Keys that count earlier queries of the same input; an input given twice in one batch is sent twice."""
@@ -108,6 +111,8 @@ class Recorded:
                 half = len(x) // 2
                 return joined([self._buy(scope, keys[:half], x[:half]), self._buy(scope, keys[half:], x[half:])])
             reply = NO_ANSWER
+        except Misdeclared:
+            raise
         except Malformed:
             if not patient or len(x) > 1:
                 raise
@@ -130,6 +135,8 @@ class Recorded:
         """One input asked once more; if that brings nothing either, it is given up."""
         try:
             reply = self._send(scope, [key], x)
+        except Misdeclared:
+            raise
         except (Refused, Malformed) as error:
             log.warning("one input brings no answer: %s", error)
             reply = NO_ANSWER

@@ -32,8 +32,8 @@ from torch import Tensor
 from gamekeeper.errors import GamekeeperError, LedgerError, Lost, Malformed
 from gamekeeper.types import Reply
 
-FEW = 2
-"""With fewer answers than this, what an API answers is not yet known."""
+FEW = 9
+"""With fewer answers than this, what an API answers is not yet known: one shows its shape, eight more its range."""
 NO_ANSWER = Reply(torch.empty(1, 0))
 """To one input; `joined` and `RecordedModel` give it the width of the others."""
 NOTHING = zlib.crc32(b"").to_bytes(4, "little")

@@ -137,9 +137,12 @@ def essential(ahead: Plan) -> str:
     money = ""
     if ahead.price:
         unit = plain(ahead.currency) or "in money"
-        money = f", {ahead.queries * ahead.price:,.2f} {unit} at {f'{ahead.price:g} {plain(ahead.currency)}'.strip()} per query"
+        each = f"{ahead.price:g} {plain(ahead.currency)}".strip()
+        per = "per query" if ahead.paid == ahead.queries else f"for each of the thieves' {ahead.paid:,}"
+        money = f", {ahead.paid * ahead.price:,.2f} {unit} at {each} {per}"
     twice = f", {ahead.repeated:,} of these a second time to see whether answers repeat" if ahead.repeated else ""
-    own = f" ({ahead.judged:,} of them for evaluation{twice})" if ahead.judged else ""
+    free = "" if ahead.paid == ahead.queries else ", free"
+    own = f" ({ahead.judged:,} of them for evaluation{free}{twice})" if ahead.judged else ""
     return (
         f"at most {ahead.queries:,} queries{own}{money}; about {max(ahead.seconds / 60, 0.1):.1f} minutes on"
         f" {ahead.jobs} process(es)"

@@ -54,6 +54,7 @@ def shipped(name: str) -> Target:
         seeds=train.x[:SEEDS],
         drawings=DRAWINGS[name],
         style=STYLES.get(name),
+        shifted={"other writers": batteries.load("digits-other")} if name == "mnist" else {},
     )
 
 

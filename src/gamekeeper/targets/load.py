@@ -63,6 +63,7 @@ ANSWERING = {
     "maps",
 }
 """Keys of [http] that change the answers; the others change how, when or by whom they are requested."""
+SHIFTED = "data.shifted"
 
 
 def load_target(name_or_path: str) -> Target:
@@ -97,7 +98,8 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     student = architecture
     if config.thief.student is not None:
         student = named("thief.student", config.thief.student, box, config.classes)
-    test, pool, train, seeds = (sets.get(key) for key in ("data.test", "data.pool", "data.train", "thief.seeds"))
+    keys = ("data.test", "data.pool", "data.train", "thief.seeds", SHIFTED)
+    test, pool, train, seeds, shifted = (sets.get(key) for key in keys)
     assert test is not None
     assert pool is not None
     if known is None:
@@ -119,13 +121,18 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         answers=config.answers,
         price=config.price,
         remote=config.kind == "http",
-        digest=digest(identity(config, folder), repr(Classify(config.classes)), (train, test, pool, seeds)),
+        digest=digest(
+            identity(config, folder),
+            repr(Classify(config.classes)),
+            (train, test, pool, seeds, *(() if shifted is None else (shifted,))),  # without it, as in earlier runs
+        ),
         seeds=None if seeds is None else seeds.x,
         batch=batch,
         explain=sold_maps(config),
         schema=schema,
         currency=config.currency,
         prior=None if config.thief.prior is None else tuple(config.thief.prior),
+        shifted={} if shifted is None else {SHIFTED: shifted},
     )
     if config.data.auxiliary is None:
         return target
@@ -232,6 +239,7 @@ def data(
         "data.pool": given.pool,
         "data.train": given.train,
         "data.auxiliary": given.auxiliary,
+        SHIFTED: given.shifted,
         "thief.seeds": config.thief.seeds,
     }
     files = {key: data_file(key, name, folder) for key, name in named.items() if name is not None}
@@ -250,7 +258,7 @@ def data(
     sets = {key: schema.read(file) for key, file in files.items()}
     box = domain_of(config, schema.scale or scale, sets["data.pool"].x)
     for key, held in sets.items():
-        labelled = key in ("data.test", "data.train")
+        labelled = key in ("data.test", "data.train", SHIFTED)
         check_data(key, held if labelled else Dataset(held.x), box, config.classes if labelled else None)
     return schema, sets
 

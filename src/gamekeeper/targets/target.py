@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Target:
     explain  what makes the attribution maps sold with every answer; None: none are sold
     auxiliary  what `owner.ood` holds, as the user named it; None: nothing
     schema   what its data files have in common: columns, classes, units
+    shifted  labelled inputs of honest users unlike the test set, by name; beside the shifts of `data/shifts.py`
     drawings  how a thief who knows what the classes are called draws or generates inputs; None: they cannot
     prior    how frequent each class is, as everybody knows; None: nobody said
     style    how strokes look in the victim's kind of images, as everybody knows; None: not known
@@ -64,6 +65,7 @@ class Target:
     drawings: Drawings | None = None
     prior: tuple[float, ...] | None = None
     style: Style | None = None
+    shifted: Mapping[str, Dataset] = field(default_factory=dict[str, Dataset])
 
 
 def supplied(target: Target, key: str, name: str, auxiliary: Dataset) -> Target:

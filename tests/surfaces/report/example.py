@@ -3,7 +3,7 @@
 import random
 from dataclasses import replace
 
-from gamekeeper.metrics import wilson
+from gamekeeper.metrics import UNSHIFTED, ShiftHarm, wilson
 from gamekeeper.older_rows import older
 from gamekeeper.results import SCHEMA, Clone, Row, Run, Seconds, Utility, Victim
 
@@ -94,6 +94,14 @@ def row(defense: str, attack: str, budget: int, seed: int) -> Row:
 
 def rows() -> list[Row]:
     return [row(d, a, b, s) for b in BUDGETS for s in SEEDS for d in STOLEN for a in THIEVES]
+
+
+def shifted(row: Row) -> Row:
+    """The row as if honest users had also been asked for under two shifts: mad costs them 1 point, 31 and 2."""
+    lost = (5, 155, 10) if row.defense.startswith("mad") else (0, 0, 0)
+    names = (UNSHIFTED, "thinner", "other writers")
+    harms = [ShiftHarm(name, 500, 490, some, 0, 5, 5 + some) for name, some in zip(names, lost, strict=True)]
+    return replace(row, utility=row.utility and replace(row.utility, shifted=harms))
 
 
 def run(cells: list[Row] | None = None) -> Run:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gamekeeper.analysis.summary import Summary, summarise
+from gamekeeper.metrics import wilson
 from gamekeeper.results import Row
 from gamekeeper.surfaces.report.figures import (
     COLOURS,
@@ -258,3 +259,42 @@ def test_labels_with_room_stay_where_they_belong():
 
 def test_labels_that_touch_share_the_way():
     assert stacked([102.0, 100.0], [20.0, 20.0], 0.0, 400.0) == [111.0, 91.0]
+
+
+def with_zero_query(accuracy: float = 0.912) -> Summary:
+    """The example's run with a clone that asked nothing."""
+    rows = example.rows()
+    free = [
+        replace(
+            row, cell=f"free {row.seed}", attack="names_only", budget=0, queries=0, reads="nothing",
+            clone=row.clone and replace(row.clone, accuracy=wilson(round(2000 * accuracy), 2000)),
+        )
+        for row in rows
+        if (row.defense, row.attack, row.budget) == ("none", "knockoff", 250)
+    ]  # fmt: skip
+    return summarise(example.run(free + rows), free + rows)
+
+
+def test_every_curve_begins_at_the_clone_that_asked_nothing():
+    found = with_zero_query()
+    axes = drawn(price_curve(found)).axes[0]
+    first = min(axes.get_xticks())
+    begun = [line for line in axes.lines if len(line.get_xdata()) == 2 and next(iter(line.get_xdata())) == first]
+    assert len(begun) == len(found.lines)
+    assert {round(float(next(iter(line.get_ydata()))), 3) for line in begun} == {0.912}
+    assert axes.get_xticklabels()[0].get_text() == "0"
+    top = axes.child_axes[0].get_xticklabels()
+    assert (top[0].get_text(), axes.get_xlabel()) == ("0", "queries spent (logarithmic from the first budget on)")
+    assert any(text.get_text() == "without asking 0.912" for text in axes.texts)
+
+
+def test_without_it_the_figure_is_as_it_was():
+    assert drawn(price_curve(summary())).axes[0].get_xlabel() == "queries spent (logarithmic)"
+
+
+def test_the_trade_shows_it_as_a_line_or_says_that_it_lies_further_left():
+    def said(accuracy: float) -> list[str]:
+        return [text.get_text() for text in drawn(utility_plot(with_zero_query(accuracy))).axes[0].texts]
+
+    assert "without asking 0.912" in said(0.912)
+    assert "← without asking 0.100" in said(0.1)

@@ -315,3 +315,33 @@ def test_pictures_of_the_classes_are_inside_the_page(tmp_path: Path):
     assert "img-src data:" in text
     image = Image.open(io.BytesIO(base64.b64decode(pictures[1].partition(",")[2])))
     assert np.array_equal(np.asarray(image), shades[1, :, :, 0])
+
+
+def test_the_clone_that_asked_nothing_has_a_row_in_both_tables_and_no_line_of_its_own():
+    rows = example.rows()
+    free = [
+        replace(row, cell=f"free {row.seed}", attack="names_only", budget=0, queries=0, reads="nothing")
+        for row in rows
+        if (row.defense, row.attack, row.budget) == ("none", "knockoff", 250)
+    ]
+    found = page(example.run(free + rows), free + rows)
+    assert found.count('<th scope="row">without asking') == 2
+    assert "what the classes are called" in Page(found).text
+    assert found.count("<code>names_only</code>") == len(free)  # only in the list of cells
+    assert "without asking" not in WHOLE
+
+
+def test_every_shift_has_its_accuracy_loss_and_confident_errors_and_the_worst_stands_in_the_table(report):
+    text = Page(report([example.shifted(row) for row in example.rows()])).text
+    assert "Worst loss under shift" in text
+    assert "−31 thinner" in text
+    assert re.search(r"no defense 0.980 0.980 0.980", text)
+    assert re.search(r"mad:\s*eps=0.95 0.970 −1.0 \(\S+ to \S+\) 0.670 −31 \(−35 to −27\) 0.960 −2.0", text)
+    assert re.search(r"mad:\s*eps=0.95 2\s% 32\s% 3\s%", text)
+    assert "harms-shifted-users" in text
+
+
+def test_a_run_from_before_shifts_has_no_column_for_them(report):
+    text = Page(report(example.rows())).text
+    assert "under shift" not in text
+    assert "Confident errors" not in text

@@ -103,3 +103,32 @@ def test_the_table_alone_can_be_printed():
 
 def test_nothing_measured_prints_a_sentence():
     assert "Nothing has been measured yet." in printed([])
+
+
+def with_zero_query() -> list[Row]:
+    rows = example.rows()
+    free = [
+        replace(row, cell=f"free {row.seed}", attack="commonest_class", budget=0, queries=0, reads="nothing")
+        for row in rows
+        if (row.defense, row.attack, row.budget) == ("none", "knockoff", 250)
+    ]
+    return [*free, *rows]
+
+
+def test_the_first_row_is_the_clone_that_asked_nothing():
+    text = printed(with_zero_query())
+    table = text[text.index("without asking") :]
+    assert "(0 queries)" in table
+    assert table.index("commonest_class") < table.index("none  ")
+    assert "Only what lies above it is stolen." in re.sub(r"\s+", " ", text)
+    assert "without asking" not in printed(example.rows())
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_worst_loss_under_shift_stands_below_the_defense():
+    rows = [example.shifted(row) for row in example.rows()]
+    lines = printed(rows).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("mad:eps=0.95"))
+    assert "−31 thinner" in "\n".join(lines[start : start + 6])
+    assert max(map(len, lines)) <= 80
+    assert "points lost, shift" not in printed(example.rows())

@@ -19,14 +19,15 @@ from gamekeeper.surfaces.report.words import (
     reached_in_words,
     rough,
 )
-from tests.analysis.rows import row
+from tests.analysis.rows import row, twice
 from tests.surfaces.report import example
 
 KNOWING = "knockoff+partialbayes"
 
 
 def summary(rows: list[Row]) -> Summary:
-    return summarise(example.run(rows), rows)
+    every = twice(rows)
+    return summarise(example.run(every), every)
 
 
 def grid(*more: str, **accuracy: tuple[float, ...]) -> list[Row]:

@@ -31,7 +31,7 @@ def stream(n: int, seed: int, classes: int, draw: Callable[[Rows, torch.Generato
     """The first n drawings that `draw` makes from this seed, the classes in rotation. No drawing comes twice."""
     generator = torch.Generator().manual_seed(seed)
     whole = torch.arange(PORTION) % classes
-    kept: list[Images] = []
+    drawings: list[Images] = []
     drawn: list[Rows] = []
     known: set[bytes] = set()
     while sum(map(len, drawn)) < n:
@@ -39,11 +39,11 @@ def stream(n: int, seed: int, classes: int, draw: Callable[[Rows, torch.Generato
         new = {key: row for row, key in reversed(list(enumerate(row_keys(x)))) if key not in known}
         known.update(new)
         rows = torch.tensor(sorted(new.values()), dtype=torch.long)
-        kept.append(x[rows])
+        drawings.append(x[rows])
         drawn.append(whole[rows])
-    if not kept:
+    if not drawings:
         return draw(whole[:1], generator)[:0], whole[:0]
-    return torch.cat(kept)[:n], torch.cat(drawn)[:n]
+    return torch.cat(drawings)[:n], torch.cat(drawn)[:n]
 
 
 def between(low: float, high: float, n: int, generator: torch.Generator) -> Float[Tensor, " n"]:

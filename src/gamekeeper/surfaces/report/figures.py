@@ -221,13 +221,7 @@ def utility_plot(summary: Summary) -> Figure | None:
         styles = looks(summary)
         shift = apart(lines)
         ends = [draw_trade(axes, line, styles[line.defense], shift[line.defense]) for line in lines]
-        start = [summary.zero_query.accuracy.value] if summary.zero_query else []
-        low = min(
-            start
-            + [e.x for e in ends]
-            + [e.y for e in ends]
-            + [line.soft.accuracy.value for line in lines if line.soft]
-        )
+        low = min([e.x for e in ends] + [e.y for e in ends] + [line.soft.accuracy.value for line in lines if line.soft])
         low = max(0.0, round(low - 0.08, 1))
         axes.set_xlim(low - 0.02 * (1 - low), 1.0)
         axes.set_ylim(low - 0.02 * (1 - low), 1.0 + 0.03 * (1 - low))

@@ -127,6 +127,7 @@ def environment() -> Environment:
         "efficiency": words.efficiency,
         "bands": words.bands,
         "guaranteed": words.guaranteed,
+        "points": words.points,
         "seconds": words.seconds,
         "moment": moment,
     }

@@ -26,6 +26,7 @@ from gamekeeper.surfaces.report.words import (
     reached,
     seconds,
     value,
+    worst_loss,
 )
 
 LEVEL = 0.9
@@ -49,7 +50,8 @@ def cell_line(row: Row) -> str:
 def defense_table(summary: Summary) -> Table:
     """One row per defense at the summary's budget: utility kept, soft and strongest thief, eta, price, flags."""
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False, leading=1)
-    table.add_column(Text("defense\n! flags"), min_width=NAME_WIDTH, overflow="fold")
+    shifted = "\npoints lost, shift" if summary.shifts else ""
+    table.add_column(Text(f"defense\n! flags{shifted}"), min_width=NAME_WIDTH, overflow="fold")
     for title in ("honest\nacc.", "top-1\nkept", "L1\ntime", "soft\nthief"):
         table.add_column(Text(title), justify="right", no_wrap=True)
     table.add_column(Text("strongest\nthief"), min_width=THIEF_WIDTH, overflow="fold")
@@ -73,6 +75,8 @@ def cells(line: DefenseSummary) -> list[Text]:
     name = Text("\n".join(broken(line.defense, NAME_WIDTH)), style="bold")
     for flag in line.flags:
         name.append(f"\n! {plain(flag)}", style="not bold yellow")
+    if line.defense != UNDEFENDED and line.utility and line.utility.worst_shift:
+        name.append(f"\n{worst_loss(line.utility)}", style="not bold")
     utility, soft, worst = line.utility, line.soft, line.worst
     return [
         name,
@@ -135,6 +139,11 @@ def legend(summary: Summary) -> list[str]:
         sentences.append(
             "Without asking: the zero-query clone, the best copy of a thief who sends nothing. Only what lies above it is"
             " stolen."
+        )
+    if summary.shifts:
+        sentences.append(
+            f"Points lost, shift: how much accuracy the defense costs honest users under the worst for them of"
+            f" {len(summary.shifts) - 1} benign shifts of their inputs. The report has them all."
         )
     if summary.floor:
         sentences.append(

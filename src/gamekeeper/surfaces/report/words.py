@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from gamekeeper.analysis.best_defense import AFFORDABLE, BestDefense, best_defense
 from gamekeeper.analysis.checks import FLAGS
 from gamekeeper.analysis.summary import DefenseSummary, Price, Stolen, Summary
+from gamekeeper.analysis.utility import UtilitySummary
 from gamekeeper.defenses.guarantees import ANY, Guarantees
 from gamekeeper.metrics import Crossing, Estimate, Number
 from gamekeeper.results import Band
@@ -87,6 +88,21 @@ def rated(rate: Estimate) -> str:
 
 def efficiency(line: DefenseSummary) -> str:
     return "–" if line.eta is None else f"{line.eta.value:.2f}"
+
+
+def points(share: float) -> str:
+    """Points of accuracy lost, with a sign: `-31`, `0`; one decimal below ten."""
+    amount = -100 * share
+    text = f"{amount:+.1f}" if abs(amount) < 9.95 else f"{amount:+.0f}"
+    return "0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def worst_loss(utility: UtilitySummary | None) -> str:
+    """`−31 thinner`: what users lose to a defense under the shift that is worst for them; a dash if none was measured."""
+    worst = utility.worst_shift if utility else None
+    if worst is None:
+        return "–"
+    return "0" if points(worst.loss) == "0" else f"{points(worst.loss)} {plain(worst.name)}"
 
 
 def guaranteed(guarantees: Guarantees | None) -> str:
@@ -262,6 +278,12 @@ def cost(summary: Summary, undefended: DefenseSummary) -> list[str]:
 def defenses(summary: Summary) -> str:
     """The best affordable defense, or that there is none."""
     best = best_defense(summary)
+    if best.outcome == "one seed":
+        return (
+            f"Which of the {best.tested} defenses helps, one seed cannot tell from luck: add --seeds 3."
+            if best.tested > 1
+            else "Whether the defense helps, one seed cannot tell from luck: add --seeds 3."
+        )
     if best.outcome == "unproven":
         return hope(summary, best, "No defense has been shown to lower it against thieves made to undo that defense.")
     if best.defense is None:
