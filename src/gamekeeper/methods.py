@@ -22,6 +22,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from gamekeeper.architectures import LeNet, Mlp, ResNet, ResNet18, Shape, Vgg16, Wrn
 from gamekeeper.attacks.active_thief import ActiveThief
+from gamekeeper.attacks.best_style import BestStyle
 from gamekeeper.attacks.boundary import Adaptive, LineSearch, Uniform
 from gamekeeper.attacks.drawn import Drawn
 from gamekeeper.attacks.equation_fitting import EquationFitting
@@ -90,6 +91,7 @@ QUERYINGS: Mapping[str, type] = {
     "drawn": Drawn,
     "warped": Warped,
     "restyled": Restyled,
+    "best_style": BestStyle,
 }
 EXACT: Mapping[str, type] = {
     "equation_solving": EquationSolving,

@@ -53,7 +53,7 @@ def sampled(x: Images, right: Float[Tensor, "n h w"], down: Float[Tensor, "n h w
             column, row = left + step_right, top + step_down
             share = (1 - (right - column).abs()) * (1 - (down - row).abs())
             inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
-            place = (row.clamp(0, h - 1) * w + column.clamp(0, w - 1)).long().view(n, 1, -1).expand(n, c, -1)
+            place = (row.clamp(0, h - 1) * w + column.clamp(0, w - 1)).long().flatten(1)[:, None].expand(n, c, h * w)
             values = x.flatten(2).gather(2, place).view(n, c, *right.shape[1:])
             total = total + values * (share * inside)[:, None]
     return total
