@@ -6,7 +6,7 @@ Assumes     one budget, one pool. Members that ask the same questions learn from
 Deviations  a member that does not suit the target (no images, no inputs of the victim's kind) is left out, and the report
             says so
 
-`worst` is the quick ensemble: seven rows, one network. `worst:full` has thirteen rows, each with two networks. Both include
+`worst` is the quick ensemble: eight rows, one network. `worst:full` has fourteen rows, each with two networks. Both include
 a control: a clone trained on shuffled answers, which must be no better than chance. Of a table both also train what is no
 network: logistic regression, a forest and boosted trees.
 """
@@ -38,6 +38,7 @@ class Member:
 QUICK = (
     Member("knockoff", "learns from the whole answer"),
     Member("knockoff+labels", "immune to any defense that keeps the top class"),
+    Member("knockoff+labels+affine:strength=0.5", "the same, on images turned anew in every step", "images"),
     Member("knockoff+gce", "immune to some flipped labels"),
     Member("knockoff+partial_bayes", "knows the defense and undoes it"),
     Member("knockoff+tempered", "undoes flattening without knowing the defense"),
