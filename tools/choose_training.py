@@ -1,12 +1,12 @@
 """Chooses how long and how fast thieves' students train, and on which views, by answers that thieves hold out.
 
-    choose  trains every candidate and writes the cross-entropy of 1,000 held-out answers to results/training.json
-    look    reads the test set once, for today's, the constant and the chosen training; chooses nothing
+Without a word it trains every candidate and writes the cross-entropy of 1,000 held-out answers to results/training.json.
+`look` then reads the test set once, for the tables; it chooses nothing.
 
 Both built-in image models, three seeds. A thief asks some of their pool, learns from these answers, and is judged by the
 answers to further inputs of the same pool: cross-entropy with the victim's posterior, or with its top class where the
 learner reads nothing else. No test set and no truth takes part. Every clone is kept in a folder, so that `look` trains
-nothing and a killed run resumes. `choose` takes half an hour of one core; names given run those alone.
+nothing and a killed run resumes. Half an hour of one core; names of parts given run those alone.
 """
 
 import json
@@ -195,10 +195,10 @@ def look() -> None:
     found = json.loads(FILE.read_text())
     for cell in cells(PARTS):
         record = next((one for one in found["records"] if key(*cell).items() <= one.items()), None)
-        if record is not None:
+        if record is not None and "test" not in record:
             test = case(*cell[1:])[0].test
             record["test"] = float((clone(*cell)(test.x).y.argmax(1) == test.y).double().mean())
-    write(found)
+            write(found)
 
 
 def main() -> None:
