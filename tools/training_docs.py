@@ -9,7 +9,7 @@ from typing import Any
 from committed import RESULTS, table
 
 FILE = RESULTS / "training.json"
-COLUMNS = ("cross-entropy", "agreement, %", "test accuracy, %", "lowest to highest", "seconds")
+COLUMNS = ("seeds", "cross-entropy", "agreement, %", "test accuracy, %", "lowest to highest", "seconds")
 
 
 @cache
@@ -48,6 +48,7 @@ def numbers(own: Sequence[dict[str, Any]]) -> list[str]:
     # of some the test set was not read: a mean of fewer seeds would mislead
     tests = [100 * one["test"] for one in own if "test" in one] if all("test" in one for one in own) else []
     return [
+        str(len(own)),
         f"{fmean(one['cross_entropy'] for one in own):.3f}",
         f"{100 * fmean(one['agreement'] for one in own):.1f}",
         f"{fmean(tests):.1f}" if tests else "–",
@@ -60,7 +61,7 @@ def stamp() -> str:
     about = found()
     seeds = ", ".join(map(str, about["seeds"]))
     return (
-        f"Means over seeds {seeds}; cross-entropy and agreement on {about['held']:,} held-out answers. The test set was read"
+        f"Means over the first of seeds {seeds}; cross-entropy and agreement on {about['held']:,} held-out answers. The test set was read"
         f" once, after the choice, for some. `results/training.json`, gamekeeper {about['version']}, {about['date']}."
         " `python tools/choose_training.py`"
     )
