@@ -44,6 +44,8 @@ OFF_THE_SCALE = {"strengths-others": "dp_sgd"}
 """What a run's figure leaves to its table."""
 KEYED = ("keyed-mnist", "keyed-mnist-other", "keyed-fashion", "keyed-fashion-other")
 """Runs of `keyed_misinformation`: letters for a pool, and images of the other kind."""
+MOVED = ("moved-mnist", "moved-fashion")
+"""Runs of thieves who move their questions towards the task, 500 queries."""
 WORST = ("worst-mnist", "worst-mnist-2000", "worst-fashion")
 """Runs of the ensemble."""
 
@@ -91,7 +93,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{name: partial(run_docs.defenses, name) for name in KEYED},
     **{f"{name}-thieves": partial(run_docs.thieves, name) for name in KEYED},
     **{name: partial(run_docs.defenses, name) for name in WORST},
-    **{f"{name}-thieves": partial(run_docs.thieves, name) for name in WORST},
+    **{f"{name}-thieves": partial(run_docs.thieves, name) for name in (*WORST, *MOVED)},
     "worst-findings": run_docs.findings,
     **{f"auxiliary-{regime}": partial(run_docs.regime_of, regime) for regime in ("related", "unrelated")},
     **{name: partial(run_docs.lined_up, name) for name in ALL},

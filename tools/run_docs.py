@@ -119,17 +119,20 @@ def strengths(name: str) -> str:
 
 def thieves(name: str) -> str:
     """Clone accuracy of every thief against every defense, at the largest budget."""
+    if not (RESULTS / name / "run.json").exists():
+        return f"Not run yet: `results/{name}`.\n"
     whole = summary(name)
     rows: list[list[str]] = []
     for attack in whole.attacks:
         found = [{one.attack: one for one in line.thieves}.get(attack) for line in whole.lines]
-        best = [line.worst for line in whole.lines]
+        best = [line.worst if len(whole.seeds) > 1 else None for line in whole.lines]  # one seed ranks nothing
         cells = [
-            "–" if one is None else f"**{value(one.accuracy)}**" if one == top else value(one.accuracy)
+            "–" if one is None else f"**{value(one.accuracy)}**" if top and one == top else value(one.accuracy)
             for one, top in zip(found, best, strict=True)
         ]
         rows.append([f"`{attack}`", *cells])
-    below = "Mean clone accuracy over seeds; the strongest against each defense in bold."
+    bold = "; the strongest against each defense in bold" if len(whole.seeds) > 1 else ""
+    below = f"Mean clone accuracy over seeds{bold}."
     return table(["thief", *(f"`{line.defense}`" for line in whole.lines)], rows, f"{below} {stamp(name)}")
 
 

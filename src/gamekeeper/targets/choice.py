@@ -190,7 +190,11 @@ def assumptions(target: Target, student: Architecture, informed: Collection[str]
         ]
     )
     public_facts = [
-        *(["A thief who draws knows what the classes are called."] if target.drawings is not None else []),
+        *(
+            ["A thief who draws knows what the classes are called, and how such inputs look in general."]
+            if target.drawings is not None
+            else []
+        ),
         *(
             [f"A thief who restyles knows of the model's images: {in_words(target.style)}."]
             if target.style is not None
