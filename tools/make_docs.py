@@ -1,7 +1,7 @@
 """Writes every table and figure of README.md and docs/ that holds numbers or is read from the code: `make docs`.
 
 A table stands between `<!-- table NAME -->` and `<!-- end -->`; what is between is replaced. So is a number in a sentence
-between `<!-- clone RUN DEFENSE THIEF BUDGET -->` (or `taken`, `lost`) and `<!-- / -->`. Numbers come from the files under results/, flags from `analysis/checks.py`, methods from `methods.py`, and the index of papers from the heads of
+between `<!-- clone RUN DEFENSE THIEF BUDGET -->` (or `taken`, `lost`) and `<!-- / -->`. Numbers come from the files under results/, flags from `analysis/flags.py`, methods from `methods.py`, and the index of papers from the heads of
 the pages in docs/papers/. With --check nothing is written and the exit code is 1 if anything would change.
 """
 
@@ -21,7 +21,7 @@ import training_docs
 from committed import RESULTS, ROOT, summary, table
 from poisoning_docs import poisoning
 
-from gamekeeper.analysis.checks import FLAGS
+from gamekeeper.analysis.flags import FLAGS
 from gamekeeper.data.batteries import index
 from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.surfaces.report.curves import trade_curves

@@ -97,7 +97,7 @@ class Caveats(Protocol):
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Names of flags in `analysis/checks.py`, to be written into the result row."""
+        """Names of flags in `analysis/flags.py`, to be written into the result row."""
         ...
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gamekeeper.analysis.checks import FLAGS, raised
+from gamekeeper.analysis.checks import raised
+from gamekeeper.analysis.flags import FLAGS
 from gamekeeper.metrics import ratio
 from gamekeeper.results import Row
 from tests.analysis.rows import row, twice

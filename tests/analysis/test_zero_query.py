@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from gamekeeper.analysis.checks import FLAGS, raised
+from gamekeeper.analysis.checks import raised
+from gamekeeper.analysis.flags import FLAGS
 from gamekeeper.analysis.summary import LEVELS, summarise
 from gamekeeper.analysis.thresholds import check_threshold, parse_threshold, threshold_results
 from gamekeeper.errors import BadConfig

@@ -14,7 +14,8 @@ from statistics import fmean
 import numpy as np
 
 from gamekeeper.analysis.bootstrap import Replicates, Values, direction, interval
-from gamekeeper.analysis.checks import FLAGS, control, grouped, raised, reads_labels_only, soft_thief
+from gamekeeper.analysis.checks import control, grouped, raised, reads_labels_only, soft_thief
+from gamekeeper.analysis.flags import FLAGS
 from gamekeeper.analysis.selection import corrected
 from gamekeeper.analysis.utility import UtilitySummary, utility_summary
 from gamekeeper.analysis.zero_query import by_asking

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gamekeeper.analysis.checks import FLAGS
+from gamekeeper.analysis.flags import FLAGS
 from gamekeeper.engine.pictures import Pictures, keep
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import wilson

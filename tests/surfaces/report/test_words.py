@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gamekeeper.analysis.checks import FLAGS
+from gamekeeper.analysis.flags import FLAGS
 from gamekeeper.analysis.summary import Summary, summarise
 from gamekeeper.metrics import Crossing
 from gamekeeper.results import Row

@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from gamekeeper.analysis.checks import FLAGS, raised
+from gamekeeper.analysis.checks import raised
+from gamekeeper.analysis.flags import FLAGS
 from gamekeeper.analysis.follow_on import FollowOnSummary, follow_on_summaries
 from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, Summary, summarise, unique
 from gamekeeper.results import FollowOn, Results, Row, Run

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from gamekeeper.analysis.best_defense import AFFORDABLE, BestDefense, best_defense
-from gamekeeper.analysis.checks import FLAGS
+from gamekeeper.analysis.flags import FLAGS
 from gamekeeper.analysis.summary import DefenseSummary, Price, Stolen, Summary
 from gamekeeper.analysis.utility import UtilitySummary
 from gamekeeper.defenses.guarantees import ANY, Guarantees
