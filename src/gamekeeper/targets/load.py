@@ -52,7 +52,7 @@ ANSWERING = {
     "maps",
 }
 """Keys of [http] that change the answers; the others change how, when or by whom they are requested."""
-SHIFTED = "data.shifted"
+NATURAL, SHIFTED = "data.natural", "data.shifted"
 
 
 def load_target(name_or_path: str) -> Target:
@@ -88,8 +88,9 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     known = load_victim(config, folder, scale, architecture) if config.kind == "sklearn" else None
     schema, sets = data(config, folder, scale, None if known is None else known[0])
     victim, batch = known or load_victim(config, folder, scale, architecture)
-    keys = ("data.test", "data.pool", "data.train", "thief.seeds", SHIFTED)
-    test, pool, train, seeds, shifted = (sets.get(key) for key in keys)
+    keys = ("data.test", "data.pool", "data.train", "thief.seeds", NATURAL, SHIFTED)
+    test, pool, train, seeds, natural, shifted = (sets.get(key) for key in keys)
+    optional = {key: held.digest() for key, held in ((NATURAL, natural), (SHIFTED, shifted)) if held is not None}
     assert test is not None
     assert pool is not None
     box = domain_of(config, scale, pool.x)
@@ -103,14 +104,14 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         test=test,
         pool=pool,
         student=student,
-        owner=owner(train, box, surrogate),
+        owner=owner(train, box, surrogate, natural),
         answers=config.answers,
         price=config.price,
         remote=config.kind == "http",
         digest=digest(
-            identity(config, folder),
+            {**identity(config, folder), **optional},  # without these, as in earlier runs
             repr(Classify(config.classes)),
-            (train, test, pool, seeds, *(() if shifted is None else (shifted,))),  # without it, as in earlier runs
+            (train, test, pool, seeds),
         ),
         seeds=None if seeds is None else seeds.x,
         batch=batch,
@@ -187,6 +188,7 @@ def data(config: TargetConfig, folder: Path, scale: Scale, victim: Model | None)
         "data.pool": given.pool,
         "data.train": given.train,
         "data.auxiliary": given.auxiliary,
+        NATURAL: given.natural,
         SHIFTED: given.shifted,
         "thief.seeds": config.thief.seeds,
     }
