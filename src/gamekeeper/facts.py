@@ -17,6 +17,7 @@ A Defense may have:
 
     strengths        ways to turn it up, for `--defense all` (see Strengths). Default: none, it is used as it is
     l1_bound, keeps_confidence   what it guarantees for every answer (`defenses/guarantees.py`)
+    calibrates       whether it uses `Owner.natural`, so that a result behind it depends on those. Default: False
     permutes         whether permuting the classes of an answer permutes the defended answer. Default: True
     full_strength    the field whose value 0 means no defense, and its largest value. Default: none
     monotone         whether a larger value of that field never moves an answer less. Default: True

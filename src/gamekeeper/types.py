@@ -249,6 +249,8 @@ class Owner:
     box           the public input domain
     architecture  the network an owner would use as a surrogate: the victim's architecture, or a similar one
     ood           out-of-distribution inputs (m, ...), for defenses that train on them; never from the thief's pool
+    natural       inputs like a user's that the victim was never trained on (r, ...), for gates that set a threshold; never
+                  from the test set or the thief's pool
     secret        32 bytes that keyed defenses draw from (`keys.read_key`); None, as in an audit, to draw from the seed
     """
 
@@ -258,6 +260,7 @@ class Owner:
     architecture: Architecture
     ood: Shaped[Tensor, "m ..."] | None = None
     secret: bytes | None = field(default=None, repr=False)
+    natural: Shaped[Tensor, "r ..."] | None = None
 
     def __post_init__(self) -> None:
         if self.secret is not None and len(self.secret) != SECRET:

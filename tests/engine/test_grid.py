@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from gamekeeper.engine.grid import Audit, expand, queries
+from gamekeeper.engine.grid import Audit, evaluation_queries, expand, queries
 from gamekeeper.targets.choice import Choice
 from gamekeeper.targets.target import Target
 
@@ -17,7 +17,7 @@ def target() -> Target:
 def planned(attacks: list[str], budgets: list[int], seeds: int = 1) -> tuple[int, int]:
     """(clients, queries but the judge's)"""
     cells = expand(Audit(DIGITS, attacks, ["none"], budgets, list(range(seeds)), uniform=0), target())
-    return len({cell.client for cell in cells}), queries(cells, target()) - len(target().test)
+    return len({cell.client for cell in cells}), queries(cells, target()) - evaluation_queries(cells, target())
 
 
 def test_budgets_of_a_way_of_asking_whose_questions_are_prefixes_share_a_client():

@@ -16,7 +16,8 @@ from gamekeeper.data.readers import read
 from gamekeeper.errors import BadConfig, UnsafeFile
 
 DataName = Literal[
-    "mnist-test", "mnist-train", "fashion-test", "fashion-train", "letters", "letters-other", "digits-other"
+    "mnist-test", "mnist-train", "mnist-natural", "fashion-test", "fashion-train", "fashion-natural", "letters",
+    "letters-other", "digits-other",
 ]  # fmt: skip
 ModelName = Literal["mnist-lenet", "fashion-lenet"]
 
@@ -29,6 +30,7 @@ def load(name: str) -> Dataset:
 
     mnist-test, mnist-train      digits, 10 classes; the two do not overlap
     fashion-test, fashion-train  Fashion-MNIST, 10 classes
+    mnist-natural, fashion-natural   others of each kind, on which no shipped network was trained; for the owner
     letters                      rendered letters, 26 classes, all distinct, in random order; the thief's pool
     letters-other                other letters of the same fonts, none of which is in the pool; for the owner
     digits-other                 digits by other writers, enlarged from 8x8 pixels

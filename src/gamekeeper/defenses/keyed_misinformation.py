@@ -7,7 +7,7 @@ Equations   x is gated iff s(x) = min_j p_j(x) (ties by the mean of p_j) is belo
             inputs, p_j(x) the rank of x under score j among other benign inputs; bucket b(x) = the signs of keyed
             projections of f(x) - m, f the features and m their mean; y'_{d_b(c)} = y_c, d_b a cycle through all classes
             drawn from HMAC(key, b)
-Assumes     a network with logits; the owner's benign inputs, no auxiliary ones
+Assumes     a network with logits; the owner's benign inputs, better such as it was not trained on; no auxiliary ones
 Deviations  none
 Keeps       the sorted probabilities, hence the confidence; the answers to `1 - share` of benign inputs; not the top
             class: behind the gate it is always another one (unless two classes tie for it). Attribution maps stay those
@@ -130,6 +130,7 @@ class KeyedMisinformation:
     bits: int = 3
     sample: int = 1000
 
+    calibrates: ClassVar[bool] = True
     full_strength: ClassVar[tuple[str, float]] = ("share", 1.0)
     permutes: ClassVar[bool] = False  # the permutation is drawn by class number
 

@@ -4,13 +4,15 @@ Source      Atli, Szyller, Juuti, Marchal, Asokan, "Extraction of complex DNN mo
             (EDSMLS 2020); the scores' own papers are in detectors/ood.py
 Equations   none: flagged iff the score is below the threshold; shuffled: the posterior's entries in an order drawn from
             HMAC(secret, input); uniform: 1/k
-Assumes     what the score assumes; some of the owner's inputs for the threshold
-Deviations  the threshold is set on held-out inputs of the owner's alone, for a stated false positive rate; the paper's
+Assumes     what the score assumes; for the threshold inputs like a user's that the victim was not trained on, or some of
+            its training inputs
+Deviations  the threshold is set on inputs of the owner's alone, for a stated false positive rate; the paper's
             detector decides by its larger output. The paper draws a new shuffle for each answer, so averaging undoes it
 Keeps       argmax: not for flagged queries. fpr = 0 flags nothing
 
-Honest users whose inputs look unusual are flagged too: the threshold is set on the victim's own training inputs, and
-users' inputs fall below it more often (measured in results/studies.json; table in docs/papers/ood-gates.md).
+Honest users whose inputs look unusual are flagged too. Set on natural inputs (`data.natural`), the threshold flags the stated
+share of users; set on the victim's training inputs, it flags more of them (measured in results/studies.json; table in
+docs/papers/ood-gates.md).
 """
 
 from collections.abc import Callable, Mapping
@@ -76,6 +78,7 @@ class OodGate:
     fpr: float = 0.01
     answer: Answer = "shuffled"
 
+    calibrates: ClassVar[bool] = True
     full_strength: ClassVar[tuple[str, float]] = ("fpr", 1.0)
     permutes: ClassVar[bool] = False  # it shuffles by position, and its score uses the victim's own network
 

@@ -55,7 +55,7 @@ and the network's output."""
 
 RIDGE = 1e-3
 HELD_OUT, MOST_HELD_OUT = 4, 2_000
-"""One in HELD_OUT of the owner's inputs is held out for the threshold, at most MOST_HELD_OUT."""
+"""Without natural inputs one in HELD_OUT of the owner's is held out for the threshold, at most MOST_HELD_OUT."""
 
 
 @runtime_checkable
@@ -162,21 +162,31 @@ class Calibrated:
 
 @functools.lru_cache(maxsize=4)
 def calibrated(scorer: Scorer, victim: Model, owner: Owner, seed: int) -> Calibrated:
-    """Fits the score on most of the owner's inputs and scores the rest. Raises Unsuited without such inputs.
+    """Fits the score on the owner's inputs and scores others like a user's. Raises Unsuited without enough of them.
 
+    Those others are half of the owner's natural inputs; the rest is for a score made of calibrated ones. An owner without
+    any holds some of the training inputs back. On these the victim is more confident than on users': users are then
+    flagged more often than stated.
     Cached for the same objects, since one gate at several strengths has one score.
-    The inputs are the victim's training data, on which it is more confident than on users': users are flagged more often.
     """
-    if len(owner.x) < 2:
-        raise Unsuited(
-            f"{type(scorer).__name__} needs at least 2 of the owner's inputs to set its threshold; got {len(owner.x)}."
-        )
-    order = torch.randperm(len(owner.x), generator=torch.Generator().manual_seed(surrogate_seed("held out", seed)))
-    m = min(max(1, len(order) // HELD_OUT), MOST_HELD_OUT)
-    held, rest = order[:m], order[m:]
-    mine = replace(owner, x=owner.x[rest], truth=owner.truth[rest])
+    mine, benign = parted(scorer, owner, torch.Generator().manual_seed(surrogate_seed("held out", seed)))
     score = scorer.fit(victim, mine, seed)
-    return Calibrated(score, score(owner.x[held], victim(owner.x[held])).sort().values)
+    return Calibrated(score, score(benign, victim(benign)).sort().values)
+
+
+def parted(scorer: Scorer, owner: Owner, generator: torch.Generator) -> tuple[Owner, Batch]:
+    """What is left to fit a score on, and the inputs that set its threshold."""
+    held, what = (owner.x, "inputs") if owner.natural is None else (owner.natural, "natural inputs")
+    if len(held) < 2:
+        raise Unsuited(
+            f"{type(scorer).__name__} needs at least 2 of the owner's {what} to set its threshold; got {len(held)}."
+        )
+    order = torch.randperm(len(held), generator=generator)
+    if owner.natural is not None:
+        half = len(order) // 2
+        return replace(owner, natural=held[order[half:]]), held[order[:half]]
+    m = min(max(1, len(order) // HELD_OUT), MOST_HELD_OUT)
+    return replace(owner, x=owner.x[order[m:]], truth=owner.truth[order[m:]]), held[order[:m]]
 
 
 # recipes

@@ -35,7 +35,7 @@ EVADED, INVERTED, KNOWN = 500, 20, 2_000
 class Cell:
     """One theft, as plain values: prints, hashes and crosses processes.
 
-    target     what the user chose; digest: of what it held
+    target     what the user chose; digest: of what it held, as far as answers behind these defenses depend on it
     defense    as the user wrote it; defenses: the recipes it stands for. Likewise attack and thief
     uniform    uniform inputs on which fidelity is measured as well; 0 for none
     follow_on  whether to measure what the clone is good for
@@ -103,16 +103,18 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
     if audit.follow_on:
         need_box(boxed(target).box, "--follow-on")
     check_auxiliary(target)
+    check_natural(target)
     spec = InputSpec(target.box.shape, target.victim.task.classes)
     taking_part = thieves(audit.attacks, target)
     parsed = {text: parse_thief(text, spec) for text in (*taking_part.attacks, *taking_part.controls)}
     for text, (thief, _) in parsed.items():
         check_budgets(text, thief, audit.budgets, target)
     chains = {text: parse_defense(text, spec) for text in audit.defenses}
+    digests = {text: target.digest_behind(chain) for text, chain in chains.items()}
     uniform = uniform_inputs(audit, target)
     cells = [
         Cell(
-            audit.target, target.digest, defense, chain, attack, thief, student or target.student, budget, seed, uniform,
+            audit.target, digests[defense], defense, chain, attack, thief, student or target.student, budget, seed, uniform,
             audit.follow_on and budget == max(audit.budgets) and attack not in taking_part.controls,
         )
         for budget in sorted(set(audit.budgets))
@@ -167,6 +169,28 @@ def check_auxiliary(target: Target) -> None:
             raise BadConfig(
                 f"{shared:,} of the {len(ood):,} auxiliary inputs ({target.auxiliary}) are also in {name}: {reason}. Nothing"
                 " was asked. Give auxiliary inputs from another source."
+            )
+
+
+def check_natural(target: Target) -> None:
+    """Raises BadConfig if inputs that should be new to the victim, thief and evaluation are among theirs."""
+    natural = target.owner.natural
+    if natural is None:
+        return
+    for name, held, reason in (
+        (
+            "data.train",
+            target.owner.x,
+            "the victim is more confident on what it was trained on than on a user's inputs",
+        ),
+        ("the thief's pool", target.pool.x, "a gate that is set on the attack's own queries lets them pass"),
+        ("the test set", target.test.x, "the test set is for evaluation only"),
+    ):
+        shared = overlap(natural, held)
+        if shared:
+            raise BadConfig(
+                f"{shared:,} of the {len(natural):,} natural inputs (data.natural) are also in {name}: {reason}. Nothing was"
+                " asked. Give inputs like a user's that are in no other file."
             )
 
 

@@ -175,7 +175,7 @@ class Connection:
 def connect(cell: Cell, here: Stage) -> Connection:
     target, victim = here.target, here.open_victim()
     service = Service(victim, armed(target, cell.defenses, cell.seed))
-    scope = f"{target.digest} | {cell.defenses} seed {cell.seed} | {cell.client}"
+    scope = f"{cell.digest} | {cell.defenses} seed {cell.seed} | {cell.client}"
     silence = "passed on" if target.remote else "refused"
     recorded = Recorded(service.open(cell.client), here.ledger, scope, target.batch, unanswered=silence)
     transcript = Transcript(recorded)

@@ -49,8 +49,10 @@ def shipped(name: str) -> Target:
     victim = load_torch(weights, architecture, task, box, "logits")
     train, test, pool = (batteries.load(part) for part in (f"{name}-train", f"{name}-test", "letters"))
     identity = {"builtin": name, "model": file_hash(weights)}
+    target = assembled(identity, "torch", victim, box, (train, test, pool), architecture, architecture)
     return replace(
-        assembled(identity, "torch", victim, box, (train, test, pool), architecture, architecture),
+        target,
+        owner=replace(target.owner, natural=batteries.load(f"{name}-natural").x),
         seeds=train.x[:SEEDS],
         drawings=DRAWINGS[name],
         style=STYLES.get(name),

@@ -147,7 +147,12 @@ def header_entry(target: Target) -> dict[str, Any]:
             {"range": [target.box.low, target.box.high]} if isinstance(target.box, Box) else {"domain": str(target.box)}
         ),
         **target.schema.header_entry(),
-        "sizes": {"test": len(target.test), "pool": len(target.pool), "owner": len(target.owner.x)},
+        "sizes": {
+            "test": len(target.test),
+            "pool": len(target.pool),
+            "owner": len(target.owner.x),
+            **({} if target.owner.natural is None else {"natural": len(target.owner.natural)}),
+        },
         "digest": target.digest,
         "price": target.price,
         **({"currency": target.currency} if target.currency else {}),

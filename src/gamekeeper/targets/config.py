@@ -23,6 +23,7 @@ test = "test.npz"                # labelled; used to evaluate, never seen by a t
 pool = "letters"                 # what the thief queries: a shipped data set or a path
 train = "train.npz"              # the owner's own, for defenses that need it; optional
 auxiliary = "letters-other"      # the owner's inputs of another kind, for defenses that train on such; optional
+natural = "held-out.npz"         # inputs like a user's, never trained on, for the thresholds of gates; optional
 shifted = "new-users.npz"        # labelled inputs of users unlike the test set; optional
 label = "income"                 # CSV only: the column of the classes
 columns = ["age", "colour"]      # CSV only: those that the model takes, in its order; by default all of the test set's
@@ -110,6 +111,7 @@ class DataTable(Table):
     pool: str = Field(min_length=1)
     train: str | None = Field(None, min_length=1)
     auxiliary: str | None = Field(None, min_length=1)
+    natural: str | None = Field(None, min_length=1)
     shifted: str | None = Field(None, min_length=1)
     label: str | None = Field(None, min_length=1)
     columns: Names | None = None

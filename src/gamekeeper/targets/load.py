@@ -64,7 +64,7 @@ ANSWERING = {
     "maps",
 }
 """Keys of [http] that change the answers; the others change how, when or by whom they are requested."""
-SHIFTED = "data.shifted"
+NATURAL, SHIFTED, DRAWN = "data.natural", "data.shifted", "thief.drawings"
 
 
 def load_target(name_or_path: str) -> Target:
@@ -99,9 +99,10 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     student = architecture
     if config.thief.student is not None:
         student = named("thief.student", config.thief.student, box, config.classes)
-    keys = ("data.test", "data.pool", "data.train", "thief.seeds", SHIFTED)
-    test, pool, train, seeds, shifted = (sets.get(key) for key in keys)
-    drawn = sets.get("thief.drawings")
+    keys = ("data.test", "data.pool", "data.train", "thief.seeds", NATURAL, SHIFTED, DRAWN)
+    test, pool, train, seeds, natural, shifted, drawn = (sets.get(key) for key in keys)
+    also = {NATURAL: natural, SHIFTED: shifted, DRAWN: drawn}
+    optional = {key: held.digest() for key, held in also.items() if held is not None}
     assert test is not None
     assert pool is not None
     if known is None:
@@ -119,20 +120,14 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         test=test,
         pool=pool,
         student=student,
-        owner=owner(train, box, surrogate),
+        owner=owner(train, box, surrogate, natural),
         answers=config.answers,
         price=config.price,
         remote=config.kind == "http",
         digest=digest(
-            identity(config, folder),
+            {**identity(config, folder), **optional},  # without these, as in earlier runs
             repr(Classify(config.classes)),
-            (
-                train,
-                test,
-                pool,
-                seeds,
-                *(each for each in (shifted, drawn) if each is not None),
-            ),  # without, as in earlier runs
+            (train, test, pool, seeds),
         ),
         seeds=None if seeds is None else seeds.x,
         batch=batch,
@@ -248,9 +243,10 @@ def data(
         "data.pool": given.pool,
         "data.train": given.train,
         "data.auxiliary": given.auxiliary,
+        NATURAL: given.natural,
         SHIFTED: given.shifted,
         "thief.seeds": config.thief.seeds,
-        "thief.drawings": config.thief.drawings,
+        DRAWN: config.thief.drawings,
     }
     files = {key: data_file(key, name, folder) for key, name in named.items() if name is not None}
     for key in ("label", "columns", "categories"):
@@ -268,7 +264,7 @@ def data(
     sets = {key: schema.read(file) for key, file in files.items()}
     box = domain_of(config, schema.scale or scale, sets["data.pool"].x)
     for key, inputs in sets.items():
-        labelled = key in ("data.test", "data.train", SHIFTED, "thief.drawings")
+        labelled = key in ("data.test", "data.train", SHIFTED, DRAWN)
         check_data(key, inputs if labelled else Dataset(inputs.x), box, config.classes if labelled else None)
     return schema, sets
 

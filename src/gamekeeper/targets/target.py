@@ -14,7 +14,7 @@ from gamekeeper.data.schema import Schema
 from gamekeeper.errors import BadConfig, BadQuery
 from gamekeeper.models.answers import Kind
 from gamekeeper.targets.drawings import InUnits
-from gamekeeper.types import Architecture, Batch, Domain, Drawings, Model, Owner, Ranges, Style
+from gamekeeper.types import Architecture, Batch, Defense, Domain, Drawings, Model, Owner, Ranges, Style
 from gamekeeper.units import UnitBox, in_unit_box
 
 ORDER = 20_260
@@ -68,6 +68,13 @@ class Target:
     style: Style | None = None
     shifted: Mapping[str, Dataset] = field(default_factory=dict[str, Dataset])
 
+    def digest_behind(self, defenses: Sequence[Defense]) -> str:
+        """The digest, with the natural inputs if one of the defenses calibrates on them: others answer alike without."""
+        natural = self.owner.natural
+        if natural is None or not any(getattr(defense, "calibrates", False) for defense in defenses):
+            return self.digest
+        return hashlib.sha256(f"{self.digest} natural {Dataset(natural).digest()}".encode()).hexdigest()
+
 
 def supplied(target: Target, key: str, name: str, auxiliary: Dataset) -> Target:
     """The target whose owner also holds these inputs of another kind. They change the digest. Raises BadConfig."""
@@ -88,7 +95,12 @@ def boxed(target: Target) -> Target:
         box=units.box,
         test=Dataset(units.inside(target.test.x), target.test.y),
         pool=Dataset(units.inside(target.pool.x), target.pool.y),
-        owner=replace(target.owner, x=units.inside(target.owner.x), box=units.box),
+        owner=replace(
+            target.owner,
+            x=units.inside(target.owner.x),
+            box=units.box,
+            natural=None if target.owner.natural is None else units.inside(target.owner.natural),
+        ),
         seeds=None if target.seeds is None else units.inside(target.seeds),
         drawings=None if target.drawings is None else InUnits(target.drawings, units),
     )
@@ -122,15 +134,16 @@ def check_data(key: str, held: Dataset, box: Domain, classes: int | None) -> Non
         )
 
 
-def owner(train: Dataset | None, box: Domain, architecture: Architecture) -> Owner:
+def owner(train: Dataset | None, box: Domain, architecture: Architecture, natural: Dataset | None = None) -> Owner:
     """What the defender holds: no examples for somebody else's API, or without data.train.
 
     In random order: files are often sorted by class, and a defense may use only the first rows.
     """
+    unseen = None if natural is None else natural.x
     if train is None or train.y is None:
-        return Owner(torch.empty((0, *box.shape)), torch.empty(0, dtype=torch.long), box, architecture)
+        return Owner(torch.empty((0, *box.shape)), torch.empty(0, dtype=torch.long), box, architecture, natural=unseen)
     order = torch.randperm(len(train.x), generator=torch.Generator().manual_seed(ORDER))
-    return Owner(train.x[order], train.y[order], box, architecture)
+    return Owner(train.x[order], train.y[order], box, architecture, natural=unseen)
 
 
 def file_hash(path: Path) -> str:
