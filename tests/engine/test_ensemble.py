@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gamekeeper.attacks.theft import Theft
-from gamekeeper.engine.ensemble import CONTROL, ENSEMBLES, another, thieves
+from gamekeeper.engine.ensemble import CONTROL, ENSEMBLES, UNSAID, another, thieves
 from gamekeeper.engine.grid import Audit, Cell, expand, queries
 from gamekeeper.engine.run import CLONES, run_cell
 from gamekeeper.errors import BadConfig
@@ -32,7 +32,7 @@ def cells(target: Target, *attacks: str, defenses: tuple[str, ...] = ("none", "l
 def test_members_stand_beside_the_users_own_thieves_each_once(digits: Target):
     found = thieves(["knockoff+labels", "worst", "knockoff+smoothed"], digits)
     assert found.attacks[0] == "knockoff+labels"
-    assert set(found.attacks) == {m.attack for m in ENSEMBLES["worst"] if m.needs != "tables"} | {"knockoff+smoothed"}
+    assert set(found.attacks) == {m.attack for m in ENSEMBLES["worst"] if m.needs not in UNSAID} | {"knockoff+smoothed"}
     assert len(set(found.attacks)) == len(found.attacks)
     assert found.left_out == ()
 
@@ -40,7 +40,7 @@ def test_members_stand_beside_the_users_own_thieves_each_once(digits: Target):
 def test_the_full_ensemble_trains_every_thief_on_two_networks(digits: Target):
     attacks = thieves(["worst:full"], digits).attacks
     other = another(digits.student)
-    assert len(attacks) == 2 * len([m for m in ENSEMBLES["worst:full"] if m.needs != "tables"])
+    assert len(attacks) == 2 * len([m for m in ENSEMBLES["worst:full"] if m.needs not in UNSAID])
     assert all(f"{attack}@{other}" in attacks for attack in attacks if "@" not in attack)
 
 
@@ -55,7 +55,7 @@ def test_every_member_has_a_recipe(digits: Target):
 def test_a_member_the_target_has_no_use_for_is_named():
     found = thieves(["worst"], load_target("breast-cancer"))
     assert "smoothing" not in found.attacks
-    assert ["images" in sentence for sentence in found.left_out] == [True]
+    assert ["images" in sentence for sentence in found.left_out] == [True, True]
 
 
 def test_of_a_table_trees_and_logistic_regression_take_part():
@@ -68,6 +68,13 @@ def test_of_a_table_trees_and_logistic_regression_take_part():
     assert all(isinstance(parse_thief(attack, spec)[0], Theft) for attack in full)
 
 
+def test_a_thief_who_can_draw_does_so_in_the_ensemble_and_who_cannot_is_not_named():
+    mnist, clothes = (thieves(["worst:full"], load_target(name)).attacks for name in ("mnist", "fashion"))
+    assert {"drawn", "drawn+agreeing", "restyled", "warped"} <= set(mnist)
+    assert {"drawn", "drawn+agreeing", "warped"} <= set(clothes)
+    assert "restyled" not in clothes
+
+
 def test_an_unknown_ensemble_is_refused(digits: Target):
     with pytest.raises(BadConfig, match="worst or worst:full"):
         thieves(["worst:fast"], digits)
@@ -75,8 +82,8 @@ def test_an_unknown_ensemble_is_refused(digits: Target):
 
 def test_learners_share_what_was_paid_for(digits: Target):
     quick = [cell for cell in cells(digits, "worst") if cell.defense == "none"]
-    assert len({cell.client for cell in quick}) == 2  # knockoff's questions, and smoothing's
-    assert queries(quick, digits) == 2 * 60 + len(digits.test)
+    assert len({cell.client for cell in quick}) == 3  # knockoff's questions, smoothing's and warped's
+    assert queries(quick, digits) == 3 * 60 + 9 * len(digits.test)  # as it is, and shifted in eight ways
 
 
 def test_the_control_meets_no_defense(digits: Target):

@@ -6,12 +6,12 @@ Assumes     one budget, one pool. Members that ask the same questions learn from
 Deviations  a member that does not suit the target (no images, no inputs of the victim's kind) is left out, and the report
             says so
 
-`worst` is the quick ensemble: seven rows, one network. `worst:full` has thirteen rows, each with two networks. Both include
+`worst` is the quick ensemble, with one network. `worst:full` has more members, each with two networks. Both include
 a control: a clone trained on shuffled answers, which must be no better than chance. Of a table both also train what is no
 network: logistic regression, a forest and boosted trees.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +21,7 @@ from gamekeeper.method_text import taken_apart
 from gamekeeper.targets.target import Target
 from gamekeeper.types import Architecture
 
-Need = Literal["nothing", "images", "square images", "seeds", "tables"]
+Need = Literal["nothing", "images", "square images", "seeds", "tables", "drawings", "style"]
 QUICK_NAME, FULL_NAME = "worst", "worst:full"
 CONTROL = "knockoff+shuffled"
 
@@ -43,6 +43,9 @@ QUICK = (
     Member("knockoff+tempered", "undoes flattening without knowing the defense"),
     Member("knockoff+unmixed", "undoes a fixed linear map without knowing it"),
     Member("smoothing", "averages over shifted copies: against random or hashed answers", "images"),
+    Member("warped", "asks about turned and scaled copies: more answers like the model's own inputs'", "images"),
+    Member("drawn", "asks about drawings of the classes: against gates for odd inputs", "drawings"),
+    Member("drawn+agreeing", "drops answers that contradict their drawings: against false answers", "drawings"),
     Member("knockoff@linear", "logistic regression: for few answers, and exact about a model that is one", "tables"),
     Member("knockoff@forest", "a random forest: for models made of trees", "tables"),
     Member("knockoff@boosted", "boosted trees: for models made of trees", "tables"),
@@ -55,6 +58,8 @@ REST = (
     Member("knockoff+inverse", "knows the defense and learns to undo it"),
     Member("knockoff+fixmatch", "learns from unasked inputs as well: for few or poisoned answers"),
     Member("knockoff+s4l", "learns features without any answer", "square images"),
+    Member("restyled", "redraws letters as handwriting: for models that read handwriting", "style"),
+    Member("drawn+labels", "draws, and is immune to any defense that keeps the top class", "drawings"),
     Member("insider+labels", "asks about inputs of the model's own kind: against gates for odd inputs", "seeds"),
     Member("active_thief:strategy=disagreement+labels", "asks where two clones disagree: for few queries"),
 )
@@ -65,7 +70,12 @@ HAS: Mapping[Need, Callable[[Target], bool]] = {
     "images": lambda target: len(target.box.shape) == 3,
     "square images": lambda target: len(target.box.shape) == 3 and target.box.shape[1] == target.box.shape[2],
     "seeds": lambda target: target.seeds is not None and len(target.seeds) > 0,
+    "drawings": lambda target: target.drawings is not None,
+    "style": lambda target: target.style is not None,
 }
+
+UNSAID: Collection[Need] = ("tables", "drawings", "style")
+"""Needs of members whose absence is not worth a sentence: most targets lack them."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,7 @@ def thieves(attacks_wanted: Sequence[str], target: Target) -> Thieves:
         left_out += [
             f"{member.attack} of the ensemble was left out: it needs {member.needs}, which this target does not have."
             for member in members
-            if not HAS[member.needs](target) and member.needs != "tables"  # they stand in for what images have
+            if not HAS[member.needs](target) and member.needs not in UNSAID
         ]
         attacks += fitting
         if text.strip() == FULL_NAME:

@@ -57,7 +57,12 @@ def audit(
     seeds: Annotated[
         int | None, typer.Option(min=1, help=f"Number of repetitions, with seeds 0, 1, 2, … {default([1])}")
     ] = None,
-    pool: Annotated[str | None, typer.Option(help="The thief's inputs: a shipped data set or a data file.")] = None,
+    pool: Annotated[
+        str | None, typer.Option(help="The thief's inputs: a shipped data set, a data file, or drawn.")
+    ] = None,
+    drawings: Annotated[
+        str | None, typer.Option(help="How the thief draws the classes: package.module.Class, which is imported.")
+    ] = None,
     student: Annotated[
         str | None, typer.Option(help="The architecture of the thief's copy, such as lenet or mlp.")
     ] = None,
@@ -100,7 +105,7 @@ def audit(
     from gamekeeper.surfaces.audit import OutputOptions, refuse_code, run_audit
     from gamekeeper.targets.choice import Choice, audit_table, is_table
 
-    choice = Choice(target, pool, student, price, explain, auxiliary)
+    choice = Choice(target, pool, student, price, explain, auxiliary, drawings)
     file = audit_table(target)
     refuse_code([*(file.attack or []), *(file.defense or [])], target)
     question = Audit(

@@ -7,16 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
+from gamekeeper.data.dataset import Dataset
 from gamekeeper.errors import BadConfig
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.methods import parse_architecture
 from gamekeeper.models.network import TorchModel
-from gamekeeper.targets.builtin import AUXILIARY, BUILTIN, TABLES
+from gamekeeper.targets.builtin import AUXILIARY, BUILTIN, POOL, SEED, TABLES
 from gamekeeper.targets.config import AuditTable, read_config
+from gamekeeper.targets.drawings import own
 from gamekeeper.targets.files.local import explained
 from gamekeeper.targets.load import beside, load_target
 from gamekeeper.targets.target import Target, supplied
-from gamekeeper.types import Architecture, Box, Domain
+from gamekeeper.types import Architecture, Box, Domain, Style
+
+DRAWN = "drawn"
+"""The pool of a thief who draws what the classes are called."""
 
 
 @runtime_checkable
@@ -38,12 +43,15 @@ class Choice:
     price: float | None = None
     explain: str | None = None
     auxiliary: str | None = None
+    drawings: str | None = None
 
     def load(self) -> Target:
         """Raises BadConfig, UnsafeFile or Malformed as `load_target` does."""
         target = load_target(self.name)
+        if self.drawings is not None:
+            target = drawing(target, self.drawings)
         if self.pool is not None:
-            pool = beside("--pool", self.pool, Path(), target)
+            pool = drawn_pool(target) if self.pool == DRAWN else beside("--pool", self.pool, Path(), target)
             digest = hashlib.sha256(f"{target.digest} {pool.digest()}".encode()).hexdigest()
             target = replace(target, pool=pool, digest=digest)
         if self.student is not None:
@@ -69,6 +77,23 @@ class Choice:
                 f" {' and '.join(AUXILIARY)} only. Give a data file or the name of a shipped set."
             )
         return AUXILIARY[self.name][self.auxiliary]
+
+
+def drawing(target: Target, name: str) -> Target:
+    """The target with a thief who draws in the user's own way. It changes the digest. Raises BadConfig."""
+    drawings = own(name)
+    digest = hashlib.sha256(f"{target.digest} drawings {name} {drawings!r}".encode()).hexdigest()
+    return replace(target, drawings=drawings, digest=digest)
+
+
+def drawn_pool(target: Target) -> Dataset:
+    """Drawings of the target's classes as a pool, with the classes they were drawn as. Raises BadConfig if there are none."""
+    if target.drawings is None:
+        raise BadConfig(
+            f"--pool {DRAWN} needs drawings of the classes, and {target.name} has none. Name a folder with a sub-folder of"
+            " images for each class in the target file (thief.drawings), or give another pool."
+        )
+    return Dataset(*target.drawings(POOL, SEED))
 
 
 def explaining(target: Target, name: str) -> Target:
@@ -137,6 +162,13 @@ def public(domain: Domain) -> str:
     return f"shape {domain.shape} and domain {domain}"
 
 
+def in_words(style: Style) -> str:
+    """What everybody knows of the strokes, as part of a sentence."""
+    (thin, thick), (slant, spread) = style.pen, style.slant
+    middle = "centred by mass" if style.centred else "centred"
+    return f"strokes {thin:g} to {thick:g} pixels wide, slanted by {slant:g} ± {spread:g}, up to {style.size:g} long, {middle}"
+
+
 def assumptions(target: Target, student: Architecture, informed: Collection[str] = ()) -> list[str]:
     """What the thief was assumed to know, a sentence each. `informed`: the thieves that know the defense they face."""
     same = shares_architecture(target, student)
@@ -157,9 +189,18 @@ def assumptions(target: Target, student: Architecture, informed: Collection[str]
             " pool."
         ]
     )
+    public_facts = [
+        *(["A thief who draws knows what the classes are called."] if target.drawings is not None else []),
+        *(
+            [f"A thief who restyles knows of the model's images: {in_words(target.style)}."]
+            if target.style is not None
+            else []
+        ),
+    ]
     return [
         f"The thief knows the input's {public(target.box)}, and that there are {target.victim.task.classes} classes.",
         f"The thief holds {len(target.pool):,} inputs of their own to query; {seeds}.",
+        *public_facts,
         network,
         "The thief starts from fresh weights at every budget and keeps the network of the last training step.",
         f"The thief is a single client and sees only the answers{maps}: no timing, no errors, no other user's traffic.",

@@ -30,6 +30,7 @@ categories = { colour = ["red", "blue"] }  # CSV only: of columns of text, in th
 
 [thief]
 seeds = "few.npz"                # a few inputs like the victim's own, for attacks that start from such; optional
+drawings = "drawn"               # a folder with a sub-folder of images for each class, drawn or generated; optional
 student = "resnet:depth=14"      # by default like the victim, or an MLP or LeNet depending on the input's shape
 prior = [0.76, 0.24]             # how frequent each class is, as everybody knows; optional
 
@@ -131,6 +132,7 @@ class ThiefTable(Table):
 
     student: str | None = Field(default=None, min_length=1)
     seeds: str | None = Field(default=None, min_length=1)
+    drawings: str | None = Field(default=None, min_length=1)
     prior: list[Annotated[float, Field(ge=0, le=1)]] | None = Field(default=None, min_length=1)
 
 

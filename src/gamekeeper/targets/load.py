@@ -33,6 +33,7 @@ from gamekeeper.models.translation import (
 from gamekeeper.targets import domains
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
+from gamekeeper.targets.drawings import held
 from gamekeeper.targets.files.local import (
     SKLEARN_ERRORS,
     explained,
@@ -100,6 +101,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         student = named("thief.student", config.thief.student, box, config.classes)
     keys = ("data.test", "data.pool", "data.train", "thief.seeds", SHIFTED)
     test, pool, train, seeds, shifted = (sets.get(key) for key in keys)
+    drawn = sets.get("thief.drawings")
     assert test is not None
     assert pool is not None
     if known is None:
@@ -124,13 +126,20 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         digest=digest(
             identity(config, folder),
             repr(Classify(config.classes)),
-            (train, test, pool, seeds, *(() if shifted is None else (shifted,))),  # without it, as in earlier runs
+            (
+                train,
+                test,
+                pool,
+                seeds,
+                *(each for each in (shifted, drawn) if each is not None),
+            ),  # without, as in earlier runs
         ),
         seeds=None if seeds is None else seeds.x,
         batch=batch,
         explain=sold_maps(config),
         schema=schema,
         currency=config.currency,
+        drawings=None if drawn is None else held(drawn),
         prior=None if config.thief.prior is None else tuple(config.thief.prior),
         shifted={} if shifted is None else {SHIFTED: shifted},
     )
@@ -241,6 +250,7 @@ def data(
         "data.auxiliary": given.auxiliary,
         SHIFTED: given.shifted,
         "thief.seeds": config.thief.seeds,
+        "thief.drawings": config.thief.drawings,
     }
     files = {key: data_file(key, name, folder) for key, name in named.items() if name is not None}
     for key in ("label", "columns", "categories"):
@@ -257,9 +267,9 @@ def data(
         )
     sets = {key: schema.read(file) for key, file in files.items()}
     box = domain_of(config, schema.scale or scale, sets["data.pool"].x)
-    for key, held in sets.items():
-        labelled = key in ("data.test", "data.train", SHIFTED)
-        check_data(key, held if labelled else Dataset(held.x), box, config.classes if labelled else None)
+    for key, inputs in sets.items():
+        labelled = key in ("data.test", "data.train", SHIFTED, "thief.drawings")
+        check_data(key, inputs if labelled else Dataset(inputs.x), box, config.classes if labelled else None)
     return schema, sets
 
 

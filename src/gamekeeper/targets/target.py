@@ -13,6 +13,7 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.schema import Schema
 from gamekeeper.errors import BadConfig, BadQuery
 from gamekeeper.models.answers import Kind
+from gamekeeper.targets.drawings import InUnits
 from gamekeeper.types import Architecture, Batch, Domain, Drawings, Model, Owner, Ranges, Style
 from gamekeeper.units import UnitBox, in_unit_box
 
@@ -89,6 +90,7 @@ def boxed(target: Target) -> Target:
         pool=Dataset(units.inside(target.pool.x), target.pool.y),
         owner=replace(target.owner, x=units.inside(target.owner.x), box=units.box),
         seeds=None if target.seeds is None else units.inside(target.seeds),
+        drawings=None if target.drawings is None else InUnits(target.drawings, units),
     )
 
 
