@@ -68,7 +68,7 @@ def test_every_method_file_is_in_the_paper_index():
     assert not missing, "write docs/papers/NAME.md with a line '- Files: ...', then run `make docs`"
 
 
-@pytest.mark.parametrize("kind", ["attack", "learner", "defense", "wrapper", "architecture"])
+@pytest.mark.parametrize("kind", ["attack", "learner", "view", "defense", "wrapper", "architecture"])
 def test_every_method_has_a_paper_page(kind):
     index = (ROOT / "docs/papers.md").read_text()
     missing = [name for name in KINDS[kind] if f"`{name}`" not in index]

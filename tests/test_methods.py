@@ -47,7 +47,7 @@ def test_no_parameter_of_a_learner_has_the_name_of_one_of_its_training(name):
 def test_the_page_of_a_learner_lists_its_training():
     told = describe("fixmatch", "learner").parameters
     assert told["optimiser"] == "sgd or adam or adamw, default sgd"
-    assert told["batch"] == "a whole number, default 32"
+    assert told["batch"] == "a whole number, default 64"
     assert "optimiser" not in describe("mad", "defense").parameters
 
 

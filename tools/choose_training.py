@@ -1,12 +1,12 @@
 """Chooses how long and how fast thieves' students train, and on which views, by answers that thieves hold out.
 
-    choose  trains every candidate and writes the cross-entropy of 1,000 held-out answers to results/training.json
-    look    reads the test set once, for today's, the constant and the chosen training; chooses nothing
+Without a word it trains every candidate and writes the cross-entropy of 1,000 held-out answers to results/training.json.
+`look` then reads the test set once, for the tables; it chooses nothing.
 
 Both built-in image models, three seeds. A thief asks some of their pool, learns from these answers, and is judged by the
 answers to further inputs of the same pool: cross-entropy with the victim's posterior, or with its top class where the
 learner reads nothing else. No test set and no truth takes part. Every clone is kept in a folder, so that `look` trains
-nothing and a killed run resumes. `choose` takes half an hour of one core; names given run those alone.
+nothing and a killed run resumes. Half an hour of one core; names of parts given run those alone.
 """
 
 import json
@@ -24,8 +24,11 @@ from typing import Any
 import torch
 from choose_defaults import changed
 
+from gamekeeper.data import batteries
 from gamekeeper.facts import facts
+from gamekeeper.learners.augmented import Affine, Augmented, Elastic, Erasing, View
 from gamekeeper.learners.distil import Labels, Soft
+from gamekeeper.learners.semi_supervised import S4L, FixMatch
 from gamekeeper.simplex import label
 from gamekeeper.targets.builtin import shipped
 from gamekeeper.targets.target import Target
@@ -71,20 +74,46 @@ class Trial:
 
 def trials(part: str) -> Iterator[tuple[Trial, Sequence[int]]]:
     """With the budgets at which each is tried: the longest only where their cost is bearable."""
+    if part in POOLS:
+        yield from ((Trial(part, name, learner), (POOLS[part],)) for name, learner in SEMI.items())
+        return
     for name, how in LENGTHS.items():
         if part == "soft":
             yield Trial(part, name, Soft(how)), BUDGETS.get(name, (250, 1_000, 2_500))
-        elif name in ("short", "double"):
+        elif part == "labels" and name in ("short", "double"):
             yield Trial(part, name, Labels(how)), (250, 1_000)
+    for name, views in VIEWS.items():
+        if part == "labels, views":
+            yield Trial(part, name, Augmented(Labels(SHORT), views)), (250, 1_000)
+        elif part == "soft, views" and name == "half affine":
+            yield Trial(part, name, Augmented(Soft(), views)), (250, 1_000)
 
 
-PARTS = ("soft", "labels")
+SEMI: Mapping[str, Learner] = {
+    "labels": Labels(SHORT),
+    "soft": Soft(),
+    "fixmatch, as it was": FixMatch(views="paper", fit=Fit(epochs=15, batch=32)),
+    "fixmatch": FixMatch(),
+    "fixmatch, soft": FixMatch("soft"),
+    "s4l, as it was": S4L(fit=SHORT),
+    "s4l, soft": S4L("soft", fit=Fit(epochs=30, least_steps=600, rate=0.1)),
+}
+POOLS: Mapping[str, int] = {"letters": 500, "own kind": 100}
+"""Judged on two pools: letters, 500 answers; and images of the victim's own kind, 100 answers, as in the papers."""
+
+
+VIEWS: Mapping[str, tuple[View, ...]] = {
+    "affine": (Affine(),), "half affine": (Affine(0.5),), "elastic": (Elastic(),), "erasing": (Erasing(),),
+}  # fmt: skip
+PARTS = ("soft", "labels", "labels, views", "soft, views", "letters", "own kind")
 
 
 @cache
-def case(name: str, budget: int, seed: int) -> tuple[Target, Transfer, Transfer]:
+def case(name: str, budget: int, seed: int, own: bool = False) -> tuple[Target, Transfer, Transfer]:
     """The model, the answers learnt from, and the held-out ones."""
     target = shipped(name)
+    if own:
+        target = replace(target, pool=batteries.load(f"{name}-train"))
     order = torch.randperm(len(target.pool.x), generator=torch.Generator().manual_seed(seed))
     asked, held = (target.pool.x[rows] for rows in (order[:budget], order[budget : budget + HELD]))
     return (
@@ -96,7 +125,7 @@ def case(name: str, budget: int, seed: int) -> tuple[Target, Transfer, Transfer]
 
 def clone(trial: Trial, name: str, budget: int, seed: int) -> Model:
     """Trained, or read from CLONES. The held-out inputs are not in this thief's pool."""
-    target, asked, held = case(name, budget, seed)
+    target, asked, held = case(name, budget, seed, trial.part == "own kind")
     constant = trial.name.startswith("constant")
     # a constant rate is no part of a Fit, so its clones need a folder of their own
     clones = DiskCloneCache(CLONES / ("constant" if constant else "cycle"))
@@ -116,7 +145,7 @@ def judged(trial: Trial, name: str, budget: int, seed: int) -> dict[str, Any]:
     start = process_time()
     model = clone(trial, name, budget, seed)
     seconds = process_time() - start
-    _, _, held = case(name, budget, seed)
+    _, _, held = case(name, budget, seed, trial.part == "own kind")
     y = label(held.reply.y) if facts(trial.learner).reads == "label" else held.reply.y
     out = model(held.x).y.double()
     return {
@@ -133,7 +162,7 @@ def key(trial: Trial, name: str, budget: int, seed: int) -> dict[str, Any]:
 def cells(parts: Sequence[str]) -> Iterator[tuple[Trial, str, int, int]]:
     for part in parts:
         for seed in SEEDS:
-            for name in SETS:
+            for name in SETS[:1] if part in POOLS else SETS:
                 for trial, budgets in trials(part):
                     for budget in budgets:
                         yield trial, name, budget, seed
@@ -166,10 +195,10 @@ def look() -> None:
     found = json.loads(FILE.read_text())
     for cell in cells(PARTS):
         record = next((one for one in found["records"] if key(*cell).items() <= one.items()), None)
-        if record is not None:
+        if record is not None and "test" not in record:
             test = case(*cell[1:])[0].test
             record["test"] = float((clone(*cell)(test.x).y.argmax(1) == test.y).double().mean())
-    write(found)
+            write(found)
 
 
 def main() -> None:

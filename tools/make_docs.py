@@ -17,6 +17,7 @@ import bench_docs
 import paper_docs
 import run_docs
 import study_docs
+import training_docs
 from committed import RESULTS, ROOT, summary, table
 from poisoning_docs import poisoning
 
@@ -101,6 +102,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "fashion-curve": partial(run_docs.curve, "fashion"),
     "flags": flags,
     "victims": victims,
+    "training-soft": partial(training_docs.compared, ["soft"]),
+    "training-labels": partial(training_docs.compared, ["labels", "labels, views"]),
+    "training-semi": partial(training_docs.compared, ["letters", "own kind"]),
     **bench_docs.TABLES,
     **{f"study-{name}": partial(study, name) for name in study_docs.TABLES},
 }

@@ -86,6 +86,7 @@ PLURAL = {
     "attack": "Attacks",
     "wrapper": "Wrappers",
     "learner": "Learners",
+    "view": "Views",
     "defense": "Defenses",
     "architecture": "Networks",
     "alias": "Aliases",

@@ -3,7 +3,7 @@
 A method is written `name:parameter=value,parameter=value`. Parameters are the fields of its recipe, and for a learner also
 those of its training: `soft:optimiser=adam,rate=0.001`, or `soft:fit=fast` for a short one. Methods that work one after the
 other are joined with `+`: `knockoff+labels` asks as Knockoff does and learns from labels only;
-`mad:eps=0.5+round:decimals=2` poisons first and then rounds. A thief may train another network than the target's own student: `knockoff+labels@resnet:depth=8`.
+`knockoff+labels+affine` also turns and bends what its student sees; `mad:eps=0.5+round:decimals=2` poisons first and then rounds. A thief may train another network than the target's own student: `knockoff+labels@resnet:depth=8`.
 
 A name with a dot is a class of the user's own, `package.module.Class`, imported as it stands: their thief or defense takes
 part in a grid like any other, and says the same things of itself (`facts.py`).
@@ -59,6 +59,7 @@ from gamekeeper.defenses.truncate import Label, Round, TopK
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.agreeing import Agreeing
 from gamekeeper.learners.attribution import Attribution
+from gamekeeper.learners.augmented import Affine, Augmented, Elastic, Erasing, View
 from gamekeeper.learners.distil import Labels, Sharpened, Shuffled, Soft
 from gamekeeper.learners.filters import Confident, Neighbours
 from gamekeeper.learners.inverse import Inverse
@@ -122,6 +123,7 @@ LEARNERS: Mapping[str, type] = {
     "attribution": Attribution,
     "agreeing": Agreeing,
 }
+VIEWS: Mapping[str, type] = {"affine": Affine, "elastic": Elastic, "erasing": Erasing}
 DEFENSES: Mapping[str, type] = {
     "label": Label,
     "round": Round,
@@ -158,6 +160,7 @@ KINDS: Mapping[str, Mapping[str, type]] = {
     "attack": {**QUERYINGS, **EXACT},
     "wrapper": WRAPPERS,
     "learner": LEARNERS,
+    "view": VIEWS,
     "defense": DEFENSES,
     "architecture": ARCHITECTURES,
 }
@@ -184,7 +187,7 @@ def parse_attack(text: str, spec: InputSpec) -> Attack:
 
 
 def attack_of(thief: MethodText, text: str, spec: InputSpec) -> Attack:
-    """Parts after the querying may come in any order; the learner defaults to soft."""
+    """Parts after the querying may come in any order, but views are shown in theirs; the learner defaults to soft."""
     first = build(thief.first, {**QUERYINGS, **EXACT}, "attack", spec)
     rest = thief.parts[1:]
     if not asks(first):
@@ -193,12 +196,14 @@ def attack_of(thief: MethodText, text: str, spec: InputSpec) -> Attack:
                 f"{thief.first.name} is an attack of its own and takes no learner or wrapper; got '{text}'."
             )
         return cast(Attack, first)
-    parts = [build(part, {**WRAPPERS, **LEARNERS}, "learner or wrapper", spec) for part in rest]
+    parts = [build(part, {**WRAPPERS, **LEARNERS, **VIEWS}, "learner, view or wrapper", spec) for part in rest]
     wrappers = tuple(part for part in parts if isinstance(part, Wrapper))
-    learners = [cast(Learner, part) for part in parts if not isinstance(part, Wrapper)]
+    views = tuple(part for part in parts if isinstance(part, View))
+    learners = [cast(Learner, part) for part in parts if not isinstance(part, Wrapper | View)]
     if len(learners) > 1:
         raise BadConfig(f"a thief learns in one way; '{text}' names {len(learners)} learners.")
-    return Theft(cast(Querying, first), learners[0] if learners else Soft(), wrappers)
+    learner = learners[0] if learners else Soft()
+    return Theft(cast(Querying, first), Augmented(learner, views) if views else learner, wrappers)
 
 
 def asks(recipe: object) -> bool:
@@ -247,7 +252,7 @@ def hint(name: str, names: Mapping[str, type]) -> str:
     """What somebody who wrote an unknown name may have meant: a method of another kind, or a name like it."""
     other = next((kind for kind, known in KINDS.items() if name in known), None)
     if other is not None:
-        behind = f": write knockoff+{name}" if other in ("learner", "wrapper") else ""
+        behind = f": write knockoff+{name}" if other in ("learner", "view", "wrapper") else ""
         return f" '{name}' is {'an' if other[0] in 'ae' else 'a'} {other}{behind}."
     near = get_close_matches(name, names, 1)
     return f" Did you mean '{near[0]}'?" if near else ""

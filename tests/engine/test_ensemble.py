@@ -8,7 +8,7 @@ import torch
 
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.engine.ensemble import CONTROL, ENSEMBLES, UNSAID, another, thieves
-from gamekeeper.engine.grid import Audit, Cell, expand, queries
+from gamekeeper.engine.grid import Audit, Cell, evaluation_queries, expand, queries
 from gamekeeper.engine.run import CLONES, run_cell
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import InputSpec, parse_defense, parse_thief
@@ -83,7 +83,7 @@ def test_an_unknown_ensemble_is_refused(digits: Target):
 def test_learners_share_what_was_paid_for(digits: Target):
     quick = [cell for cell in cells(digits, "worst") if cell.defense == "none"]
     assert len({cell.client for cell in quick}) == 3  # knockoff's questions, smoothing's and warped's
-    assert queries(quick, digits) == 3 * 60 + 9 * len(digits.test)  # as it is, and shifted in eight ways
+    assert queries(quick, digits) == 3 * 60 + evaluation_queries(quick, digits)
 
 
 def test_the_control_meets_no_defense(digits: Target):

@@ -139,3 +139,10 @@ def test_maps_follow_the_order_of_their_answers():
 def test_two_scores_for_one_class_contradict_each_other():
     with pytest.raises(Malformed, match="two scores"):
         answers([[{"label": "cat", "score": 0.5}, {"label": "Cat", "score": 0.5}]], Expected(1, 3, NAMES))
+
+
+@pytest.mark.parametrize("unit", [1.0, 100.0])
+def test_a_percent_sign_is_a_hundredth_in_every_unit(unit: float):
+    expected = Expected(1, 2, unit=unit)
+    y = answers_at(entries({"p": [["97.3%", "2.7 %"]]}, "p", expected, False), expected)
+    assert torch.allclose(y / unit, torch.tensor([[0.973, 0.027]], dtype=y.dtype))

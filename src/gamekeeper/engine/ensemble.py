@@ -38,6 +38,7 @@ class Member:
 QUICK = (
     Member("knockoff", "learns from the whole answer"),
     Member("knockoff+labels", "immune to any defense that keeps the top class"),
+    Member("knockoff+labels+affine:strength=0.5", "the same, on images turned anew in every step", "images"),
     Member("knockoff+gce", "immune to some flipped labels"),
     Member("knockoff+partial_bayes", "knows the defense and undoes it"),
     Member("knockoff+tempered", "undoes flattening without knowing the defense"),

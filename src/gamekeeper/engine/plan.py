@@ -189,15 +189,15 @@ def plan(asks: Question, missing: Sequence[Cell], folder: Path, jobs: int | None
     """What running the missing cells costs. jobs: None for as many as pay for their start."""
     target = asks.target
     work = estimate(missing, target)
-    asked, judged = (queries(missing, target), evaluation_queries(missing, target)) if missing else (0, 0)
+    total, judged = (queries(missing, target), evaluation_queries(missing, target)) if missing else (0, 0)
     jobs = min(jobs or (default_jobs() if work > WORTH_WORKERS else 1), max(1, len(missing)))
     return Plan(
         thefts=len(asks.cells),
         done=len(asks.cells) - sum(cell.budget > 0 for cell in missing),
         zero_query=sum(cell.budget == 0 for cell in missing),
-        queries=asked,
+        queries=total,
         judged=judged,
-        paid=asked if target.remote else asked - judged,
+        paid=total if target.remote else total - judged,
         repeated=repeated_queries(target) if missing else 0,
         price=target.price,
         unanswered=spending(target, folder).unanswered,

@@ -287,7 +287,9 @@ def number(value: Any, expected: Expected) -> float:
     if not is_number(value):
         shown = f" ({expected.quote(value)!r})" if isinstance(value, str) else ""
         raise Malformed(f"an answer holds {kind(value)}{shown} where a number belongs.")
-    return float(value.strip().rstrip("% ") if isinstance(value, str) else value)
+    if isinstance(value, str) and value.rstrip().endswith("%"):
+        return float(value.strip().rstrip("% ")) / 100 * expected.unit  # whatever the unit of numbers without that sign
+    return float(value)
 
 
 def settle(values: Tensor, expected: Expected) -> Tensor:

@@ -40,12 +40,16 @@ class Quote:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the answer to n inputs must be: n rows over `classes` classes, or n labels (possibly names)."""
+    """What the answer to n inputs must be: n rows over `classes` classes, or n labels (possibly names).
+
+    unit  what a certain class scores
+    """
 
     n: int
     classes: int
     labels: tuple[str, ...] | None = None
     quote: Quote = field(default_factory=Quote)
+    unit: float = 1.0
 
     def place(self, name: str) -> int | None:
         """The number of the class of that name; of one that differs in case or outer spaces, if there is only one."""

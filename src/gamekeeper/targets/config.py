@@ -32,7 +32,7 @@ categories = { colour = ["red", "blue"] }  # CSV only: of columns of text, in th
 seeds = "few.npz"                # a few inputs like the victim's own, for attacks that start from such; optional
 drawings = "drawn"               # a folder with a sub-folder of images for each class, drawn or generated; optional
 student = "resnet:depth=14"      # by default like the victim, or an MLP or LeNet depending on the input's shape
-prior = [0.76, 0.24]             # how frequent each class is, as everybody knows; optional
+prior = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]  # how frequent each class is, as everybody knows; optional
 style = { pen = [2, 3.5], slant = [0.15, 0.2], size = 20 }  # of strokes in the model's images, in pixels, as everybody knows
 
 [audit]                          # optional: attack, defense, budget, seeds, uniform as on the command line

@@ -138,7 +138,7 @@ class HttpOracle:
 
     def _ask(self, x: Batch, names: Sequence[bytes] | None) -> Raw:
         """One request."""
-        expected = Expected(len(x), self.classes, self.config.labels, self._quote)
+        expected = Expected(len(x), self.classes, self.config.labels, self._quote, self.config.unit)
         url, body, headers = self._encoded(x)
         # sending the same inputs again is a new query (a thief may average); sending them again after a failure is not
         key = uuid.uuid4().hex if names is None else idempotency_key(url, body, names)

@@ -72,9 +72,9 @@ def weights(points: int, span: int = SPAN) -> Float[Tensor, "s p"]:
     left = at.floor().clamp(max=points - 2).long()
     t = (at - left)[:, None]
     basis = torch.cat([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1) / 2
-    found = torch.zeros(len(at), points, dtype=torch.float64)
+    each = torch.zeros(len(at), points, dtype=torch.float64)
     near = (left[:, None] + torch.arange(-1, 3)).clamp(0, points - 1)
-    return found.scatter_add(1, near, basis).float()
+    return each.scatter_add(1, near, basis).float()
 
 
 def curves(skeleton: Sequence[Stroke]) -> tuple[Float[Tensor, "p 2"], Float[Tensor, "s p"], Float[Tensor, "s p"]]:
@@ -96,8 +96,8 @@ def field(p: Points, deviation: float, generator: torch.Generator, waves: int = 
 def distance(a: Points, b: Points, height: int, width: int) -> Float[Tensor, "n h w"]:
     """From the centre of each pixel to the nearest point of the polyline, in pixels."""
     grid = torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1).view(-1, 2).float()
-    found = [nearest(grid, x, y) for x, y in zip(a.split(CHUNK), b.split(CHUNK), strict=True)]
-    return torch.cat(found).view(len(a), height, width)
+    parts = [nearest(grid, x, y) for x, y in zip(a.split(CHUNK), b.split(CHUNK), strict=True)]
+    return torch.cat(parts).view(len(a), height, width)
 
 
 def nearest(grid: Float[Tensor, "q 2"], a: Points, b: Points) -> Float[Tensor, "n q"]:
@@ -122,11 +122,11 @@ def mass(x: Images) -> Float[Tensor, "n 2"]:
     """The centre of mass, as (x, y) in pixels; the middle of an empty image."""
     total = x.sum((1, 2, 3)).clamp(min=1e-12)
     empty = x.sum((1, 2, 3)) <= 0
-    found = [
+    centre = [
         torch.where(empty, (size - 1) / 2, (x.sum(axes) * torch.arange(size)).sum(1) / total)
         for size, axes in ((x.shape[3], (1, 2)), (x.shape[2], (1, 3)))
     ]
-    return torch.stack(found, 1)
+    return torch.stack(centre, 1)
 
 
 def centred(x: Images) -> Images:

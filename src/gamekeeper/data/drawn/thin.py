@@ -15,15 +15,15 @@ STEPS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 def thinned(masks: Bool[Tensor, "n h w"]) -> Bool[Tensor, "n h w"]:
     """The skeleton of each mask. Every pass peels south-eastern edges, then north-western ones, until nothing changes."""
-    found = masks.byte()
-    thick = torch.arange(len(found))  # those that still change
+    whole = masks.byte()
+    thick = torch.arange(len(whole))  # those that still change
     while len(thick):
-        before = left = found[thick]
+        before = left = whole[thick]
         for half in (0, 1):
             left = left - removable(left, half)
-        found[thick] = left
+        whole[thick] = left
         thick = thick[(left != before).flatten(1).any(1)]
-    return found.bool()
+    return whole.bool()
 
 
 def removable(masks: Bytes, half: int) -> Bytes:
@@ -34,8 +34,8 @@ def removable(masks: Bytes, half: int) -> Bytes:
     for one, following in zip(around, [*around[1:], around[0]], strict=True):
         count += one
         runs += (1 - one) * following
-    kept = east * south * (north + west) if half == 0 else north * west * (east + south)
-    return masks * ((count >= 2) & (count <= 6) & (runs == 1) & (kept == 0))
+    corner = east * south * (north + west) if half == 0 else north * west * (east + south)
+    return masks * ((count >= 2) & (count <= 6) & (runs == 1) & (corner == 0))
 
 
 def neighbours(masks: Bytes) -> list[Bytes]:
