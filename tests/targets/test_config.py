@@ -26,7 +26,7 @@ from gamekeeper.targets.choice import Choice, header_entry
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.domains import ranges_of
 from gamekeeper.targets.load import load_target
-from gamekeeper.types import Box, Model, Ranges
+from gamekeeper.types import Box, Model, Ranges, Style
 from tests.targets.files.models import export
 
 RNG = np.random.default_rng(0)
@@ -631,3 +631,14 @@ def test_a_public_prior_is_a_share_of_each_class(folder: Path):
     for wrong in (shares[1:], [2 * share for share in shares]):
         with pytest.raises(BadConfig, match=r"thief.prior is the share of each of \d+ classes"):
             read_config(Path(write(folder, f"{TORCH}[thief]\nprior = {wrong}\n")))
+
+
+def test_a_style_of_strokes_is_part_of_the_target_and_of_its_digest(folder: Path):
+    style = "style = { pen = [1, 2.5], slant = [0.1, 0.2], size = 6 }"
+    plain = load_target(write(folder, TORCH))
+    told = load_target(write(folder, f"{TORCH}[thief]\n{style}\n"))
+    assert plain.style is None
+    assert told.style == Style(pen=(1.0, 2.5), slant=(0.1, 0.2), size=6.0)
+    assert told.digest != plain.digest
+    with pytest.raises(BadConfig, match=r"thief.style: .*least width first"):
+        read_config(Path(write(folder, f"{TORCH}[thief]\n{style.replace('[1, 2.5]', '[3, 2.5]')}\n")))

@@ -34,6 +34,7 @@ seeds = "few.npz"                # a few inputs like the victim's own, for attac
 drawings = "drawn"               # a folder with a sub-folder of images for each class, drawn or generated; optional
 student = "resnet:depth=14"      # by default like the victim, or an MLP or LeNet depending on the input's shape
 prior = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]  # how frequent each class is, as everybody knows; optional
+style = { pen = [2, 3.5], slant = [0.15, 0.2], size = 20 }  # of strokes in the model's images, in pixels, as everybody knows
 
 [audit]                          # optional: attack, defense, budget, seeds, uniform as on the command line
 
@@ -55,6 +56,7 @@ from gamekeeper.explain import ExplainerName
 from gamekeeper.models.answers import Kind
 from gamekeeper.targets.domains import Ends, ends, pairs
 from gamekeeper.targets.http_config import HttpConfig
+from gamekeeper.types import Style
 
 TOML_LIMIT = 2**20
 """Bytes of a target file."""
@@ -129,6 +131,31 @@ ROUNDED = 0.005
 """How far the sum of shares that were rounded may be from 1."""
 
 
+Pair = Annotated[list[Finite], Field(min_length=2, max_length=2)]
+
+
+class StyleTable(Table):
+    """[thief] style: what everybody knows of how strokes look in the model's images (`types.Style` explains the keys)."""
+
+    pen: Pair
+    slant: Pair
+    size: Finite
+    edge: Finite = 1.0
+    centred: bool = True
+
+    @model_validator(mode="after")
+    def _possible(self) -> "StyleTable":
+        try:
+            self.known()
+        except BadConfig as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def known(self) -> Style:
+        (thin, thick), (slant, spread) = self.pen, self.slant
+        return Style((thin, thick), (slant, spread), self.size, self.edge, self.centred)
+
+
 class ThiefTable(Table):
     """[thief]"""
 
@@ -136,6 +163,7 @@ class ThiefTable(Table):
     seeds: str | None = Field(default=None, min_length=1)
     drawings: str | None = Field(default=None, min_length=1)
     prior: list[Annotated[float, Field(ge=0, le=1)]] | None = Field(default=None, min_length=1)
+    style: StyleTable | None = None
 
 
 class AuditTable(Table):

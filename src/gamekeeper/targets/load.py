@@ -135,6 +135,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         schema=schema,
         currency=config.currency,
         drawings=None if drawn is None else held(drawn),
+        style=None if config.thief.style is None else config.thief.style.known(),
         prior=None if config.thief.prior is None else tuple(config.thief.prior),
         shifted={} if shifted is None else {SHIFTED: shifted},
     )
@@ -355,6 +356,8 @@ def identity(config: TargetConfig, folder: Path) -> dict[str, Any]:
     settings["input"] = domains.identity(config.input.shape, config.input.low, config.input.high)
     if channels_last(config.input.shape, config.input.layout):
         settings["input"]["layout"] = "channels-last"
+    if config.thief.style is not None:  # without it, the digest is that of every earlier run
+        settings["style"] = repr(config.thief.style.known())
     if config.http is not None:
         settings["http"] = config.http.model_dump(mode="json", include=ANSWERING)
         if config.http.unit != 1:  # without it, the digest is that of every earlier run
