@@ -131,6 +131,9 @@ def thieves(name: str) -> str:
             for one, top in zip(found, best, strict=True)
         ]
         rows.append([f"`{attack}`", *cells])
+    if whole.zero_query:  # asks nothing, so no defense changes it
+        free = value(whole.zero_query.accuracy)
+        rows.insert(0, [f"without asking, `{whole.zero_query.attack}`", *[free for _ in whole.lines]])
     bold = "; the strongest against each defense in bold" if len(whole.seeds) > 1 else ""
     below = f"Mean clone accuracy over seeds{bold}."
     return table(["thief", *(f"`{line.defense}`" for line in whole.lines)], rows, f"{below} {stamp(name)}")
