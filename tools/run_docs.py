@@ -120,7 +120,8 @@ def strengths(name: str) -> str:
 def thieves(name: str) -> str:
     """Clone accuracy of every thief against every defense, at the largest budget."""
     whole = summary(name)
-    rows: list[list[str]] = []
+    start = whole.zero_query
+    rows = [] if start is None else [[f"`{start.attack}` (0 queries)", *[value(start.accuracy)] * len(whole.lines)]]
     for attack in whole.attacks:
         found = [{one.attack: one for one in line.thieves}.get(attack) for line in whole.lines]
         best = [line.worst for line in whole.lines]

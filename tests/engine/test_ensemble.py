@@ -70,8 +70,8 @@ def test_of_a_table_trees_and_logistic_regression_take_part():
 
 def test_a_thief_who_can_draw_does_so_in_the_ensemble_and_who_cannot_is_not_named():
     mnist, clothes = (thieves(["worst:full"], load_target(name)).attacks for name in ("mnist", "fashion"))
-    assert {"drawn", "drawn+agreeing", "restyled", "warped"} <= set(mnist)
-    assert {"drawn", "drawn+agreeing", "warped"} <= set(clothes)
+    assert {"drawn", "drawn+agreeing+affine", "restyled", "warped"} <= set(mnist)
+    assert {"drawn", "drawn+agreeing+affine", "warped"} <= set(clothes)
     assert "restyled" not in clothes
 
 
