@@ -55,7 +55,7 @@ def test_every_member_has_a_recipe(digits: Target):
 def test_a_member_the_target_has_no_use_for_is_named():
     found = thieves(["worst"], load_target("breast-cancer"))
     assert "smoothing" not in found.attacks
-    assert ["images" in sentence for sentence in found.left_out] == [True, True]
+    assert ["images" in sentence for sentence in found.left_out] == [True, True, True]
 
 
 def test_of_a_table_trees_and_logistic_regression_take_part():
