@@ -14,7 +14,7 @@ import torch
 
 from gamekeeper.defenses.mad.recipe import MAD
 from gamekeeper.engine.backends import backend
-from gamekeeper.engine.grid import Audit, expand, queries
+from gamekeeper.engine.grid import Audit, evaluation_queries, expand, queries
 from gamekeeper.engine.plan import check_defenses
 from gamekeeper.engine.run import LEDGER, prepared, run_cell, work
 from gamekeeper.errors import BadConfig, Malformed, Unsuited
@@ -68,7 +68,6 @@ def test_defenses_lower_the_soft_thief(rows):
 def test_the_label_thief_of_a_defense_that_keeps_labels_holds_the_very_clone_of_no_defense(rows):
     for defense in ("label", "reverse_sigmoid"):
         assert rows[defense, "knockoff+labels", 240].clone == rows["none", "knockoff+labels", 240].clone
-    assert rows["label", "knockoff", 240].clone == rows["none", "knockoff+labels", 240].clone
 
 
 def test_every_thief_spends_their_budget_and_no_more(rows):
@@ -90,7 +89,7 @@ def test_the_plan_states_what_is_then_paid(rows, folder):
     target = DIGITS.load()
     grid = expand(audit, target)
     planned = queries(grid, target)
-    assert sum(row.paid for row in rows.values()) == planned - len(target.test) - grid[0].uniform
+    assert sum(row.paid for row in rows.values()) == planned - evaluation_queries(grid, target)
 
 
 def test_a_rerun_answers_from_the_ledger_and_equals_the_first_run(rows, folder):
@@ -259,7 +258,7 @@ def test_two_kills_and_a_resume_give_the_table_of_an_uninterrupted_run(rows, tmp
         process.wait()
         assert lines <= results.read_bytes().count(b"\n") < 8
     assert guarded([*COMMAND, "--out", str(cut), "--jobs", "1"]) == 0
-    assert table(Results(cut).read()) == table(whole)
+    assert table([row for row in Results(cut).read() if row.budget]) == table(whole)  # without the zero-query clone
     with closing(Ledger(cut / LEDGER)) as ledger:
         ledger.check()
         answered = ledger.db.execute("SELECT sum(inputs) FROM batch WHERE answered IS NOT NULL").fetchone()[0]

@@ -76,9 +76,9 @@ class Tryout:
 
 def possible(knows: Knowledge) -> list[Querying]:
     """The styles in which this thief can ask, from the least to the most that they know."""
-    found: list[Querying] = [Knockoff(), Warped()]
-    found += [Restyled()] if knows.style is not None else []
-    return found + ([Drawn()] if knows.drawings is not None else [])
+    styles: list[Querying] = [Knockoff(), Warped()]
+    styles += [Restyled()] if knows.style is not None else []
+    return styles + ([Drawn()] if knows.drawings is not None else [])
 
 
 def tryout(
@@ -88,7 +88,7 @@ def tryout(
     n = min(n, oracle.left // 2)
     some = Limited(oracle, n)
     drawn = style(some, knows, seed).drawn if n else None
-    x = torch.cat(some.asked) if some.asked else knows.pool[:0]
+    x = torch.cat(some.sent) if some.sent else knows.pool[:0]
     first = Transfer(x, joined(some.replies, knows), len(x), drawn)
     copies = askew(x, LITTLE, box.low, generator)
     moved = Transfer(copies, oracle(copies) if len(x) else first.reply, len(x), drawn)
@@ -145,16 +145,16 @@ class Limited:
 
     oracle: Meter
     budget: int
-    asked: list[Batch] = field(default_factory=list[Batch])
+    sent: list[Batch] = field(default_factory=list[Batch])
     replies: list[Reply] = field(default_factory=list[Reply])
 
     @property
     def left(self) -> int:
-        return self.budget - sum(map(len, self.asked))
+        return self.budget - sum(map(len, self.sent))
 
     def __call__(self, x: Batch, /) -> Reply:
         reply = self.oracle(x)
-        self.asked.append(x)
+        self.sent.append(x)
         self.replies.append(reply)
         return reply
 

@@ -46,7 +46,11 @@ QUICK = (
     Member("smoothing", "averages over shifted copies: against random or hashed answers", "images"),
     Member("warped", "asks about turned and scaled copies: more answers like the model's own inputs'", "images"),
     Member("drawn", "asks about drawings of the classes: against gates for odd inputs", "drawings"),
-    Member("drawn+agreeing", "drops answers that contradict their drawings: against false answers", "drawings"),
+    Member(
+        "drawn+agreeing+affine",
+        "drops answers that contradict their drawings, and sees them anew: against lies",
+        "drawings",
+    ),
     Member("knockoff@linear", "logistic regression: for few answers, and exact about a model that is one", "tables"),
     Member("knockoff@forest", "a random forest: for models made of trees", "tables"),
     Member("knockoff@boosted", "boosted trees: for models made of trees", "tables"),
