@@ -19,10 +19,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from gamekeeper.data.transforms import moved
+from gamekeeper.data.transforms import Images, moved, warped
 from gamekeeper.types import Batch, Box, Domain, Ranges
 
-Images = Float[Tensor, "n c h w"]
 Rows = Float[Tensor, "n d"]
 MEASURED = 10
 LEAST_SIDE = 8
@@ -52,7 +51,7 @@ class Rotated:
 
     def __call__(self, x: Images, domain: Domain, seed: int) -> Images:
         angle = sides(len(x), seed) * math.radians(self.degrees)
-        return warped(x, angle.cos(), angle.sin(), ends(domain))
+        return seen_through(x, angle.cos(), angle.sin(), domain)
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Scaled:
 
     def __call__(self, x: Images, domain: Domain, seed: int) -> Images:
         zoom = 1 + sides(len(x), seed) * self.by
-        return warped(x, 1 / zoom, torch.zeros(len(x)), ends(domain))
+        return seen_through(x, 1 / zoom, torch.zeros(len(x)), domain)
 
 
 @dataclass(frozen=True)
@@ -144,15 +143,11 @@ class Occluded:
         return torch.where(hidden, torch.full_like(x, ends(domain)[0]), x)
 
 
-def warped(x: Images, along: Float[Tensor, " n"], across: Float[Tensor, " n"], ends: tuple[float, float]) -> Images:
+def seen_through(x: Images, along: Float[Tensor, " n"], across: Float[Tensor, " n"], domain: Domain) -> Images:
     """Each image's pixels taken from where (along, across; -across, along) sends them; low outside, bilinear between."""
-    low, high = ends
-    h, w = x.shape[2:]
-    theta = torch.zeros((len(x), 2, 3), dtype=x.dtype)
-    theta[:, 0, 0] = theta[:, 1, 1] = along.to(x.dtype)
-    theta[:, 0, 1], theta[:, 1, 0] = across * h / w, -across * w / h
-    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-    return (F.grid_sample(x - low, grid, align_corners=False) + low).clamp(low, high)
+    low, high = ends(domain)
+    matrix = torch.stack([along, across, -across, along], 1).view(-1, 2, 2)
+    return warped(x, matrix, torch.zeros(len(x), 2), low).clamp(low, high)
 
 
 def dilated(x: Images, pixels: float) -> Images:

@@ -1,4 +1,4 @@
-"""Images shifted by whole pixels: the transformed inputs that attacks and learners share."""
+"""Images shifted, turned and warped: the transformed inputs that attacks, learners and shifts share."""
 
 import torch
 from jaxtyping import Float, Int

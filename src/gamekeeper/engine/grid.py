@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.attacks.zero_query import CommonestClass, NamesOnly, class_shares
 from gamekeeper.data.splits import overlap
@@ -18,7 +20,7 @@ from gamekeeper.methods import InputSpec, parse_defense, parse_thief
 from gamekeeper.targets.choice import Source
 from gamekeeper.targets.target import Target, boxed
 from gamekeeper.training.fit import Fit
-from gamekeeper.types import Architecture, Attack, Defense, need_box
+from gamekeeper.types import Architecture, Attack, Batch, Defense, need_box
 
 FORMAT = "0.1.0"
 """What a cell's id is a hash of besides the question. Only a change that makes finished cells worthless changes it: the
@@ -157,27 +159,22 @@ def zero_query_thief(target: Target) -> tuple[str, NamesOnly | CommonestClass]:
 
 def check_auxiliary(target: Target) -> None:
     """Raises BadConfig if the owner's auxiliary inputs share any with the thief's pool or the test set."""
-    ood = target.owner.ood
-    if ood is None:
-        return
-    for name, held, reason in (
+    held_elsewhere = (
         ("the thief's pool", target.pool.x, "a defense trained on the attack's own queries looks stronger than it is"),
         ("the test set", target.test.x, "the test set is for evaluation only"),
-    ):
-        shared = overlap(ood, held)
-        if shared:
-            raise BadConfig(
-                f"{shared:,} of the {len(ood):,} auxiliary inputs ({target.auxiliary}) are also in {name}: {reason}. Nothing"
-                " was asked. Give auxiliary inputs from another source."
-            )
+    )
+    if target.owner.ood is not None:
+        refuse_shared(
+            target.owner.ood,
+            f"auxiliary inputs ({target.auxiliary})",
+            held_elsewhere,
+            "Give auxiliary inputs from another source.",
+        )
 
 
 def check_natural(target: Target) -> None:
     """Raises BadConfig if inputs that should be new to the victim, thief and evaluation are among theirs."""
-    natural = target.owner.natural
-    if natural is None:
-        return
-    for name, held, reason in (
+    held_elsewhere = (
         (
             "data.train",
             target.owner.x,
@@ -185,12 +182,23 @@ def check_natural(target: Target) -> None:
         ),
         ("the thief's pool", target.pool.x, "a gate that is set on the attack's own queries lets them pass"),
         ("the test set", target.test.x, "the test set is for evaluation only"),
-    ):
-        shared = overlap(natural, held)
+    )
+    if target.owner.natural is not None:
+        refuse_shared(
+            target.owner.natural,
+            "natural inputs (data.natural)",
+            held_elsewhere,
+            "Give inputs like a user's that are in no other file.",
+        )
+
+
+def refuse_shared(x: Batch, what: str, others: Sequence[tuple[str, Tensor, str]], instead: str) -> None:
+    """Raises BadConfig if some of x are also in another set, of which the name, the inputs and the reason are given."""
+    for name, held, reason in others:
+        shared = overlap(x, held)
         if shared:
             raise BadConfig(
-                f"{shared:,} of the {len(natural):,} natural inputs (data.natural) are also in {name}: {reason}. Nothing was"
-                " asked. Give inputs like a user's that are in no other file."
+                f"{shared:,} of the {len(x):,} {what} are also in {name}: {reason}. Nothing was asked. {instead}"
             )
 
 

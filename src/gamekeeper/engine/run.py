@@ -253,7 +253,7 @@ def door(meter: Metered, target: Target) -> Meter:
 
 def of_answers(given: Posterior, reads: Reads) -> list[str]:
     """Flags of the answers that a thief got, of which they read so much; a row of NaN is none."""
-    y = given[~given.isnan().any(1)]
+    y = given[answered(Reply(given))]
     silent = len(given) - len(y)
     y = label(y) if reads == "label" else y
     return [

@@ -89,13 +89,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     schema, sets = data(config, folder, scale_of(config), known)
     scale = schema.scale or scale_of(config)
     box = box_of(scale)
-    architecture = default_architecture(box, config.classes)
-    if config.model is not None and config.model.architecture is not None:
-        architecture = named("model.architecture", config.model.architecture, box, config.classes)
-        if isinstance(architecture, Fitting):
-            raise BadConfig(
-                f"model.architecture: {architecture} is no network, and a file of kind torch holds one's weights."
-            )
+    architecture = architecture_of(config, box)
     student = architecture
     if config.thief.student is not None:
         student = named("thief.student", config.thief.student, box, config.classes)
@@ -142,6 +136,18 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     if config.data.auxiliary is None:
         return target
     return supplied(target, "data.auxiliary", config.data.auxiliary, sets["data.auxiliary"])
+
+
+def architecture_of(config: TargetConfig, box: Box) -> Architecture:
+    """The victim's network as declared, or what suits the inputs. Raises BadConfig for what is no network."""
+    if config.model is None or config.model.architecture is None:
+        return default_architecture(box, config.classes)
+    architecture = named("model.architecture", config.model.architecture, box, config.classes)
+    if isinstance(architecture, Fitting):
+        raise BadConfig(
+            f"model.architecture: {architecture} is no network, and a file of kind torch holds one's weights."
+        )
+    return architecture
 
 
 def sold_maps(config: TargetConfig) -> str | None:
