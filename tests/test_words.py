@@ -34,7 +34,6 @@ RENAMED = {
     "foreign": "is_import_path",
     "Manner": "OutputOptions",
     "Guard": "KnownDefense",
-    "Detector": "OodClassifier, until detectors have the noun",
     "why": "maps, or reason",
     "vertex": "goal, where any point will do",
     "Rate": "Estimate",

@@ -12,6 +12,7 @@ API truncates them. One input costs one query.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -393,7 +394,8 @@ Scores = Float[Tensor, " n"]
 class Watch(Protocol):
     """A detector prepared for one victim. It sees the clean answers and cannot change them.
 
-    What it remembers of a client is passed in as `memory`, never held in self.
+    What it remembers of a client is passed in as `memory`, never held in self: a dataclass of tensors and numbers, which
+    `service/stored.py` writes to disk.
     """
 
     def fresh(self) -> Any:
@@ -405,6 +407,24 @@ class Watch(Protocol):
 
         at  when the request arrived, in seconds since 1970; NaN if unknown
         """
+        ...
+
+
+@runtime_checkable
+class Mergeable(Protocol):
+    """A watch that knows what it would remember of several clients had they been one."""
+
+    def merged(self, memories: Sequence[Any], /) -> Any:
+        """A new memory, the same as if one client had sent all their queries; the given ones stay as they are."""
+        ...
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Recipe of a detector. It never changes an answer."""
+
+    def arm(self, victim: Model, owner: Owner, seed: int) -> Watch:
+        """Prepares the detector for this victim. Raises Unsuited if the victim or the owner lacks what it needs."""
         ...
 
 

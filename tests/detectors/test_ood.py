@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gamekeeper.architectures import LeNet, Mlp, fresh
 from gamekeeper.data import batteries
+from gamekeeper.detectors.features import Tap, tapped
 from gamekeeper.detectors.ood import (
     Calibrated,
     Energy,
@@ -20,13 +21,11 @@ from gamekeeper.detectors.ood import (
     OodClassifier,
     Score,
     Scorer,
-    Tap,
     calibrated,
     energy,
     msp,
     nearest,
     odin,
-    tapped,
 )  # fmt: skip
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models.network import TorchModel

@@ -29,18 +29,15 @@ from torch import Tensor
 from gamekeeper.defenses.keyed import cells, secret
 from gamekeeper.defenses.ood_gate import gate
 from gamekeeper.defenses.when import When
+from gamekeeper.detectors.features import Features, Tap, tap, tapped
 from gamekeeper.detectors.ood import (
     Energy,
-    Features,
     Knn,
     Mahalanobis,
     Score,
     Scores,
     Seen,
-    Tap,
     calibrated,
-    tap,
-    tapped,
 )
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Strengths

@@ -26,17 +26,17 @@ No single score is best: which one notices an unusual input differs between vict
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.hooks import RemovableHandle
 
 from gamekeeper.architectures import fresh
+from gamekeeper.detectors.features import Features, Layer, Tap, opened, tap
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models.layout import image_memory
 from gamekeeper.models.network import CHUNK, TorchModel
@@ -48,11 +48,6 @@ from gamekeeper.types import Batch, Model, Owner, Posterior, Reply, Scores
 Score = Callable[[Batch, Reply], Scores]
 """Scores inputs, given the victim's clean answers to them; larger is more benign."""
 Logits = Float[Tensor, "n k"]
-Features = Float[Tensor, "n d"]
-Layer = Literal["conv", "flat", "penultimate", "logits"]
-"""The last convolution's output averaged over positions, the input of the first linear layer, the input of the last one,
-and the network's output."""
-
 RIDGE = 1e-3
 HELD_OUT, MOST_HELD_OUT = 4, 2_000
 """Without natural inputs one in HELD_OUT of the owner's is held out for the threshold, at most MOST_HELD_OUT."""
@@ -192,72 +187,6 @@ def parted(scorer: Scorer, owner: Owner, generator: torch.Generator) -> tuple[Ow
 # recipes
 
 
-def opened(victim: Model, method: str) -> TorchModel:
-    """The victim as a network. Raises Unsuited for any other model."""
-    if not isinstance(victim, TorchModel):
-        raise Unsuited(
-            f"{method} needs the victim's network, its features or gradients; this one is a {type(victim).__name__}."
-            " Use msp, which needs answers only."
-        )
-    return victim
-
-
-def flat(out: Tensor) -> Features:
-    """A layer's output as one vector per input; for a convolution, the mean over positions."""
-    return out.flatten(2).mean(2) if out.ndim > 2 else out
-
-
-@dataclass(frozen=True, eq=False)
-class Tap:
-    """The features of a network at one layer."""
-
-    victim: TorchModel
-    layer: Layer
-
-    def __call__(self, x: Batch) -> Features:
-        return tapped([self], x)[0]
-
-    def place(self) -> tuple[nn.Module, bool]:
-        """The module, and whether to tap its input. Raises Unsuited if there is no such module."""
-        if self.layer == "logits":
-            return self.victim.net, False
-        kind = nn.Conv2d if self.layer == "conv" else nn.Linear
-        places = [module for module in self.victim.net.modules() if isinstance(module, kind)]
-        if not places:
-            raise Unsuited(f"features at the layer {self.layer} need a {kind.__name__}; the victim's network has none.")
-        return places[0 if self.layer == "flat" else -1], self.layer != "conv"
-
-
-def tapped(taps: Sequence[Tap], x: Batch) -> list[Features]:
-    """The features at each of these taps of one network, in one pass."""
-    victim = taps[0].victim
-    seen: list[list[Tensor]] = [[] for _ in taps]
-    hooks = [note(tap, parts) for tap, parts in zip(taps, seen, strict=True)]
-    try:
-        victim.logits(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [torch.cat(parts) for parts in seen]
-
-
-def note(tap: Tap, seen: list[Tensor]) -> RemovableHandle:
-    """Appends to `seen` what passes the tap, until the handle is removed."""
-    place, entering = tap.place()
-
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        seen.append(flat(inputs[0] if entering else out))
-
-    return place.register_forward_hook(hook)
-
-
-def tap(victim: Model, method: str, layer: Layer) -> Tap:
-    """The tap for a layer. A network without convolutions is always tapped at the penultimate one."""
-    net = opened(victim, method)
-    convolves = any(isinstance(module, nn.Conv2d) for module in net.net.modules())
-    return Tap(net, layer if convolves else "penultimate")
-
-
 @dataclass(frozen=True, eq=False)
 class Seen:
     """A score of the features at one tap."""
@@ -266,7 +195,7 @@ class Seen:
     score: Callable[[Features], Scores]
 
     def __call__(self, x: Batch, reply: Reply) -> Scores:
-        return self.score(self.tap(x))
+        return self.score(self.tap.behind(x, reply))
 
 
 @dataclass(frozen=True)
@@ -313,7 +242,7 @@ class Energy:
         net = opened(victim, "Energy")
         if net.answers != "logits":
             raise Unsuited(f"Energy needs the victim's logits; its network ends in {net.answers}. Use msp.")
-        return Seen(Tap(net, "logits"), functools.partial(energy, temperature=self.temperature))
+        return Seen(tap(net, "Energy", "logits"), functools.partial(energy, temperature=self.temperature))
 
 
 @dataclass(frozen=True)

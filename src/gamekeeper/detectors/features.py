@@ -1,0 +1,137 @@
+"""Features: what a network's inner layers make of an input, read off the pass that answers where that is possible."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from gamekeeper.errors import Unsuited
+from gamekeeper.models.network import TorchModel
+from gamekeeper.types import Batch, Model, Reply
+
+Features = Float[Tensor, "n d"]
+Layer = Literal["conv", "flat", "penultimate", "logits"]
+"""The last convolution's output averaged over positions, the input of the first linear layer, the input of the last one,
+and the network's output."""
+
+
+@dataclass(frozen=True, eq=False)
+class ObservedModel(TorchModel):
+    """A network that notes its features while it answers, so that detectors armed on it need no pass of their own.
+
+    layers  what is noted; arming a detector adds the layer that it reads
+    noted   the features behind every answer that is still in use, by the tensor of posteriors
+    """
+
+    layers: set[Layer] = field(default_factory=set[Layer], init=False, repr=False)
+    noted: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary, init=False, repr=False)
+
+    def __call__(self, x: Batch, /) -> Reply:
+        taps = [Tap(self, layer) for layer in sorted(self.layers)]
+        with noting(taps) as seen:
+            reply = super().__call__(x)
+        # attribution maps take further passes, which come after the answer's own
+        self.noted[reply.y] = {tap.layer: torch.cat(parts)[: len(x)] for tap, parts in zip(taps, seen, strict=True)}
+        return reply
+
+    def behind(self, reply: Reply) -> "dict[Layer, Features]":
+        """The features noted with a reply; empty if it is not an answer of this model."""
+        return self.noted.get(reply.y) or {}
+
+    def take(self, reply: Reply, rows: Tensor | slice) -> Reply:
+        """Some of a reply's rows, with the features behind them."""
+        taken = reply.take(rows)
+        self.noted[taken.y] = {layer: f[rows] for layer, f in self.behind(reply).items()}
+        return taken
+
+
+def observed(victim: Model) -> Model:
+    """The victim as a model whose features are noted; a model without a network stays as it is."""
+    if isinstance(victim, TorchModel):
+        return ObservedModel(victim.net, victim.task, victim.answers, victim.explain)
+    return victim
+
+
+@dataclass(frozen=True, eq=False)
+class Tap:
+    """The features of a network at one layer."""
+
+    victim: TorchModel
+    layer: Layer
+
+    def __call__(self, x: Batch) -> Features:
+        return tapped([self], x)[0]
+
+    def behind(self, x: Batch, reply: Reply) -> Features:
+        """The features behind the victim's answer to x: those noted with it, else from a pass of their own."""
+        noted = self.victim.behind(reply) if isinstance(self.victim, ObservedModel) else {}
+        return noted[self.layer] if self.layer in noted else self(x)
+
+    def place(self) -> tuple[nn.Module, bool]:
+        """The module, and whether to tap its input. Raises Unsuited if there is no such module."""
+        if self.layer == "logits":
+            return self.victim.net, False
+        kind = nn.Conv2d if self.layer == "conv" else nn.Linear
+        places = [module for module in self.victim.net.modules() if isinstance(module, kind)]
+        if not places:
+            raise Unsuited(f"features at the layer {self.layer} need a {kind.__name__}; the victim's network has none.")
+        return places[0 if self.layer == "flat" else -1], self.layer != "conv"
+
+
+def tapped(taps: Sequence[Tap], x: Batch) -> list[Features]:
+    """The features at each of these taps of one network, in one pass."""
+    with noting(taps) as seen:
+        taps[0].victim.logits(x)
+    return [torch.cat(parts) for parts in seen]
+
+
+@contextmanager
+def noting(taps: Sequence[Tap]) -> Generator[list[list[Tensor]], None, None]:
+    """What passes each tap until the end of the block, in parts."""
+    seen: list[list[Tensor]] = [[] for _ in taps]
+    hooks = [tap.place()[0].register_forward_hook(noter(tap, parts)) for tap, parts in zip(taps, seen, strict=True)]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def noter(tap: Tap, seen: list[Tensor]):
+    """A hook that appends to `seen` what passes the tap."""
+    _, entering = tap.place()
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        seen.append(flat(inputs[0] if entering else out).detach())
+
+    return hook
+
+
+def flat(out: Tensor) -> Features:
+    """A layer's output as one vector per input; for a convolution, the mean over positions."""
+    return out.flatten(2).mean(2) if out.ndim > 2 else out
+
+
+def opened(victim: Model, method: str) -> TorchModel:
+    """The victim as a network. Raises Unsuited for any other model."""
+    if not isinstance(victim, TorchModel):
+        raise Unsuited(
+            f"{method} needs the victim's network, its features or gradients; this one is a {type(victim).__name__}."
+            " Use msp, which needs answers only."
+        )
+    return victim
+
+
+def tap(victim: Model, method: str, layer: Layer) -> Tap:
+    """The tap for a layer. A network without convolutions has no `conv` and `flat`: it is tapped at the penultimate one."""
+    net = opened(victim, method)
+    convolves = any(isinstance(module, nn.Conv2d) for module in net.net.modules())
+    at: Layer = layer if convolves or layer == "logits" else "penultimate"
+    if isinstance(net, ObservedModel):
+        net.layers.add(at)
+    return Tap(net, at)
