@@ -31,8 +31,7 @@ from gamekeeper.defenses.adaptive_misinformation import AdaptiveMisinformation
 from gamekeeper.defenses.deep_defense.recipe import DeepDefense, Misdirector
 from gamekeeper.defenses.edm import EDM
 from gamekeeper.defenses.mad.recipe import MAD
-from gamekeeper.defenses.ood_gate import SCORERS
-from gamekeeper.detectors.ood import calibrated
+from gamekeeper.detectors.ood import SCORERS, calibrated
 from gamekeeper.engine.evaluate import maps_kept
 from gamekeeper.explain import ExplainerName
 from gamekeeper.explain.metrics import confidence, rank_correlation

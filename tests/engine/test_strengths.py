@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gamekeeper.defenses.ood_gate import SCORERS
+from gamekeeper.detectors.ood import SCORERS
 from gamekeeper.engine import plan, strengths
 from gamekeeper.engine.strengths import (
     ALL,

@@ -15,7 +15,7 @@ share of users; set on the victim's training inputs, it flags more of them (meas
 docs/papers/ood-gates.md).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal, get_args
@@ -24,35 +24,15 @@ import torch
 
 from gamekeeper.defenses.keyed import secret, uniforms
 from gamekeeper.defenses.when import When
-from gamekeeper.detectors.ood import (
-    Calibrated,
-    Energy,
-    Knn,
-    Mahalanobis,
-    Msp,
-    Odin,
-    OodClassifier,
-    Scorer,
-    calibrated,
-)  # fmt: skip
+from gamekeeper.detectors.ood import SCORERS, Calibrated, ScoreName, calibrated
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import SHARES, Strengths
 from gamekeeper.needs import classes_of
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply
 
-ScoreName = Literal["msp", "odin", "energy", "mahalanobis", "knn", "detector"]
 Answer = Literal["shuffled", "uniform"]
 Mislead = Callable[[Batch, Posterior], Posterior]
 """Takes gated inputs and their clean answers; returns the answers to give instead."""
-
-SCORERS: Mapping[ScoreName, Scorer] = {
-    "msp": Msp(),
-    "odin": Odin(),
-    "energy": Energy(),
-    "mahalanobis": Mahalanobis(),
-    "knn": Knn(),
-    "detector": OodClassifier(),
-}
 
 
 def shuffled(key: bytes, x: Batch, y: Posterior) -> Posterior:

@@ -26,9 +26,9 @@ No single score is best: which one notices an unusual input differs between vict
 """
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -36,11 +36,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gamekeeper.architectures import fresh
+from gamekeeper.detectors.benign import parted
 from gamekeeper.detectors.features import Features, Layer, Tap, opened, tap
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models.layout import image_memory
 from gamekeeper.models.network import CHUNK, TorchModel
-from gamekeeper.needs import auxiliary, needs_inputs
+from gamekeeper.needs import auxiliary, classes_of, needs_inputs
 from gamekeeper.training.fit import Fit, fit
 from gamekeeper.training.surrogate import surrogate_seed
 from gamekeeper.types import Batch, Model, Owner, Posterior, Reply, Scores
@@ -49,8 +50,6 @@ Score = Callable[[Batch, Reply], Scores]
 """Scores inputs, given the victim's clean answers to them; larger is more benign."""
 Logits = Float[Tensor, "n k"]
 RIDGE = 1e-3
-HELD_OUT, MOST_HELD_OUT = 4, 2_000
-"""Without natural inputs one in HELD_OUT of the owner's is held out for the threshold, at most MOST_HELD_OUT."""
 
 
 @runtime_checkable
@@ -68,6 +67,12 @@ class Scorer(Protocol):
 def msp(y: Posterior) -> Scores:
     """The largest probability."""
     return y.double().amax(1)
+
+
+def margin(y: Posterior) -> Scores:
+    """How far the largest probability is above the second largest."""
+    first, second = y.double().topk(2, 1).values.unbind(1)
+    return first - second
 
 
 def energy(z: Logits, temperature: float = 1.0) -> Scores:
@@ -159,29 +164,14 @@ class Calibrated:
 def calibrated(scorer: Scorer, victim: Model, owner: Owner, seed: int) -> Calibrated:
     """Fits the score on the owner's inputs and scores others like a user's. Raises Unsuited without enough of them.
 
-    Those others are half of the owner's natural inputs; the rest is for a score made of calibrated ones. An owner without
-    any holds some of the training inputs back. On these the victim is more confident than on users': users are then
+    Those others are half of the owner's natural inputs (`parted`); the rest is for a score made of calibrated ones, and for
+    calibration. An owner without any holds some of the training inputs back. On these the victim is more confident than on users': users are then
     flagged more often than stated.
     Cached for the same objects, since one gate at several strengths has one score.
     """
-    mine, benign = parted(scorer, owner, torch.Generator().manual_seed(surrogate_seed("held out", seed)))
+    mine, benign = parted(type(scorer).__name__, owner, seed)
     score = scorer.fit(victim, mine, seed)
     return Calibrated(score, score(benign, victim(benign)).sort().values)
-
-
-def parted(scorer: Scorer, owner: Owner, generator: torch.Generator) -> tuple[Owner, Batch]:
-    """What is left to fit a score on, and the inputs that set its threshold."""
-    held, what = (owner.x, "inputs") if owner.natural is None else (owner.natural, "natural inputs")
-    if len(held) < 2:
-        raise Unsuited(
-            f"{type(scorer).__name__} needs at least 2 of the owner's {what} to set its threshold; got {len(held)}."
-        )
-    order = torch.randperm(len(held), generator=generator)
-    if owner.natural is not None:
-        half = len(order) // 2
-        return replace(owner, natural=held[order[half:]]), held[order[:half]]
-    m = min(max(1, len(order) // HELD_OUT), MOST_HELD_OUT)
-    return replace(owner, x=owner.x[order[m:]], truth=owner.truth[order[m:]]), held[order[:m]]
 
 
 # recipes
@@ -204,6 +194,15 @@ class Msp:
 
     def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
         return lambda x, reply: msp(reply.y)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The victim's largest probability minus its second: small near a decision boundary."""
+
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
+        classes_of(victim, "Margin")
+        return lambda x, reply: margin(reply.y)
 
 
 @dataclass(frozen=True)
@@ -309,3 +308,14 @@ class OodClassifier:
             return z[:, 0] - z[:, 1]
 
         return score
+
+
+ScoreName = Literal["msp", "odin", "energy", "mahalanobis", "knn", "detector"]
+SCORERS: Mapping[ScoreName, Scorer] = {
+    "msp": Msp(),
+    "odin": Odin(),
+    "energy": Energy(),
+    "mahalanobis": Mahalanobis(),
+    "knn": Knn(),
+    "detector": OodClassifier(),
+}
