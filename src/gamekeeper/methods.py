@@ -56,6 +56,10 @@ from gamekeeper.defenses.noise import RandomNoise
 from gamekeeper.defenses.ood_gate import OodGate
 from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
 from gamekeeper.defenses.truncate import Label, Round, TopK
+from gamekeeper.detectors.boundary import Boundary
+from gamekeeper.detectors.hardness import Hardness
+from gamekeeper.detectors.mmd import MMD
+from gamekeeper.detectors.ood_share import OodShare
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.agreeing import Agreeing
 from gamekeeper.learners.attribution import Attribution
@@ -70,7 +74,7 @@ from gamekeeper.learners.semi_supervised import S4L, FixMatch
 from gamekeeper.method_text import MethodText, Part, part, taken_apart
 from gamekeeper.models.estimators import Boosted, Forest, Linear
 from gamekeeper.training.fit import FAST, Fit
-from gamekeeper.types import Architecture, Attack, Defense, Learner, Querying, Transfer
+from gamekeeper.types import Architecture, Attack, Defense, Detector, Learner, Querying, Transfer
 
 QUERYINGS: Mapping[str, type] = {
     "knockoff": Knockoff,
@@ -144,6 +148,9 @@ DEFENSES: Mapping[str, type] = {
     "edm": EDM,
     "deep_defense": DeepDefense,
 }
+DETECTORS: Mapping[str, type] = {"ood_share": OodShare, "mmd": MMD, "hardness": Hardness, "boundary": Boundary}
+EVIDENCE = frozenset({"boundary", "repeats", "warning"})
+"""Detectors that honest clients set off as well: they are shown to people and never raise an alarm."""
 ARCHITECTURES: Mapping[str, type] = {
     "mlp": Mlp,
     "lenet": LeNet,
@@ -162,6 +169,7 @@ KINDS: Mapping[str, Mapping[str, type]] = {
     "learner": LEARNERS,
     "view": VIEWS,
     "defense": DEFENSES,
+    "detector": DETECTORS,
     "architecture": ARCHITECTURES,
 }
 
@@ -219,6 +227,11 @@ def parse_defense(text: str, spec: InputSpec) -> tuple[Defense, ...]:
     if chain.network is not None:
         raise BadConfig(f"a defense does not train a thief's network, so nothing may stand behind @. Got '{text}'.")
     return tuple(cast(Defense, build(part, DEFENSES, "defense", spec)) for part in chain.parts)
+
+
+def parse_detector(text: str) -> Detector:
+    """`ood_share:score=knn` -> the recipe. Raises BadConfig, as for any other method."""
+    return cast(Detector, build(part(text), DETECTORS, "detector", InputSpec((), 0)))
 
 
 def parse_architecture(text: str, shape: Shape, classes: int) -> Architecture:

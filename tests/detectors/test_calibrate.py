@@ -68,7 +68,7 @@ def normal(n: int, seed: int) -> Benign:
 
 def rate(watch: Flags | Mean, limits: Limits, clients: int, seed: int) -> float:
     """The share of fresh clients of 100 queries who alarm."""
-    lookout = Lookout({"it": Post(watch, limits)})
+    lookout = Lookout(Victim(), {"it": Post(watch, limits)})
     alarmed = 0
     for client in normal(100 * clients, seed).clients(100):
         memories: dict[str, object] = {}
@@ -86,7 +86,9 @@ def test_limits_hold_for_clients_of_fresh_inputs(watch: Flags | Mean):
 
 def test_a_thief_alarms_and_the_standing_says_when():
     watch = Mean()
-    lookout = Lookout({"it": Post(watch, limits_from_inputs(watch, normal(4_000, 0), 0.01, 0, (20, 50, 100)))})
+    lookout = Lookout(
+        Victim(), {"it": Post(watch, limits_from_inputs(watch, normal(4_000, 0), 0.01, 0, (20, 50, 100)))}
+    )
     memories: dict[str, object] = {}
     x = 1.5 + torch.randn(100, 1, generator=torch.Generator().manual_seed(5))
     lookout.look(x, Victim()(x), math.nan, memories)
@@ -97,7 +99,9 @@ def test_a_thief_alarms_and_the_standing_says_when():
 def test_requests_may_be_cut_anywhere_and_stored_in_between():
     benign = normal(4_000, 0)
     watches = {"flags": Flags(1.5), "mean": Mean()}
-    lookout = Lookout({n: Post(w, limits_from_inputs(w, benign, 0.05, 0, (20, 50))) for n, w in watches.items()})
+    lookout = Lookout(
+        Victim(), {n: Post(w, limits_from_inputs(w, benign, 0.05, 0, (20, 50))) for n, w in watches.items()}
+    )
     x = 0.4 + torch.randn(60, 1, generator=torch.Generator().manual_seed(3))
     whole: dict[str, object] = {}
     expected = lookout.look(x, Victim()(x), math.nan, whole)
@@ -114,7 +118,7 @@ def test_requests_may_be_cut_anywhere_and_stored_in_between():
 
 
 def test_evidence_never_alarms_and_unanswered_rows_are_not_shown():
-    lookout = Lookout({"it": Post(Flags(-9.0))})
+    lookout = Lookout(Victim(), {"it": Post(Flags(-9.0))})
     memories: dict[str, object] = {}
     clean = Victim()(torch.zeros(30, 1))
     clean.y[3] = torch.nan
@@ -156,7 +160,7 @@ def test_scores_at_looks():
 
 def test_an_alarm_is_a_p_value_of_at_most_alpha():
     null = Binomial((20,), 0.01)
-    lookout = Lookout({"it": Post(Flags(0.0), Limits(null, 0.01, Backing("binomial", 1, 1)))})
+    lookout = Lookout(Victim(), {"it": Post(Flags(0.0), Limits(null, 0.01, Backing("binomial", 1, 1)))})
     for flagged in range(6):
         x = torch.cat([torch.ones(flagged, 1), -torch.ones(20 - flagged, 1)])
         memories: dict[str, object] = {}

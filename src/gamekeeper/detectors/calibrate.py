@@ -10,17 +10,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from gamekeeper.detectors.features import ObservedModel
+from gamekeeper.detectors.features import taken
 from gamekeeper.detectors.limits import LOOKS, Backing, Binomial, Kind, Limits, Null, Ranked, upper_bound
 from gamekeeper.errors import Unsuited
 from gamekeeper.types import Batch, Model, Reply, Scores, Watch
 
 SHARE = 4
 """A stream holds at most one in SHARE of the inputs that streams are drawn from: larger ones would be much alike."""
+CONCENTRATIONS = (math.inf, 1.0, 0.3)
 MARGIN = 1.0
 """Streams drawn, as a multiple of the least number that can back an alpha."""
 
@@ -49,9 +51,7 @@ class Benign:
 
     def rows(self, rows: Int[Tensor, " r"]) -> "Benign":
         """Some of the inputs, with the features behind their answers."""
-        victim = self.victim
-        clean = victim.take(self.clean, rows) if isinstance(victim, ObservedModel) else self.clean.take(rows)
-        return Benign(victim, self.x[rows], clean)
+        return Benign(self.victim, self.x[rows], taken(self.victim, self.clean, rows))
 
     def halves(self, seed: int) -> tuple["Benign", "Benign"]:
         """Two halves of the inputs, at random."""
@@ -59,10 +59,26 @@ class Benign:
         return self.rows(order[: len(order) // 2]), self.rows(order[len(order) // 2 :])
 
     def streams(self, n: int, length: int, seed: int) -> Iterator["Benign"]:
-        """n clients, each with `length` of these inputs, drawn without replacement; clients may share inputs."""
+        """n clients, each with at most `length` of these inputs, none twice; clients may share inputs.
+
+        Honest clients do not all ask about every class alike: one in three has the class mix of the inputs, one in three a
+        mix drawn from Dirichlet(1), one in three from Dirichlet(.3). A client whose classes run out asks less.
+        """
         generator = torch.Generator().manual_seed(seed)
-        for _ in range(n):
-            yield self.rows(torch.randperm(len(self), generator=generator)[:length])
+        for place in range(n):
+            yield self.mixed(length, CONCENTRATIONS[place % len(CONCENTRATIONS)], generator)
+
+    def mixed(self, n: int, concentration: float, generator: torch.Generator) -> "Benign":
+        """A client whose class mix is drawn from a Dirichlet distribution; an infinite concentration leaves it as it is."""
+        order = torch.randperm(len(self), generator=generator)
+        if math.isinf(concentration):
+            return self.rows(order[:n])
+        top = self.clean.y.argmax(1)[order]
+        classes = top.unique()
+        numbers = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
+        wanted = numbers.multinomial(n, numbers.dirichlet([concentration] * len(classes))).tolist()
+        rows = torch.cat([order[top == c][:m] for c, m in zip(classes, wanted, strict=True)])
+        return self.rows(rows[torch.randperm(len(rows), generator=generator)])
 
     def clients(self, length: int) -> Iterator["Benign"]:
         """As many clients with `length` inputs as share none."""
@@ -90,14 +106,21 @@ def at_looks(scores: Scores, looks: Sequence[int]) -> Float[Tensor, " looks"]:
 
 
 def limits_from_inputs(
-    watch: Watch, benign: Benign, alpha: float, seed: int, looks: tuple[int, ...] = LOOKS, streams: int | None = None
+    watch: Watch,
+    benign: Benign,
+    alpha: float,
+    seed: int,
+    looks: tuple[int, ...] = LOOKS,
+    streams: int | None = None,
+    others: Benign | None = None,
 ) -> Limits:
     """Limits of one watch from benign inputs.
 
     streams  how many to draw; None: as few as can back alpha
+    others   inputs that only check the limits; None: half of `benign`, which then has no part in the null
     Raises Unsuited where the inputs are too few for any look.
     """
-    ours, others = benign.halves(seed)
+    ours, others = (benign, others) if others is not None else benign.halves(seed)
     if isinstance(watch, Counting):
         flagged = int(watch.flags(ours.x, ours.clean).sum())
         null: Null = Binomial(looks, upper_bound(flagged, len(ours)))

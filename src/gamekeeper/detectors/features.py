@@ -57,6 +57,11 @@ def observed(victim: Model) -> Model:
     return victim
 
 
+def taken(victim: Model, reply: Reply, rows: Tensor | slice) -> Reply:
+    """Some rows of the victim's reply, with the features behind them if they were noted."""
+    return victim.take(reply, rows) if isinstance(victim, ObservedModel) else reply.take(rows)
+
+
 @dataclass(frozen=True, eq=False)
 class Tap:
     """The features of a network at one layer."""

@@ -6,16 +6,29 @@ standing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from gamekeeper.detectors.features import taken
 from gamekeeper.detectors.limits import Limits, holm
 from gamekeeper.service.memory import Memories
-from gamekeeper.types import Batch, Reply, Scores, Watch, answered
+from gamekeeper.types import Batch, Model, Reply, Scores, Watch, answered
 
-STANDING = "standing"
+NO_SCORES = torch.empty(0, dtype=torch.float64)
+STANDING, REPEATS = "standing", "repeats seen by all"
+
+
+@runtime_checkable
+class Sieve(Protocol):
+    """Tells a client's repeats, exact or near, from new queries."""
+
+    def fresh(self) -> Any: ...
+    def new(self, x: Batch, memory: Any, /) -> Bool[Tensor, " n"]:
+        """Which rows repeat no earlier one of this client. Updates the memory."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +43,7 @@ class Post:
 class Standing:
     """What is known of a client, in the order of the lookout's posts.
 
-    seen      answered queries
+    seen      new queries that were answered
     p         each detector's least p-value so far, corrected for its looks; 1 at the start and for evidence
     alarmed   after which query each detector first raised an alarm; 0: never
     score     the last score that was a verdict; NaN: none yet
@@ -44,33 +57,52 @@ class Standing:
 
 @dataclass(frozen=True, eq=False)
 class Lookout:
-    """Detectors by name, armed on one victim."""
+    """Detectors by name, armed on one victim.
 
+    victim  whose features are behind the answers
+    sieve  hides repeats from detectors with limits: retries and frames of a video are not independent draws, and would raise
+           alarms. Looks count new queries then. None: every query is shown
+    """
+
+    victim: Model
     posts: Mapping[str, Post]
+    sieve: Sieve | None = None
 
     def fresh(self) -> Standing:
         d = len(self.posts)
         nothing = torch.full((d,), torch.nan, dtype=torch.float64)
         return Standing(0, torch.ones(d, dtype=torch.float64), torch.zeros(d, dtype=torch.int64), nothing)
 
-    def look(self, x: Batch, clean: Reply, at: float, memories: Memories) -> Mapping[str, Float[Tensor, " rows"]]:
-        """Shows a request of one client to every detector: the scores after each answered row. Updates the memories.
+    def look(self, x: Batch, clean: Reply, at: float, memories: Memories) -> Mapping[str, Tensor]:
+        """Shows a request of one client to every detector: its scores. Updates the memories.
+
+        Those of a detector with limits are after each row that is new, those of evidence after each answered row.
 
         clean  the victim's own answers, never those of a defense; rows without one are shown to nobody
         at     when the request arrived, in seconds since 1970; NaN if unknown
         """
         rows = answered(clean)
         if not bool(rows.all()):
-            x, clean = x[rows], clean.take(rows)
+            x, clean = x[rows], taken(self.victim, clean, rows)
         standing: Standing = memories.setdefault(STANDING, self.fresh())
+        new = self._new(x, memories)
+        whole, fewer = (x, clean), (x, clean) if bool(new.all()) else (x[new], taken(self.victim, clean, new))
         given: dict[str, Tensor] = {}
         for place, (name, post) in enumerate(self.posts.items()):
             if name not in memories:
                 memories[name] = post.watch.fresh()
-            given[name] = post.watch.score(x, clean, at, memories[name]) if len(x) else torch.empty(0).double()
+            shown, answers = whole if post.limits is None else fewer
+            given[name] = post.watch.score(shown, answers, at, memories[name]) if len(shown) else NO_SCORES
             self._judge(place, post.limits, given[name], standing)
-        standing.seen += len(x)
+        standing.seen += int(new.sum())
         return given
+
+    def _new(self, x: Batch, memories: Memories) -> Bool[Tensor, " n"]:
+        if self.sieve is None or len(x) == 0:
+            return torch.ones(len(x), dtype=torch.bool)
+        if REPEATS not in memories:
+            memories[REPEATS] = self.sieve.fresh()
+        return self.sieve.new(x, memories[REPEATS])
 
     @staticmethod
     def _judge(place: int, limits: Limits | None, scores: Scores, standing: Standing) -> None:

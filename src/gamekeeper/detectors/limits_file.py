@@ -1,0 +1,59 @@
+"""Limits on disk: JSON that says what they are for, so that limits of another model or detector are never used.
+
+    {"format": 1, "for": "…", "limits": {"mmd": {"alpha": 0.00025, "backing": {…}, "null": {"kind": "ranked", …}}}}
+
+Numbers are written so that they come back bit for bit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gamekeeper.detectors.limits import Backing, Binomial, Limits, Null, Ranked
+from gamekeeper.errors import BadConfig
+
+FORMAT = 1
+NULLS: Mapping[str, type[Binomial] | type[Ranked]] = {"binomial": Binomial, "ranked": Ranked}
+
+
+def save_limits(path: Path, purpose: str, limits: Mapping[str, Limits]) -> None:
+    """Written aside and renamed. purpose: a digest of all that the limits depend on."""
+    whole = {"format": FORMAT, "for": purpose, "limits": {name: to_json(each) for name, each in limits.items()}}
+    aside = path.with_name(f"{path.name}.new")
+    aside.write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
+    aside.replace(path)
+
+
+def load_limits(path: Path, purpose: str) -> dict[str, Limits]:
+    """Raises BadConfig if the file is not whole, is of another release, or is for something else."""
+    try:
+        whole = orjson.loads(path.read_bytes())
+        if whole["format"] == FORMAT and whole["for"] == purpose:
+            return {name: from_json(each) for name, each in whole["limits"].items()}
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise BadConfig(f"{path} does not hold limits ({error!r}). Calibrate again: gamekeeper calibrate.") from None
+    raise BadConfig(
+        f"the limits in {path} are for another model, other benign inputs, other detectors or another release. Calibrate"
+        " again: gamekeeper calibrate."
+    )
+
+
+def to_json(limits: Limits) -> dict[str, Any]:
+    kind = next(name for name, null in NULLS.items() if isinstance(limits.null, null))
+    null = {"kind": kind, **asdict(limits.null)}  # pyright: ignore[reportArgumentType]
+    # JSON has no infinity: a client without any verdict ranks below all others
+    null["highest"] = [None if value == float("-inf") else value for value in null.get("highest", [])]
+    return {"alpha": limits.alpha, "backing": asdict(limits.backing), "null": null}
+
+
+def from_json(data: dict[str, Any]) -> Limits:
+    given = dict(data["null"])
+    kind, highest = NULLS[given.pop("kind")], given.pop("highest")
+    if kind is Ranked:
+        given["highest"] = [float("-inf") if value is None else value for value in highest]
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    null: Null = kind(**values)
+    return Limits(null, data["alpha"], Backing(**data["backing"]))
