@@ -7,10 +7,11 @@ start, and its cell runs again.
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import orjson
 
@@ -314,27 +315,30 @@ def _rates(cls: type) -> Any:
     return lambda data: _known(cls)({k: _known(Estimate)(v) if isinstance(v, dict) else v for k, v in data.items()})
 
 
-class Results:
-    """The results file of one run folder."""
+R = TypeVar("R")
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / RESULTS
 
-    def read(self) -> list[Row]:
-        """The last row of each of the run's cells, in the order of the header. A torn last line is skipped."""
-        run, rows = self.header(), {row.cell: row for row in self.every()}
-        return [run.restated(rows[cell]) for cell in run.cells if cell in rows]
+@dataclass(frozen=True)
+class Lines(Generic[R]):
+    """A file of rows, one JSON line each, whatever the rows are.
 
-    def every(self) -> list[Row]:
+    read   a row from its JSON object
+    write  a row as a line, with its end
+    """
+
+    path: Path
+    read: Callable[[dict[str, Any]], R]
+    write: Callable[[R], bytes]
+
+    def every(self) -> list[R]:
         """Every whole row in the file, oldest first."""
         if not self.path.exists():
             return []
         lines = self.path.read_bytes().split(b"\n")[:-1]
-        rows: list[Row] = []
+        rows: list[R] = []
         for number, line in enumerate(lines, 1):
             try:
-                rows.append(from_json(orjson.loads(line)))
+                rows.append(self.read(orjson.loads(line)))
             except (orjson.JSONDecodeError, TypeError) as error:
                 raise BadConfig(
                     f"line {number} of {self.path} is not a result row ({error}). Remove that line; its cell will run again."
@@ -354,16 +358,41 @@ class Results:
         os.truncate(self.path, whole)
         return True
 
-    def append(self, row: Row) -> None:
+    def append(self, row: R) -> None:
         """One write, then a sync: after a crash the line is whole or cut short (see `repair`), never mixed with another."""
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
         try:
-            line = to_line(row)
+            line = self.write(row)
             if os.write(handle, line) != len(line):
                 raise OSError(f"short write to {self.path}: is the disk full?")
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+class Results:
+    """The results file of one run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / RESULTS
+        self.lines = Lines(self.path, from_json, to_line)
+
+    def every(self) -> list[Row]:
+        """Every whole row in the file, oldest first."""
+        return self.lines.every()
+
+    def append(self, row: Row) -> None:
+        self.lines.append(row)
+
+    def repair(self) -> bool:
+        """Moves a line that a crash cut short to `results.jsonl.torn`. True if there was one."""
+        return self.lines.repair()
+
+    def read(self) -> list[Row]:
+        """The last row of each of the run's cells, in the order of the header. A torn last line is skipped."""
+        run, rows = self.header(), {row.cell: row for row in self.every()}
+        return [run.restated(rows[cell]) for cell in run.cells if cell in rows]
 
     def write_header(self, run: Run) -> None:
         """Written to a temporary file and renamed."""

@@ -9,17 +9,16 @@ import functools
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import orjson
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from gamekeeper.attacks.theft import Theft
+from gamekeeper.detection_rows import ANY, EVADER, DetectionRow
 from gamekeeper.detectors.calibrate import Benign
 from gamekeeper.detectors.lookout import Lookout
 from gamekeeper.engine.backends import Work
@@ -38,8 +37,6 @@ from gamekeeper.types import Knowledge, Reply, Transfer
 from gamekeeper.version import __version__
 
 CLONES = "clones"
-ANY = "any"
-EVADER = "evader"
 MIXES = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
 """Shares of a client's queries that are the thief's own, among which a thief who knows the limits chooses."""
 LEARNER = Soft(FAST)
@@ -71,47 +68,6 @@ class DetectionCell:
     def id(self) -> str:
         recipe = (self.digest, self.who, self.honest, self.queries, self.seed, self.mix, self.accounts)
         return hashlib.sha256(repr((FORMAT, recipe)).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class DetectionRow:
-    """What came of a cell.
-
-    clients   accounts of the thief, or honest clients
-    alarmed   how many of them each detector raised an alarm for; `any`: at least one detector
-    delay     after how many queries of all accounts each detector first raised one; 0: never. Thieves only
-    learnt    accuracy of the clone trained on the answers up to the first alarm; of all answers if there was none
-    whole     accuracy of the clone trained on all answers
-    seconds   of processor time per query, all detectors
-    bytes     that the detectors remember of a client, on average
-    """
-
-    cell: str
-    version: str
-    target: str
-    who: str
-    honest: bool
-    queries: int
-    seed: int
-    mix: float
-    accounts: int
-    clients: int = 0
-    alarmed: dict[str, int] = field(default_factory=dict[str, int])
-    delay: dict[str, int] = field(default_factory=dict[str, int])
-    learnt: float | None = None
-    whole: float | None = None
-    seconds: float = 0.0
-    bytes: int = 0
-    error: str | None = None
-
-
-def to_line(row: DetectionRow) -> bytes:
-    return orjson.dumps(asdict(row)) + b"\n"
-
-
-def from_json(data: dict[str, Any]) -> DetectionRow:
-    """Keys that this version does not know are ignored."""
-    return DetectionRow(**{key: value for key, value in data.items() if key in DetectionRow.__dataclass_fields__})
 
 
 def blank(cell: DetectionCell, error: str | None = None) -> DetectionRow:

@@ -29,6 +29,9 @@ TABLE_ATTACKS = ["knockoff@linear", "knockoff+labels@linear", "knockoff@boosted"
 """What anybody would try first on a table, beside them."""
 DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
 BUDGETS = [250, 1000, 2500]
+THIEVES = ["knockoff", "jbda", "uniform", "insider"]
+DETECTORS = ["ood_share:score=mahalanobis", "ood_share:score=knn", "mmd"]
+MIXES, ACCOUNTS = [0.3, 0.1, 0.05], [5, 20]
 TYPERS_INTERRUPT = 130
 """The exit code Typer gives for Ctrl-C."""
 BROKEN_PIPE = 141
@@ -120,6 +123,60 @@ def audit(
     folder = out or Path("gamekeeper-runs") / Path(target).stem
     output = OutputOptions(dry_run, yes, json, quiet, accept_weak_victim)
     raise typer.Exit(run_audit(question, folder, jobs, fail_if or [], output, sys.argv[1:]))
+
+
+@app.command()
+def detect(
+    target: Annotated[
+        str, typer.Argument(help="What is watched: a built-in target (mnist, fashion, …) or a TOML file.")
+    ] = "mnist",
+    thief: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"A way of asking. The first is also mixed, dealt over accounts and warned. {default(THIEVES)}"
+        ),
+    ] = None,
+    honest: Annotated[
+        list[str] | None, typer.Option(help="A kind of honest clients. [dim]Default: all that suit the inputs[/dim]")
+    ] = None,
+    detector: Annotated[list[str] | None, typer.Option(help=f"A detector. {default(DETECTORS)}")] = None,
+    benign: Annotated[
+        str | None,
+        typer.Option(
+            help="A data file of inputs like a user's: half of it calibrates, honest clients send the other half."
+            " [dim]Default: the target's natural and test inputs[/dim]"
+        ),
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=1, help="False alarms per client to aim at, all detectors together.")
+    ] = 0.01,
+    queries: Annotated[int, typer.Option(min=1, help="Queries of each thief and of each honest client.")] = 500,
+    mix: Annotated[list[float] | None, typer.Option(help=f"Shares of own queries. {default(MIXES)}")] = None,
+    accounts: Annotated[list[int] | None, typer.Option(help=f"Numbers of accounts. {default(ACCOUNTS)}")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of repetitions.")] = 1,
+    clients: Annotated[int, typer.Option(min=1, help="Honest clients of each kind, with each seed.")] = 50,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; give the same folder again to resume.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one per core).")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print results as JSON instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the conclusions and paths.")] = False,
+) -> None:
+    """Try detectors on thieves and on honest clients: who is noticed, how soon, and who is accused."""
+    from gamekeeper.engine.scene import Setting
+    from gamekeeper.surfaces.detect import Asked, run_detect
+    from gamekeeper.targets.choice import Choice
+
+    setting = Setting(Choice(target), tuple(detector or DETECTORS), alpha, benign)
+    asked = Asked(
+        tuple(thief or THIEVES),
+        tuple(MIXES if mix is None else mix),
+        tuple(ACCOUNTS if accounts is None else accounts),
+        tuple(honest) if honest else None,
+        queries,
+        seeds,
+        clients,
+    )
+    folder = out or Path("gamekeeper-runs") / f"detect-{Path(target).stem}"
+    raise typer.Exit(run_detect(setting, asked, folder, jobs, json, quiet))
 
 
 @app.command()
