@@ -105,7 +105,7 @@ def thief_line(rows: Sequence[DetectionRow]) -> ThiefLine:
         one.queries,
         len(rows),
         noticed,
-        median(some) if (some := [alarm for alarm in alarms if alarm]) else None,
+        float(median(some)) if (some := [alarm for alarm in alarms if alarm]) else None,
         firsts.most_common(1)[0][0] if firsts else "",
         fmean((row.learnt or 0.0) / row.whole for row in rows if row.whole) if any(row.whole for row in rows) else 1.0,
         fmean(row.whole or 0.0 for row in rows),

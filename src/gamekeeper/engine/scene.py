@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.splits import row_keys
@@ -114,7 +115,7 @@ def left_of(owner: Owner, seed: int) -> Batch:
     return rest.natural
 
 
-def benign_inputs(setting: Setting, target: Target) -> tuple[Batch, Batch]:
+def benign_inputs(setting: Setting, target: Target) -> tuple[Tensor, Tensor]:
     """What the owner holds, and what clients send."""
     if setting.benign is None:
         if target.owner.natural is None:
