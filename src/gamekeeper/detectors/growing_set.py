@@ -1,25 +1,26 @@
 """What PRADA remembers of one client: the queries, by class, and the sorted distances between them. No decisions here.
 
-Rows of one class lie in runs that double in size and never move, so a search is a matrix product with each run, and at
-most half of the rows are empty. Everything is a tensor or a number; numpy sees the same bytes (`Tensor.numpy`).
+Rows of one class and standing lie in runs that double in size and never move, so a search is a matrix product with each
+run, and at most half of the rows are empty. Everything is a tensor or a number; numpy sees the same bytes (`Tensor.numpy`).
 
-Bytes: 4 d + 21 for each row, at most twice as many as queries; 8 for each distance, at most twice; 120 for each class.
+Bytes: 4 d + 20 for each row, at most twice as many as queries; 8 for each distance, at most twice; 120 for each class.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gamekeeper.detectors.nearby import Rows, closest, pair_distances, rounding
+from gamekeeper.detectors.nearby import Rows, closest, pair_distances, products, rounding
 
 HIDDEN, SHOWN, ACCEPTED = 0, 1, 2
 """Of a query: a repeat, which takes no part; one with a distance; one that later queries are compared with."""
-COLUMNS = ("rows", "norms", "standing", "times", "turns")
+COLUMNS = ("rows", "norms", "times", "turns")
 RUN, EARLY = 4, 10
-"""Rows in a class's first run; distances a class needs before they count."""
+"""Rows in the first run of a class and standing; distances a class needs before they count."""
 
 
 @dataclass
@@ -27,9 +28,8 @@ class GrowingSets:
     """Of one client.
 
     rows, norms        queries and their squared norms, (r, d) and (r,); zeros where none is stored yet
-    standing           HIDDEN, SHOWN or ACCEPTED, (r,)
     times, turns       when each came, and as the how-manieth of those stored, (r,)
-    runs               (m, 4): class, first row, rows used, rows
+    runs               (m, 5): class, standing, first row, rows used, rows
     early              the first distances of each class, (k, 10)
     counts             distances of each class, (k,)
     accepted           accepted queries of each class, (k,), with the mean and the sum of squared deviations of their
@@ -42,7 +42,6 @@ class GrowingSets:
 
     rows: Tensor
     norms: Tensor
-    standing: Tensor
     times: Tensor
     turns: Tensor
     runs: Tensor
@@ -58,103 +57,133 @@ class GrowingSets:
     seen: int = 0
     least: float = float("nan")
 
-    def of_class(self, c: int) -> Int[np.ndarray, "m 4"]:
-        """The runs of one class, as a copy."""
-        runs = self.runs.numpy()
-        return runs[runs[:, 0] == c]
+    def nearest(self, c: int, x: Rows, least: int = HIDDEN) -> Float[np.ndarray, "3 n"]:
+        """L2 distances, exact in float64, from each row to the nearest query of the class, of any standing, shown and accepted.
 
-    def nearest(self, c: int, x: Rows) -> Float[np.ndarray, "3 n"]:
-        """L2 distances, exact in float64, from each row to the nearest query of the class, of any standing, shown and accepted."""
+        Only queries of standing `least` or above are looked at.
+        """
         gaps = np.full((3, len(x)), np.inf)
-        runs = [(start, used) for _, start, used, _ in self.of_class(c).tolist()]
-        if not runs:
-            return gaps
-        rows = self.rows.numpy()
-        where = np.concatenate([np.arange(start, start + used) for start, used in runs])
-        norms, standing = self.norms.numpy()[where], self.standing.numpy()[where]
-        with np.errstate(over="ignore", invalid="ignore"):
-            products = np.concatenate([x @ rows[start : start + used].T for start, used in runs], 1)
-            scores = norms - 2 * products
-            slack = rounding(np.sqrt(np.square(x).sum(1)), float(np.sqrt(norms.max())), x.shape[1])
-            candidates = closest(scores, standing == ACCEPTED, slack)
-            for least in (HIDDEN, SHOWN) if (standing < ACCEPTED).any() else ():
-                candidates |= closest(scores, standing >= least, slack)
-        i, j = candidates.nonzero()
-        pairs = pair_distances(rows, x, where[j], i)
-        for least in (HIDDEN, SHOWN, ACCEPTED):
-            counted = standing[j] >= least
-            np.minimum.at(gaps[least], i[counted], pairs[counted])
+        for standing in range(least, ACCEPTED + 1):
+            spans = [(start, start + used) for start, used in self.runs.numpy()[self._of(c, standing), 2:4].tolist()]
+            if spans:
+                gaps[: standing + 1] = np.minimum(gaps[: standing + 1], self._nearest(spans, x))
         return gaps
 
-    def accept(self, c: int, gap: float) -> None:
-        """Another accepted query of the class, at this distance: mean less standard deviation, if larger, is the new threshold."""
-        accepted, mean, squares, threshold = (
-            a.numpy() for a in (self.accepted, self.mean, self.squares, self.threshold)
-        )
-        n, step = int(accepted[c]) + 1, gap - float(mean[c])
-        accepted[c] = n
-        mean[c] += step / n
-        squares[c] += step * (gap - float(mean[c]))
-        threshold[c] = max(float(threshold[c]), float(mean[c]) - (float(squares[c]) / n) ** 0.5)
+    def _nearest(self, spans: list[tuple[int, int]], x: Rows) -> Float[np.ndarray, " n"]:
+        rows, all_norms = self.rows.numpy(), self.norms.numpy()
+        norms = np.concatenate([all_norms[start:end] for start, end in spans])
+        scores = np.concatenate([products(x, rows[start:end]) for start, end in spans], 1)
+        scores *= -2
+        scores += norms
+        i, j = closest(scores, rounding(np.square(x).sum(1), float(norms.max()), x.shape[1])).nonzero()
+        where = np.concatenate([np.arange(start, end) for start, end in spans])[j]
+        pairs = pair_distances(rows, x, where, i)
+        if len(pairs) == len(x):
+            return pairs
+        least = np.full(len(x), np.inf)
+        np.minimum.at(least, i, pairs)
+        return least
 
-    def record(self, c: int, gap: float) -> None:
-        """Another distance of the class; it counts as soon as the class has EARLY of them."""
-        counts, early = self.counts.numpy(), self.early.numpy()
+    def _of(self, c: int, standing: int) -> Int[np.ndarray, " m"]:
+        """Which runs hold the queries of this class and standing."""
+        runs = self.runs.numpy()
+        return ((runs[:, 0] == c) & (runs[:, 1] == standing)).nonzero()[0]
+
+    def joining(self, c: int) -> "Joining":
+        """What decides which queries of the class are accepted."""
+        return Joining(*(float(a.numpy()[c]) for a in (self.accepted, self.mean, self.squares, self.threshold)))
+
+    def joined(self, c: int, to: "Joining") -> None:
+        """Notes what has become of `joining`."""
+        columns = (self.accepted, self.mean, self.squares, self.threshold)
+        for column, value in zip(columns, (to.accepted, to.mean, to.squares, to.threshold), strict=True):
+            column.numpy()[c] = value
+
+    def record(self, c: int, gap: float) -> list[float]:
+        """Another distance of the class. Gives the distances that count from now on: none until the class has EARLY of them."""
+        counts = self.counts.numpy()
         n = int(counts[c])
-        if n < EARLY:
-            early[c, n] = gap
-        for value in early[c].tolist() if n == EARLY - 1 else [gap] if n >= EARLY else []:
-            self._insert(value)
-        counts[c] += 1
+        counts[c] = n + 1
+        if n >= EARLY:
+            return [gap]
+        self.early.numpy()[c, n] = gap
+        return self.early.numpy()[c].tolist() if n == EARLY - 1 else []
 
-    def _insert(self, value: float) -> None:
-        if self.measured == len(self.distances):
+    def insert(self, values: list[float]) -> None:
+        """Puts distances in their places among those that count."""
+        end = self.measured + len(values)
+        while end > len(self.distances):
             self.distances = torch.cat([self.distances, torch.zeros_like(self.distances)])
-        ordered = self.distances.numpy()
-        place = int(np.searchsorted(ordered[: self.measured], value))
-        ordered[place + 1 : self.measured + 1] = ordered[place : self.measured]
-        ordered[place] = value
-        self.measured += 1
+        ordered, new = self.distances.numpy(), np.sort(values)
+        before = ordered[: self.measured]
+        ordered[:end] = np.insert(before, np.searchsorted(before, new), new)
+        self.measured = end
 
     def sorted_distances(self) -> Float[np.ndarray, " n"]:
         return self.distances.numpy()[: self.measured]
 
-    def store(self, c: int, x: Rows, standing: list[int], times: Float[np.ndarray, " n"], turns: list[int]) -> None:
-        """Adds queries of one class."""
-        with np.errstate(over="ignore"):
-            norms = np.square(x).sum(1)
-        columns = (x, norms, np.array(standing, np.uint8), times, np.array(turns))
+    def store(
+        self, c: int, standing: int, x: Rows, times: Float[np.ndarray, " n"], turns: Int[np.ndarray, " n"]
+    ) -> None:
+        """Adds queries of one class and standing."""
+        columns = (x, np.square(x).sum(1), times, turns)
         done = 0
         while done < len(x):
-            run = self._open_run(c)
-            _, start, used, size = self.runs[run].tolist()
+            run = self._open_run(c, standing)
+            start, used, size = self.runs[run, 2:].tolist()
             n = min(size - used, len(x) - done)
             for name, column in zip(COLUMNS, columns, strict=True):
                 getattr(self, name).numpy()[start + used : start + used + n] = column[done : done + n]
-            self.runs[run, 2] += n
+            self.runs[run, 3] += n
             done += n
         self.stored += len(x)
 
-    def _open_run(self, c: int) -> int:
-        """A run of the class with an empty row: a new one, as large as all before it, if there is none."""
-        runs = self.runs.numpy()
-        mine = (runs[:, 0] == c).nonzero()[0]
-        if len(mine) and runs[mine[-1], 2] < runs[mine[-1], 3]:
+    def _open_run(self, c: int, standing: int) -> int:
+        """A run with an empty row: a new one, as large as all of its kind before it, if there is none."""
+        runs, mine = self.runs.numpy(), self._of(c, standing)
+        if len(mine) and runs[mine[-1], 3] < runs[mine[-1], 4]:
             return int(mine[-1])
-        size = max(RUN, int(runs[mine, 3].sum()))
-        self.runs = torch.cat([self.runs, torch.tensor([[c, len(self.rows), 0, size]])])
+        size = max(RUN, int(runs[mine, 4].sum()))
+        self.runs = torch.cat([self.runs, torch.tensor([[c, standing, len(self.rows), 0, size]])])
         for name in COLUMNS:
             column: Tensor = getattr(self, name)
             setattr(self, name, torch.cat([column, column.new_zeros((size, *column.shape[1:]))]))
         return len(self.runs) - 1
 
-    def queries(self) -> tuple[Rows, Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-        """All stored queries in the order they came, with their classes and times."""
+    def queries(self) -> "Queries":
+        """All stored queries in the order they came."""
         runs = self.runs.tolist()
-        where = np.concatenate([np.arange(0), *(np.arange(start, start + used) for _, start, used, _ in runs)])
-        classes = np.concatenate([np.arange(0), *(np.full(used, c) for c, _, used, _ in runs)])
-        order = np.argsort(self.turns.numpy()[where])
-        return self.rows.numpy()[where[order]], classes[order], self.times.numpy()[where[order]]
+        where = np.concatenate([np.arange(0), *(np.arange(start, start + used) for _, _, start, used, _ in runs)])
+        where = where[np.argsort(self.turns.numpy()[where])]
+        classes, standings = np.repeat(self.runs.numpy()[:, :2], self.runs.numpy()[:, 4], 0)[where].T
+        return Queries(self.rows.numpy()[where], classes, standings, self.times.numpy()[where])
+
+
+@dataclass
+class Joining:
+    """Of one class: accepted queries, mean and sum of squared deviations of their distances at acceptance, and the threshold."""
+
+    accepted: float
+    mean: float
+    squares: float
+    threshold: float
+
+    def accept(self, gap: float) -> None:
+        """Another accepted query at this distance: mean less standard deviation, if larger, is the new threshold."""
+        self.accepted += 1
+        step = gap - self.mean
+        self.mean += step / self.accepted
+        self.squares += step * (gap - self.mean)
+        self.threshold = max(self.threshold, self.mean - (self.squares / self.accepted) ** 0.5)
+
+
+class Queries(NamedTuple):
+    """Queries in the order they came, with their predicted classes, standings and times."""
+
+    x: Rows
+    classes: Int[np.ndarray, " n"]
+    standings: Int[np.ndarray, " n"]
+    times: Float[np.ndarray, " n"]
 
 
 def empty(d: int, k: int, dtype: torch.dtype = torch.float32) -> GrowingSets:
@@ -163,10 +192,9 @@ def empty(d: int, k: int, dtype: torch.dtype = torch.float32) -> GrowingSets:
     return GrowingSets(
         rows=torch.zeros(0, d, dtype=dtype),
         norms=torch.zeros(0, dtype=dtype),
-        standing=torch.zeros(0, dtype=torch.uint8),
         times=torch.zeros(0, dtype=real),
         turns=torch.zeros(0, dtype=whole),
-        runs=torch.zeros(0, 4, dtype=whole),
+        runs=torch.zeros(0, 5, dtype=whole),
         early=torch.zeros(k, EARLY, dtype=real),
         counts=torch.zeros(k, dtype=whole),
         accepted=torch.zeros(k, dtype=whole),

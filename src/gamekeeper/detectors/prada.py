@@ -17,7 +17,7 @@ Deviations  - the score is 1 - the least W so far: it never falls, as an alarm t
             - the same decisions without its quadratic cost: a matrix product finds candidates, whose distances are then
               computed exactly; running moments; a buffer that stays sorted
             - after `most` distinct queries nothing more is learnt of a client
-Keeps       every distinct query: 4 d + 29 bytes each, at most double while a class grows: 32 MB for 10,000 of 28x28
+Keeps       every distinct query: 4 d + 28 bytes each, at most double while a class grows: 32 MB for 10,000 of 28x28
             (growing_set.py)
 """
 
@@ -29,8 +29,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 
-from gamekeeper.detectors.growing_set import ACCEPTED, HIDDEN, SHOWN, GrowingSets, empty
-from gamekeeper.detectors.nearby import Rows, distance, floor
+from gamekeeper.detectors.growing_set import ACCEPTED, HIDDEN, SHOWN, GrowingSets, Joining, empty
+from gamekeeper.detectors.nearby import Rows, floor, pair_distances, products, rounding
 from gamekeeper.detectors.shapiro_wilk import w
 from gamekeeper.errors import BadConfig, BadQuery
 from gamekeeper.needs import classes_of
@@ -104,7 +104,7 @@ class PradaWatch:
         parts = [memory.queries() for memory in memories]
         whole = self.fresh()
         if parts:
-            rows, classes, times = (np.concatenate(column) for column in zip(*parts, strict=True))
+            rows, classes, _, times = (np.concatenate(column) for column in zip(*parts, strict=True))
             order = np.argsort(times, kind="stable")
             self.look(rows[order], classes[order], times[order], whole)
         return whole
@@ -114,63 +114,101 @@ class PradaWatch:
     ) -> Float[np.ndarray, " n"]:
         """W after each query that a test follows, else NaN. Updates the memory."""
         tests = np.full(len(x), np.nan)
-        for start in range(0, len(x), CHUNK):
-            part = slice(start, start + CHUNK)
-            tests[part] = self._chunk(x[part], labels[part], times[part], memory)
+        with np.errstate(over="ignore", invalid="ignore"):  # squares of huge inputs, which `closest` expects
+            for start in range(0, len(x), CHUNK):
+                part = slice(start, start + CHUNK)
+                tests[part] = self._chunk(x[part], labels[part].tolist(), times[part], memory)
         return tests
 
     def _chunk(
-        self, x: Rows, labels: Int[np.ndarray, " n"], times: Float[np.ndarray, " n"], memory: GrowingSets
+        self, x: Rows, labels: list[int], times: Float[np.ndarray, " n"], memory: GrowingSets
     ) -> Float[np.ndarray, " n"]:
-        """Candidates for the whole chunk at once, then one query after the other: each may join before the next comes."""
-        standing, tests, turns = np.full(len(x), -1), np.full(len(x), np.nan), np.zeros(len(x), np.int64)
-        gaps = np.empty((3, len(x)))
-        groups = {c: (labels == c).nonzero()[0] for c in np.unique(labels).tolist()}
+        """Distances to earlier chunks first, then one query after the other: each may join before the next comes."""
+        tests, standing, turns = np.full(len(x), np.nan), [-1] * len(x), list(range(len(x)))
+        groups: dict[int, list[int]] = {}
+        for i, c in enumerate(labels):
+            groups.setdefault(c, []).append(i)
+        gaps, within = np.empty((3, len(x))), Within(len(x))
         for c, rows in groups.items():
-            gaps[:, rows] = memory.nearest(c, x[rows])
-        turn, earlier = memory.stored, {c: list[int]() for c in groups}
-        for i, c in enumerate(labels.tolist()):
+            mine = x[rows]
+            gaps[:, rows] = memory.nearest(c, mine, HIDDEN if self.floor > 0 else ACCEPTED)
+            within.add(rows, mine, gaps[ACCEPTED, rows])
+        joining = {c: memory.joining(c) for c in groups}
+        turn, fresh = memory.stored, list[float]()
+        for i, (c, before) in enumerate(zip(labels, gaps.T.tolist(), strict=True)):
             if turn == self.most:
                 break
-            same, repeated, gap = closer(gaps[:, i], distance(x[earlier[c]], x[i]), standing[earlier[c]])
+            same, repeated, gap = within.closer(i, before, standing)
             if same == 0 < self.floor:
                 continue  # of exact copies the first is remembered
-            standing[i] = HIDDEN if repeated <= self.floor and self.floor > 0 else self._show(c, gap, memory)
             turns[i], turn = turn, turn + 1
-            earlier[c].append(i)
-            if standing[i] != HIDDEN:
+            if repeated <= self.floor and self.floor > 0:
+                standing[i] = HIDDEN
+                continue
+            if gap < np.inf:
+                fresh += memory.record(c, gap)
+            standing[i] = join(joining[c], gap)
+            if memory.seen % self.every == 0:
+                memory.insert(fresh)
+                fresh = []
                 tests[i] = self._test(memory)
-        for c, rows in groups.items():
-            stored = rows[standing[rows] >= 0]
-            memory.store(c, x[stored], standing[stored].tolist(), times[stored], turns[stored].tolist())
+            memory.seen += 1
+        memory.insert(fresh)
+        self._remember(x, times, groups, standing, turns, memory)
+        for c in groups:
+            memory.joined(c, joining[c])
         return tests
 
-    def _show(self, c: int, gap: float, memory: GrowingSets) -> int:
-        """Records a query at this distance from the growing set of its class, and whether it joins; infinite for the first."""
-        if gap == np.inf:
-            memory.accept(c, 0.0)
-            return ACCEPTED
-        memory.record(c, gap)
-        if gap > float(memory.threshold.numpy()[c]):
-            memory.accept(c, gap)
-            return ACCEPTED
-        return SHOWN
+    def _remember(
+        self, x: Rows, times: Float[np.ndarray, " n"], groups: dict[int, list[int]], standing: list[int],
+        turns: list[int], memory: GrowingSets,
+    ) -> None:  # fmt: skip
+        for c, rows in groups.items():
+            for kind in {standing[i] for i in rows} - {-1}:
+                stored = [i for i in rows if standing[i] == kind]
+                memory.store(c, kind, x[stored], times[stored], np.array([turns[i] for i in stored]))
 
     def _test(self, memory: GrowingSets) -> float:
-        """W, if it is time for a test and there are enough distances; else NaN."""
-        memory.seen += 1
-        if (memory.seen - 1) % self.every or memory.measured <= ENOUGH:
+        """W, if there are enough distances; else NaN."""
+        if memory.measured <= ENOUGH:
             return float("nan")
         value = normality(memory.sorted_distances())
         memory.least = float(np.fmin(memory.least, value))
         return value
 
 
-def closer(gaps: Float[np.ndarray, "3"], more: Float[np.ndarray, " m"], standing: Int[np.ndarray, " m"]) -> list[float]:
-    """The distances to the nearest query of any standing, shown and accepted, with more queries looked at."""
-    if len(more) == 0:
-        return gaps.tolist()
-    return [min(gap, float(more[standing >= least].min(initial=np.inf))) for least, gap in enumerate(gaps.tolist())]
+class Within:
+    """Distances between the queries of one chunk, where they may matter."""
+
+    def __init__(self, n: int) -> None:
+        self.pairs: list[list[tuple[int, float]]] = [[] for _ in range(n)]
+
+    def add(self, rows: list[int], x: Rows, gaps: Float[np.ndarray, " n"]) -> None:
+        """Rows of one class, and how far each is from the growing set: only earlier rows that may be closer matter."""
+        if len(rows) == 1:
+            return
+        squares = np.square(x).sum(1)
+        scores = products(x, x) * -2 + squares
+        slack = rounding(squares, float(squares.max()), x.shape[1])
+        far = scores > (gaps**2 - squares + 2 * slack)[:, None]
+        i, j = np.tril(~far, -1).nonzero()
+        for a, b, gap in zip(i.tolist(), j.tolist(), pair_distances(x, x, i, j).tolist(), strict=True):
+            self.pairs[rows[a]].append((rows[b], gap))
+
+    def closer(self, i: int, gaps: list[float], standing: list[int]) -> list[float]:
+        """Distances of row i to the nearest query of any standing, shown and accepted, with earlier rows of the chunk."""
+        for j, gap in self.pairs[i]:
+            for least in range(standing[j] + 1):
+                gaps[least] = min(gaps[least], gap)
+        return gaps
+
+
+def join(joining: Joining, gap: float) -> int:
+    """The standing of a query at this distance from the growing set, infinite if that is empty; it may join."""
+    if gap == math.inf or gap > joining.threshold:
+        joining.accept(0.0 if gap == math.inf else gap)
+        return ACCEPTED
+    return SHOWN
 
 
 def normality(ordered: Float[np.ndarray, " n"]) -> float:
@@ -178,7 +216,8 @@ def normality(ordered: Float[np.ndarray, " n"]) -> float:
 
     Of equal distances none is left.
     """
-    inside = ordered[np.abs(ordered - ordered.mean()) < OUTLYING * ordered.std()]
+    centred = ordered - ordered.mean()
+    inside = ordered[np.abs(centred) < OUTLYING * np.sqrt(np.square(centred).mean())]
     return w(inside) if len(inside) > ENOUGH else float("nan")
 
 
