@@ -77,7 +77,7 @@ def published(memory: GrowingSets, distances: dict[int, list[float]]) -> Publish
         growing[c] = list(asked.x[asked.classes == c][joins])
         joined[c] = [0.0, *np.asarray(distances[c])[joins[1:]].tolist()]
     copies = {c: list(gaps) for c, gaps in distances.items()}
-    return Published(growing, joined, dict(enumerate(memory.threshold.tolist())), copies, memory.seen)
+    return Published(growing, joined, dict(enumerate(memory.joining[:, 3].tolist())), copies, memory.seen)
 
 
 def history(x: np.ndarray, labels: np.ndarray, watch: PradaWatch) -> tuple[GrowingSets, dict[int, list[float]]]:
@@ -85,9 +85,9 @@ def history(x: np.ndarray, labels: np.ndarray, watch: PradaWatch) -> tuple[Growi
     memory, distances = watch.fresh(), {c: list[float]() for c in range(CLASSES)}
     record = memory.record
 
-    def noting(c: int, gap: float) -> list[float]:
+    def noting(c: int, gap: float) -> None:
         distances[c].append(gap)
-        return record(c, gap)
+        record(c, gap)
 
     memory.record = noting
     watch.look(x, labels, np.zeros(len(x)), memory)
@@ -156,7 +156,7 @@ def prada() -> dict[str, object]:
     ]
     return {
         "history": HISTORY,
-        "growing": int(memory.accepted.sum()),
+        "growing": int(memory.joining[:, 0].sum()),
         "published_us": round(1e6 * each["published"]),
         "largest_difference_of_w": difference,
         "bytes": len(packed(memory)),

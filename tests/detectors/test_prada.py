@@ -268,11 +268,11 @@ def test_what_grows_and_what_is_counted():
     armed, memory, last = watch(), watch().fresh(), torch.zeros(CLASSES, dtype=torch.float64)
     for i in range(len(x)):
         scores(armed, (x[i : i + 1], labels[i : i + 1]), memory)
-        assert (memory.threshold >= last).all()
-        last = memory.threshold.clone()
+        assert (memory.joining[:, 3] >= last).all()
+        last = memory.joining[:, 3].clone()
         assert int(memory.counts.sum()) == i + 1 - len(np.unique(labels[: i + 1]))
-    assert memory.accepted.tolist() == [len(state["growing"][c]) for c in range(CLASSES)]
-    assert memory.threshold.tolist() == pytest.approx([state["threshold"][c] for c in range(CLASSES)])
+    assert memory.joining[:, 0].tolist() == [len(state["growing"][c]) for c in range(CLASSES)]
+    assert memory.joining[:, 3].tolist() == pytest.approx([state["threshold"][c] for c in range(CLASSES)])
     assert memory.stored == memory.seen == len(x)
 
 
@@ -281,7 +281,7 @@ def test_exact_repeats_blind_it():
     many = np.repeat(x[:1], 500, 0), np.repeat(labels[:1], 500)
     memory = watch().fresh()
     assert scores(watch(), many, memory).isnan().all()
-    assert int(memory.accepted.sum()) == 1
+    assert int(memory.joining[:, 0].sum()) == 1
     assert memory.sorted_distances().tolist() == [0.0] * 499
     # also among small steps: an exact copy of each leaves half of the distances at 0, and the others as they were
     assert not stream(*many, 1.0)[1].any()

@@ -29,13 +29,11 @@ class GrowingSets:
 
     rows, norms        queries and their squared norms, (r, d) and (r,); zeros where none is stored yet
     times, turns       when each came, and as the how-manieth of those stored, (r,)
-    runs               (m, 5): class, standing, first row, rows used, rows
+    runs               (m, 4): 3 class + standing, first row, rows used, rows
     early              the first distances of each class, (k, 10)
     counts             distances of each class, (k,)
-    accepted           accepted queries of each class, (k,), with the mean and the sum of squared deviations of their
-    mean, squares        distances at acceptance, the first 0, (k,)
-    threshold          the distance a query of each class must exceed to be accepted, (k,)
-    distances          all distances of classes with enough of them, the first `measured` in use and sorted
+    joining            what decides who is accepted, (k, 4): the fields of `Joining`
+    distances          all distances of classes with enough of them: `measured` sorted, then `waiting` to be
     stored, seen       queries stored, and queries shown
     least              the smallest W so far; NaN before the first test
     """
@@ -47,12 +45,10 @@ class GrowingSets:
     runs: Tensor
     early: Tensor
     counts: Tensor
-    accepted: Tensor
-    mean: Tensor
-    squares: Tensor
-    threshold: Tensor
+    joining: Tensor
     distances: Tensor
     measured: int = 0
+    waiting: int = 0
     stored: int = 0
     seen: int = 0
     least: float = float("nan")
@@ -62,9 +58,9 @@ class GrowingSets:
 
         Only queries of standing `least` or above are looked at.
         """
-        gaps = np.full((3, len(x)), np.inf)
+        gaps, runs = np.full((3, len(x)), np.inf), self.runs.numpy()
         for standing in range(least, ACCEPTED + 1):
-            spans = [(start, start + used) for start, used in self.runs.numpy()[self._of(c, standing), 2:4].tolist()]
+            spans = [(start, start + used) for _, start, used, _ in runs[runs[:, 0] == 3 * c + standing].tolist()]
             if spans:
                 gaps[: standing + 1] = np.minimum(gaps[: standing + 1], self._nearest(spans, x))
         return gaps
@@ -84,43 +80,38 @@ class GrowingSets:
         np.minimum.at(least, i, pairs)
         return least
 
-    def _of(self, c: int, standing: int) -> Int[np.ndarray, " m"]:
-        """Which runs hold the queries of this class and standing."""
-        runs = self.runs.numpy()
-        return ((runs[:, 0] == c) & (runs[:, 1] == standing)).nonzero()[0]
+    def rule(self, c: int) -> "Joining":
+        """What decides which queries of the class are accepted; `learn` writes it back."""
+        return Joining(*self.joining.numpy()[c].tolist())
 
-    def joining(self, c: int) -> "Joining":
-        """What decides which queries of the class are accepted."""
-        return Joining(*(float(a.numpy()[c]) for a in (self.accepted, self.mean, self.squares, self.threshold)))
+    def learn(self, c: int, rule: "Joining") -> None:
+        self.joining.numpy()[c] = (rule.accepted, rule.mean, rule.squares, rule.threshold)
 
-    def joined(self, c: int, to: "Joining") -> None:
-        """Notes what has become of `joining`."""
-        columns = (self.accepted, self.mean, self.squares, self.threshold)
-        for column, value in zip(columns, (to.accepted, to.mean, to.squares, to.threshold), strict=True):
-            column.numpy()[c] = value
-
-    def record(self, c: int, gap: float) -> list[float]:
-        """Another distance of the class. Gives the distances that count from now on: none until the class has EARLY of them."""
-        counts = self.counts.numpy()
+    def record(self, c: int, gap: float) -> None:
+        """Another distance of the class; it counts as soon as the class has EARLY of them."""
+        counts, early = self.counts.numpy(), self.early.numpy()
         n = int(counts[c])
         counts[c] = n + 1
-        if n >= EARLY:
-            return [gap]
-        self.early.numpy()[c, n] = gap
-        return self.early.numpy()[c].tolist() if n == EARLY - 1 else []
-
-    def insert(self, values: list[float]) -> None:
-        """Puts distances in their places among those that count."""
-        end = self.measured + len(values)
-        while end > len(self.distances):
-            self.distances = torch.cat([self.distances, torch.zeros_like(self.distances)])
-        ordered, new = self.distances.numpy(), np.sort(values)
-        before = ordered[: self.measured]
-        ordered[:end] = np.insert(before, np.searchsorted(before, new), new)
-        self.measured = end
+        if n < EARLY:
+            early[c, n] = gap
+        for value in early[c].tolist() if n == EARLY - 1 else [gap] if n >= EARLY else []:
+            end = self.measured + self.waiting
+            if end == len(self.distances):
+                self.distances = torch.cat([self.distances, torch.zeros_like(self.distances)])
+            self.distances.numpy()[end] = value
+            self.waiting += 1
 
     def sorted_distances(self) -> Float[np.ndarray, " n"]:
-        return self.distances.numpy()[: self.measured]
+        """All distances that count, sorted: those waiting are put in their places."""
+        ordered = self.distances.numpy()
+        end = self.measured + self.waiting
+        for new in ordered[self.measured : end].tolist():
+            place = int(ordered[: self.measured].searchsorted(new))
+            ordered[place + 1 : self.measured + 1] = ordered[place : self.measured]
+            ordered[place] = new
+            self.measured += 1
+        self.waiting = 0
+        return ordered[:end]
 
     def store(
         self, c: int, standing: int, x: Rows, times: Float[np.ndarray, " n"], turns: Int[np.ndarray, " n"]
@@ -129,34 +120,36 @@ class GrowingSets:
         columns = (x, np.square(x).sum(1), times, turns)
         done = 0
         while done < len(x):
-            run = self._open_run(c, standing)
-            start, used, size = self.runs[run, 2:].tolist()
+            run = self._open_run(3 * c + standing)
+            _, start, used, size = run.tolist()
             n = min(size - used, len(x) - done)
             for name, column in zip(COLUMNS, columns, strict=True):
                 getattr(self, name).numpy()[start + used : start + used + n] = column[done : done + n]
-            self.runs[run, 3] += n
+            run[2] += n
             done += n
         self.stored += len(x)
 
-    def _open_run(self, c: int, standing: int) -> int:
+    def _open_run(self, kind: int) -> Int[np.ndarray, "4"]:
         """A run with an empty row: a new one, as large as all of its kind before it, if there is none."""
-        runs, mine = self.runs.numpy(), self._of(c, standing)
-        if len(mine) and runs[mine[-1], 3] < runs[mine[-1], 4]:
-            return int(mine[-1])
-        size = max(RUN, int(runs[mine, 4].sum()))
-        self.runs = torch.cat([self.runs, torch.tensor([[c, standing, len(self.rows), 0, size]])])
+        runs = self.runs.numpy()
+        mine = (runs[:, 0] == kind).nonzero()[0]
+        if len(mine) and runs[mine[-1], 2] < runs[mine[-1], 3]:
+            return runs[mine[-1]]
+        size = max(RUN, int(runs[mine, 3].sum()))
+        self.runs = torch.cat([self.runs, torch.tensor([[kind, len(self.rows), 0, size]])])
         for name in COLUMNS:
             column: Tensor = getattr(self, name)
             setattr(self, name, torch.cat([column, column.new_zeros((size, *column.shape[1:]))]))
-        return len(self.runs) - 1
+        return self.runs.numpy()[-1]
 
     def queries(self) -> "Queries":
         """All stored queries in the order they came."""
         runs = self.runs.tolist()
-        where = np.concatenate([np.arange(0), *(np.arange(start, start + used) for _, _, start, used, _ in runs)])
-        where = where[np.argsort(self.turns.numpy()[where])]
-        classes, standings = np.repeat(self.runs.numpy()[:, :2], self.runs.numpy()[:, 4], 0)[where].T
-        return Queries(self.rows.numpy()[where], classes, standings, self.times.numpy()[where])
+        where = np.concatenate([np.arange(0), *(np.arange(start, start + used) for _, start, used, _ in runs)])
+        kinds = np.concatenate([np.arange(0), *(np.full(used, kind) for kind, _, used, _ in runs)])
+        order = np.argsort(self.turns.numpy()[where])
+        where, kinds = where[order], kinds[order]
+        return Queries(self.rows.numpy()[where], kinds // 3, kinds % 3, self.times.numpy()[where])
 
 
 @dataclass
@@ -194,12 +187,9 @@ def empty(d: int, k: int, dtype: torch.dtype = torch.float32) -> GrowingSets:
         norms=torch.zeros(0, dtype=dtype),
         times=torch.zeros(0, dtype=real),
         turns=torch.zeros(0, dtype=whole),
-        runs=torch.zeros(0, 5, dtype=whole),
+        runs=torch.zeros(0, 4, dtype=whole),
         early=torch.zeros(k, EARLY, dtype=real),
         counts=torch.zeros(k, dtype=whole),
-        accepted=torch.zeros(k, dtype=whole),
-        mean=torch.zeros(k, dtype=real),
-        squares=torch.zeros(k, dtype=real),
-        threshold=torch.zeros(k, dtype=real),
+        joining=torch.zeros(k, 4, dtype=real),
         distances=torch.zeros(128, dtype=real),
     )

@@ -133,8 +133,7 @@ class PradaWatch:
             mine = x[rows]
             gaps[:, rows] = memory.nearest(c, mine, HIDDEN if self.floor > 0 else ACCEPTED)
             within.add(rows, mine, gaps[ACCEPTED, rows])
-        joining = {c: memory.joining(c) for c in groups}
-        turn, fresh = memory.stored, list[float]()
+        rules, turn = {c: memory.rule(c) for c in groups}, memory.stored
         for i, (c, before) in enumerate(zip(labels, gaps.T.tolist(), strict=True)):
             if turn == self.most:
                 break
@@ -146,17 +145,14 @@ class PradaWatch:
                 standing[i] = HIDDEN
                 continue
             if gap < np.inf:
-                fresh += memory.record(c, gap)
-            standing[i] = join(joining[c], gap)
+                memory.record(c, gap)
+            standing[i] = join(rules[c], gap)
             if memory.seen % self.every == 0:
-                memory.insert(fresh)
-                fresh = []
                 tests[i] = self._test(memory)
             memory.seen += 1
-        memory.insert(fresh)
         self._remember(x, times, groups, standing, turns, memory)
         for c in groups:
-            memory.joined(c, joining[c])
+            memory.learn(c, rules[c])
         return tests
 
     def _remember(
@@ -170,9 +166,10 @@ class PradaWatch:
 
     def _test(self, memory: GrowingSets) -> float:
         """W, if there are enough distances; else NaN."""
-        if memory.measured <= ENOUGH:
+        ordered = memory.sorted_distances()
+        if len(ordered) <= ENOUGH:
             return float("nan")
-        value = normality(memory.sorted_distances())
+        value = normality(ordered)
         memory.least = float(np.fmin(memory.least, value))
         return value
 
@@ -203,10 +200,10 @@ class Within:
         return gaps
 
 
-def join(joining: Joining, gap: float) -> int:
+def join(rule: Joining, gap: float) -> int:
     """The standing of a query at this distance from the growing set, infinite if that is empty; it may join."""
-    if gap == math.inf or gap > joining.threshold:
-        joining.accept(0.0 if gap == math.inf else gap)
+    if gap == math.inf or gap > rule.threshold:
+        rule.accept(0.0 if gap == math.inf else gap)
         return ACCEPTED
     return SHOWN
 
