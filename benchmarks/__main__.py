@@ -8,7 +8,19 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import deep_defense, ensemble, ledger, mad, memory, perturbing, querying, recovery, tables, training
+from benchmarks import (
+    deep_defense,
+    detectors,
+    ensemble,
+    ledger,
+    mad,
+    memory,
+    perturbing,
+    querying,
+    recovery,
+    tables,
+    training,
+)
 from gamekeeper.version import __version__
 
 ALL = {
@@ -22,6 +34,7 @@ ALL = {
     "recovery": recovery,
     "ensemble": ensemble,
     "tables": tables,
+    "detectors": detectors,
 }
 
 

@@ -1,0 +1,68 @@
+"""Distances between inputs: exact ones, a bound on the error of fast ones, and how far a retry may lie from the original."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.stats import gamma
+
+from gamekeeper.errors import Unsuited
+from gamekeeper.types import Box, Domain, Ranges
+
+Rows = Float[np.ndarray, "n d"]
+PAIRS = 2_048
+"""Exact distances computed at a time."""
+JITTER, SHARE = 0.02, 0.99
+"""Noise of a frame or a retry, as a share of each entry's range; the share of such repeats within the floor."""
+
+
+def distance(a: Float[np.ndarray, "*n d"], b: Float[np.ndarray, "*m d"]) -> Float[np.ndarray, "..."]:
+    """L2 distances between rows, in float64: the same bits however many there are."""
+    return np.sqrt(np.square(a.astype(np.float64) - b).sum(-1))
+
+
+def pair_distances(a: Rows, b: Float[np.ndarray, "m d"], i: np.ndarray, j: np.ndarray) -> Float[np.ndarray, " pairs"]:
+    """distance(a[i], b[j]) in bounded memory."""
+    parts = [slice(start, start + PAIRS) for start in range(0, len(i), PAIRS)]
+    return np.concatenate([distance(a[i[part]], b[j[part]]) for part in parts]) if parts else np.empty(0)
+
+
+def rounding(squares: Float[np.ndarray, " n"], largest: float, d: int) -> Float[np.ndarray, " n"]:
+    """Twice the most by which a computed |b|^2 - 2 a.b can be wrong, given |a|^2 of each row a and the largest |b|^2.
+
+    Of two rows b whose computed values differ by more, the one with the smaller value is certainly nearer.
+    """
+    eps = float(np.finfo(squares.dtype).eps)
+    return eps * ((2 * d + 8) * np.sqrt(squares * largest) + 32 * largest)
+
+
+def products(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
+    """a @ b.T: for one row numpy is the faster, for a few torch."""
+    return a @ b.T if len(a) == 1 else (torch.from_numpy(a) @ torch.from_numpy(b).T).numpy()
+
+
+def closest(score: Float[np.ndarray, "n m"], slack: Float[np.ndarray, " n"]) -> Bool[np.ndarray, "n m"]:
+    """Which rows may be the nearest, given scores that are exact up to half the slack or have overflowed."""
+    reach = (np.fmin.reduce(score, 1) + slack)[:, None]
+    near = score <= reach
+    return near if np.isfinite(reach).all() else near | ~np.isfinite(score) | ~np.isfinite(reach)
+
+
+def floor(box: Domain) -> float:
+    """The L2 distance within which 99 % of pairs of noisy copies of one input lie; noise sd .02 of each entry's range.
+
+    Two retries of a photograph, or two frames of a camera that does not move, differ by about as much: 0.84 for images
+    of 28x28 in [0, 1]. Clipping to the range, which brings copies closer, is left out, so the floor depends on nothing
+    but the domain. For entries of one range the quantile is exact (chi-square), else moments are matched (Satterthwaite).
+    Raises Unsuited for a domain without ranges.
+    """
+    if isinstance(box, Box):
+        width = np.full(int(np.prod(box.shape)), box.high - box.low)
+    elif isinstance(box, Ranges):
+        width = np.subtract(box.high, box.low)
+    else:
+        raise Unsuited(f"a floor for near repeats needs the range of each entry; this domain is {box}. Give floor=.")
+    variance = 2 * np.square(JITTER * width)
+    if not variance.any():
+        return 0.0
+    scale = 2 * np.square(variance).sum() / variance.sum()
+    return float(np.sqrt(gamma.ppf(SHARE, variance.sum() / scale, scale=scale)))

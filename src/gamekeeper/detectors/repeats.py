@@ -1,0 +1,206 @@
+"""How much a client asks, how fast, and how much of it they have asked before. Evidence, never an alarm by itself.
+
+Source      none, our own bookkeeping; near repeats as in PRADA's floor (`nearby.floor`)
+Equations   score = (exact + near repeats) / queries compared
+Assumes     nothing of the victim; exact repeats need the inputs or their hashes, near repeats the inputs
+Deviations  none
+Keeps       the last `recent` distinct inputs, 4 d bytes each, and 8 bytes for each of `most` distinct inputs: 1.6 MB and
+            0.8 MB at most for 28x28; rows are added as they come
+
+Honest clients repeat as well: retries, caches that expire, frames of a video. A high share says that PRADA is not shown
+much of this client, or that somebody averages noisy answers. An input that recurs after `most` distinct others is taken
+for new, a near one after `recent`.
+
+Memories do not merge: which of two clients' queries are near each other is not remembered.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from gamekeeper.detectors.nearby import Rows, floor, pair_distances, products, rounding
+from gamekeeper.errors import BadConfig
+from gamekeeper.types import Batch, Model, Owner, Reply, Scores
+
+CHUNK = 256
+HOUR = 3_600.0
+SHIFT = np.uint64(32)
+
+
+@dataclass
+class Traffic:
+    """What a client has sent so far.
+
+    queries      all of them
+    per_hour     queries an hour from the first to the last; NaN unless two or more have different times
+    busiest      most queries in one hour of the clock
+    exact, near  shares of the queries compared, in [0, 1], that were sent before, bit for bit or nearly; NaN if none was
+    """
+
+    queries: int
+    per_hour: float
+    busiest: int
+    exact: float
+    near: float
+
+
+@dataclass
+class RepeatsMemory:
+    """Of one client.
+
+    rows      the last distinct inputs, (r, d), oldest first
+    hashes    of all distinct inputs, sorted, (m,)
+    queries, compared, exact, near      counts; `compared` had an input or a hash
+    timed, first, last, hour, in_hour, busiest      queries with a time; times in seconds since 1970; of the current hour
+    """
+
+    rows: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    hashes: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    queries: int = 0
+    compared: int = 0
+    exact: int = 0
+    near: int = 0
+    timed: int = 0
+    first: float = math.inf
+    last: float = -math.inf
+    hour: int = 0
+    in_hour: int = 0
+    busiest: int = 0
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Repeats of a client's earlier queries, with volume and rate.
+
+    floor   L2 distance up to which a query is nearly an earlier one; None for that of noisy copies (`nearby.floor`)
+    recent  distinct inputs that a query is compared with
+    most    distinct inputs whose hashes are remembered
+    """
+
+    floor: float | None = None
+    recent: int = 500
+    most: int = 100_000
+
+    def __post_init__(self) -> None:
+        if self.recent < 1 or self.most < 1 or (self.floor is not None and self.floor < 0):
+            raise BadConfig(f"Repeats needs recent and most of 1 or more, and no negative floor. Got {self}.")
+
+    def arm(self, victim: Model, owner: Owner, seed: int) -> "RepeatsWatch":
+        """Raises Unsuited if no floor is given and the domain has no ranges."""
+        return RepeatsWatch(floor(owner.box) if self.floor is None else self.floor, self.recent, self.most)
+
+
+@dataclass(frozen=True)
+class RepeatsWatch:
+    floor: float
+    recent: int
+    most: int
+
+    def fresh(self) -> RepeatsMemory:
+        return RepeatsMemory()
+
+    def score(self, x: Batch, clean: Reply, at: float, memory: RepeatsMemory) -> Scores:
+        """The share of the client's queries so far that repeat an earlier one, exactly or nearly, in [0, 1]."""
+        rows = np.ascontiguousarray(x.detach().flatten(1).float().cpu().numpy())
+        parts = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+        return torch.cat([self._compare(part, at, memory) for part in parts])
+
+    def score_hashes(self, hashes: Int[Tensor, " n"], at: float, memory: RepeatsMemory) -> Scores:
+        """The same for a log that has 64-bit hashes of the inputs instead of these: exact repeats only."""
+        again = self._known(hashes.numpy(), memory)
+        return counted(again, np.zeros_like(again), at, memory)
+
+    def count(self, n: int, at: float, memory: RepeatsMemory) -> None:
+        """Notes n queries of which nothing is known but the time: they count for volume and rate."""
+        clock(n, at, memory)
+
+    def _compare(self, x: Rows, at: float, memory: RepeatsMemory) -> Scores:
+        again = self._known(hashes_of(x), memory)
+        new = x[~again]
+        before = memory.rows.numpy() if memory.rows.numel() else new[:0]
+        near = np.zeros(len(x), bool)
+        near[~again] = near_earlier(before, new, self.floor, self.recent)
+        memory.rows = torch.from_numpy(np.concatenate([before, new])[-self.recent :].copy())
+        return counted(again, near, at, memory)
+
+    def _known(self, hashes: Int[np.ndarray, " n"], memory: RepeatsMemory) -> Bool[np.ndarray, " n"]:
+        """Which inputs came before, in this batch too. Remembers the others while there is room."""
+        distinct, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+        stored = memory.hashes.numpy()
+        place = np.searchsorted(stored, distinct)
+        old = np.zeros(len(distinct), bool)
+        inside = place < len(stored)
+        old[inside] = stored[place[inside]] == distinct[inside]
+        # the first to come are remembered, however the queries are batched
+        room = np.sort(first[~old])[: self.most - len(stored)]
+        added = ~old & np.isin(first, room)
+        memory.hashes = torch.from_numpy(np.insert(stored, place[added], distinct[added]))
+        again = old | added
+        return again[which] & (old[which] | (first[which] != np.arange(len(hashes))))
+
+
+def counted(exact: Bool[np.ndarray, " n"], near: Bool[np.ndarray, " n"], at: float, memory: RepeatsMemory) -> Scores:
+    """The score after each query; the memory with all of them."""
+    repeated = memory.exact + memory.near + np.cumsum(exact | near)
+    score = repeated / (memory.compared + np.arange(1, len(exact) + 1))
+    memory.compared += len(exact)
+    memory.exact += int(exact.sum())
+    memory.near += int(near.sum())
+    clock(len(exact), at, memory)
+    return torch.from_numpy(score)
+
+
+def clock(n: int, at: float, memory: RepeatsMemory) -> None:
+    """Counts n queries at this time, in seconds since 1970; NaN if unknown."""
+    memory.queries += n
+    if not math.isfinite(at):
+        return
+    memory.timed += n
+    memory.first, memory.last = min(memory.first, at), max(memory.last, at)
+    hour = math.floor(at / HOUR)
+    memory.in_hour = n + (memory.in_hour if hour == memory.hour else 0)
+    memory.hour, memory.busiest = hour, max(memory.busiest, memory.in_hour)
+
+
+def traffic(memory: RepeatsMemory) -> Traffic:
+    """What a report shows of a client."""
+    hours = (memory.last - memory.first) / HOUR
+    per_hour = memory.timed / hours if hours > 0 else math.nan
+    exact, near = (n / memory.compared if memory.compared else math.nan for n in (memory.exact, memory.near))
+    return Traffic(memory.queries, per_hour, memory.busiest, exact, near)
+
+
+def hashes_of(x: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
+    """64-bit hashes of float32 rows: each number mixed, then a sum with fixed random odd weights. -0 is 0.
+
+    Rows that differ have the same hash with a chance of about 2^-60, unless somebody who reads this tries to.
+    """
+    with np.errstate(over="ignore"):
+        words = (x + 0.0).astype(np.float32).view(np.uint32).astype(np.uint64)
+        for odd in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9):
+            words = words * np.uint64(odd)
+            words ^= words >> SHIFT
+        weights = np.random.default_rng(0).integers(0, 2**64, x.shape[1], dtype=np.uint64) | np.uint64(1)
+        return (words * weights).sum(1, dtype=np.uint64).view(np.int64)
+
+
+def near_earlier(before: Rows, x: Float[np.ndarray, "m d"], reach: float, recent: int) -> Bool[np.ndarray, " m"]:
+    """Which rows lie within L2 `reach` of one of the `recent` rows before them, in `before` or in x."""
+    if len(x) == 0 or x.shape[1] == 0:
+        return np.zeros(len(x), bool)
+    rows = np.concatenate([before, x])
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.square(rows).sum(1)
+        mine = norms[len(before) :]
+        gaps = norms - 2 * products(x, rows) + mine[:, None]
+        slack = rounding(mine, float(norms.max()), x.shape[1])
+        behind = np.arange(len(x))[:, None] + len(before) - np.arange(len(rows))
+        near = ~(gaps > reach**2 + 2 * slack[:, None]) & (behind > 0) & (behind <= recent)
+    i, j = near.nonzero()
+    close = np.zeros(len(x), bool)
+    close[i[pair_distances(x, rows, i, j) <= reach]] = True
+    return close
