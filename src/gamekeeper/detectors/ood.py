@@ -38,6 +38,7 @@ from torch.nn import functional as F
 from gamekeeper.architectures import fresh
 from gamekeeper.detectors.benign import parted
 from gamekeeper.detectors.features import Features, Layer, Tap, opened, tap
+from gamekeeper.detectors.nearest import Bank
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models.layout import image_memory
 from gamekeeper.models.network import CHUNK, TorchModel
@@ -59,6 +60,22 @@ class Scorer(Protocol):
     def fit(self, victim: Model, owner: Owner, seed: int) -> Score:
         """Raises Unsuited if the victim or the owner does not have what the score needs."""
         ...
+
+
+@runtime_checkable
+class Cut(Protocol):
+    """A score that finds out faster whether it is below a threshold than what it is."""
+
+    def below(self, x: Batch, reply: Reply, threshold: float) -> Bool[Tensor, " n"]:
+        """The same as `score(x, reply) < threshold`."""
+        ...
+
+
+def below(score: Score, threshold: float) -> Callable[[Batch, Reply], Bool[Tensor, " n"]]:
+    """Tells which inputs score below the threshold, the fastest way."""
+    if isinstance(score, Cut):
+        return functools.partial(score.below, threshold=threshold)
+    return lambda x, reply: score(x, reply) < threshold
 
 
 # pure functions
@@ -112,11 +129,6 @@ class Gaussians:
     def score(self, f: Features) -> Scores:
         """Minus the squared Mahalanobis distance to the nearest class."""
         return -torch.cdist(f.double() @ self.whiten, self.means).square().amin(1)
-
-
-def nearest(f: Features, bank: Float[Tensor, "m d"], k: int) -> Scores:
-    """Minus the distance of each row to its k-th nearest row of the bank."""
-    return -torch.cdist(f.double(), bank.double()).topk(min(k, len(bank)), 1, largest=False).values[:, -1]
 
 
 # thresholds from benign inputs
@@ -186,6 +198,27 @@ class Seen:
 
     def __call__(self, x: Batch, reply: Reply) -> Scores:
         return self.score(self.tap.behind(x, reply))
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Minus the distance to the k-th nearest row of a bank of features."""
+
+    tap: Tap
+    bank: Bank
+    k: int
+    scaled: bool
+
+    def __call__(self, x: Batch, reply: Reply) -> Scores:
+        return -self.bank.kth(lengthened(self.tap.behind(x, reply), self.scaled), self.k)
+
+    def below(self, x: Batch, reply: Reply, threshold: float) -> Bool[Tensor, " n"]:
+        return ~self.bank.within(lengthened(self.tap.behind(x, reply), self.scaled), self.k, -threshold)
+
+
+def lengthened(f: Features, scaled: bool) -> Features:
+    """In double precision; scaled: to length 1."""
+    return F.normalize(f.double(), dim=1) if scaled else f.double()
 
 
 @dataclass(frozen=True)
@@ -273,14 +306,11 @@ class Knn:
         if self.k < 1 or self.bank < self.k:
             raise BadConfig(f"Knn needs a k of at least 1 and a bank of at least k inputs. Got {self}.")
 
-    def fit(self, victim: Model, owner: Owner, seed: int) -> Seen:
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Neighbours:
         features = tap(victim, "Knn", self.layer)
         needs_inputs(owner, "Knn is fitted on")
-        bank = self.lengthened(features(owner.x[: self.bank]))
-        return Seen(features, lambda f: nearest(self.lengthened(f), bank, self.k))
-
-    def lengthened(self, f: Features) -> Features:
-        return F.normalize(f.double(), dim=1) if self.scaled else f
+        bank = Bank.of(lengthened(features(owner.x[: self.bank]), self.scaled))
+        return Neighbours(features, bank, self.k, self.scaled)
 
 
 @dataclass(frozen=True)
