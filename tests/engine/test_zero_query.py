@@ -5,14 +5,19 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from gamekeeper.attacks.zero_query import NamesOnly
 from gamekeeper.defenses.stateless import Stateless
-from gamekeeper.engine.grid import Audit, zero_query_cells
+from gamekeeper.engine.grid import Audit, zero_query_cells, zero_query_thief
 from gamekeeper.engine.plan import plan, settle
 from gamekeeper.engine.run import run_cell
+from gamekeeper.learners.augmented import Affine, Augmented
+from gamekeeper.learners.distil import Soft
+from gamekeeper.models.estimators import Forest
 from gamekeeper.results import Row
 from gamekeeper.targets.builtin import digits
 from gamekeeper.targets.choice import Choice
 from gamekeeper.targets.target import Target
+from gamekeeper.types import Box
 
 SEGMENTS = ("abcdef", "bc", "abged", "abgcd", "fgbc", "afgcd", "afgedc", "abc", "abcdefg", "abcdfg")
 BARS = {
@@ -125,6 +130,18 @@ def test_who_can_draw_has_more_than_who_cannot(tmp_path):
     assert row.chance
     assert row.clone.accuracy.low > 1.5 * row.chance
     assert any("draws 3,000 inputs" in said for said in question.header([]).assumptions)
+
+
+def test_a_network_for_images_sees_them_turned_and_what_is_fitted_in_one_go_cannot():
+    target = replace(digits(), drawings=SevenSegments(1.0))
+    sixty_four = replace(target, box=Box((64,), 0.0, 1.0))
+    forest = replace(target, student=Forest(target.box.shape, 10))
+    thieves = [zero_query_thief(each)[1] for each in (target, sixty_four, forest)]
+    assert [thief.learner for thief in thieves if isinstance(thief, NamesOnly)] == [
+        Augmented(Soft(), (Affine(),)),
+        Soft(),
+        Soft(),
+    ]
 
 
 def test_other_drawings_and_another_prior_are_other_cells():

@@ -10,17 +10,22 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from gamekeeper.architectures import fresh
 from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.attacks.zero_query import CommonestClass, NamesOnly, class_shares
 from gamekeeper.data.splits import overlap
 from gamekeeper.engine.ensemble import thieves
 from gamekeeper.engine.shift_harm import shifted_queries
 from gamekeeper.errors import BadConfig
+from gamekeeper.facts import facts
+from gamekeeper.learners.augmented import Affine, Augmented
+from gamekeeper.learners.distil import Soft
 from gamekeeper.methods import InputSpec, parse_defense, parse_thief
+from gamekeeper.models.estimators import Learns
 from gamekeeper.targets.choice import Source
 from gamekeeper.targets.target import Target, boxed
 from gamekeeper.training.fit import Fit
-from gamekeeper.types import Architecture, Attack, Batch, Defense, need_box
+from gamekeeper.types import Architecture, Attack, Batch, Defense, Learner, need_box
 
 FORMAT = "0.1.0"
 """What a cell's id is a hash of besides the question. Only a change that makes finished cells worthless changes it: the
@@ -150,11 +155,22 @@ def zero_query_cells(audit: Audit, target: Target) -> list[Cell]:
 def zero_query_thief(target: Target) -> tuple[str, NamesOnly | CommonestClass]:
     """The best thief that the public knowledge about a target allows, and their name in the results."""
     if target.drawings is not None:
-        return "names_only", NamesOnly(repr(target.drawings))
+        return "names_only", NamesOnly(repr(target.drawings), zero_query_learner(target))
     if target.prior is not None:
         return "commonest_class", CommonestClass(target.prior, public=True)
     assert target.test.y is not None, "load_target refuses a test set without labels"
     return "commonest_class", CommonestClass(class_shares(target.test.y, target.victim.task.classes))
+
+
+def zero_query_learner(target: Target) -> Learner:
+    """How they learn: from whole answers; a network for images sees them turned anew in every step."""
+    steps_through_images = len(target.box.shape) == 3 and not fitted(target.student)
+    return Augmented(Soft(), (Affine(),)) if steps_through_images else Soft()
+
+
+def fitted(student: Architecture) -> bool:
+    """Whether the student is fitted in one go."""
+    return isinstance(fresh(student, 0), Learns)
 
 
 def check_auxiliary(target: Target) -> None:
@@ -220,14 +236,14 @@ def check_budgets(text: str, thief: Attack, budgets: Sequence[int], target: Targ
 
 def weight(cell: Cell) -> float:
     """What a cell costs, roughly, in training steps of 64 inputs: for the progress bar's ETA."""
-    usual = getattr(cell.thief.learner, "fit", None) if isinstance(cell.thief, Theft) else None
+    usual = getattr(cell.thief.learner, "fit", None) if isinstance(cell.thief, Theft | NamesOnly) else None
     return steps(cell, usual if isinstance(usual, Fit) else Fit())
 
 
 def steps(cell: Cell, fit: Fit) -> float:
     """The steps of a cell's trainings if each went by `fit`."""
     if isinstance(cell.thief, NamesOnly):
-        return float(cell.thief.fit.steps(cell.thief.n))
+        return fit.steps(cell.thief.n) * (1 + facts(cell.thief.learner).cost)
     if not isinstance(cell.thief, Theft):
         return float(Fit().steps(0))
     method = thief_facts(cell.thief)

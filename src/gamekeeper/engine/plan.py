@@ -20,6 +20,7 @@ from gamekeeper.engine.grid import (
     Cell,
     evaluation_queries,
     expand,
+    fitted,
     queries,
     repeated_queries,
     steps,
@@ -219,11 +220,6 @@ def estimate(missing: Sequence[Cell], target: Target) -> float:
     # a student that is fitted in one go does not care how long a network would be trained
     work = (steps(cell, Fit()) if fitted(cell.student) else weight(cell) for cell in missing)
     return judging + sum(a_step[cell.student] * one for cell, one in zip(missing, work, strict=True))
-
-
-def fitted(student: Architecture) -> bool:
-    """Whether the student is no network."""
-    return isinstance(fresh(student, 0), Learns)
 
 
 def seconds_a_step(student: Architecture, target: Target) -> float:

@@ -1,0 +1,139 @@
+"""Calibration: limits from inputs or clients that are believed to be honest, and how far they can be trusted.
+
+A watch that counts flags takes the binomial route, any other streams drawn from the benign inputs; real clients serve
+every watch. Half of the benign inputs make the null and the other half only checks it: its disjoint clients are the
+`Backing`.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from gamekeeper.detectors.features import ObservedModel
+from gamekeeper.detectors.limits import LOOKS, Backing, Binomial, Kind, Limits, Null, Ranked, upper_bound
+from gamekeeper.errors import Unsuited
+from gamekeeper.types import Batch, Model, Reply, Scores, Watch
+
+SHARE = 4
+"""A stream holds at most one in SHARE of the inputs that streams are drawn from: larger ones would be much alike."""
+MARGIN = 1.0
+"""Streams drawn, as a multiple of the least number that can back an alpha."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A watch whose score is how many of a client's queries it flagged, each by itself."""
+
+    def flags(self, x: Batch, clean: Reply) -> Bool[Tensor, " n"]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Benign:
+    """Inputs like a user's that nothing was fitted on, with the victim's own answers to them."""
+
+    victim: Model
+    x: Batch
+    clean: Reply
+
+    @staticmethod
+    def of(victim: Model, x: Batch) -> "Benign":
+        return Benign(victim, x, victim(x))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, rows: Int[Tensor, " r"]) -> "Benign":
+        """Some of the inputs, with the features behind their answers."""
+        victim = self.victim
+        clean = victim.take(self.clean, rows) if isinstance(victim, ObservedModel) else self.clean.take(rows)
+        return Benign(victim, self.x[rows], clean)
+
+    def halves(self, seed: int) -> tuple["Benign", "Benign"]:
+        """Two halves of the inputs, at random."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return self.rows(order[: len(order) // 2]), self.rows(order[len(order) // 2 :])
+
+    def streams(self, n: int, length: int, seed: int) -> Iterator["Benign"]:
+        """n clients, each with `length` of these inputs, drawn without replacement; clients may share inputs."""
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(n):
+            yield self.rows(torch.randperm(len(self), generator=generator)[:length])
+
+    def clients(self, length: int) -> Iterator["Benign"]:
+        """As many clients with `length` inputs as share none."""
+        for start in range(0, len(self) - length + 1, length):
+            yield self.rows(torch.arange(start, start + length))
+
+    @property
+    def by_class(self) -> bool:
+        """Whether inputs of one class stand together, as in a sorted file: fewer than half the changes of class expected."""
+        top = self.clean.y.argmax(1)
+        changes = int((top[1:] != top[:-1]).sum())
+        shares = torch.bincount(top).double() / max(1, len(top))
+        return changes < 0.5 * (len(top) - 1) * float(1 - shares.square().sum())
+
+    def scores(self, watch: Watch) -> Scores:
+        """What the watch says of a client who sends these inputs in this order."""
+        return watch.score(self.x, self.clean, math.nan, watch.fresh())
+
+
+def at_looks(scores: Scores, looks: Sequence[int]) -> Float[Tensor, " looks"]:
+    """The scores at each look; NaN where the client did not come so far."""
+    places = torch.tensor(looks) - 1
+    taken = scores[places.clamp(max=len(scores) - 1)] if len(scores) else torch.full((len(looks),), torch.nan)
+    return torch.where(places < len(scores), taken.double(), torch.nan)
+
+
+def limits_from_inputs(
+    watch: Watch, benign: Benign, alpha: float, seed: int, looks: tuple[int, ...] = LOOKS, streams: int | None = None
+) -> Limits:
+    """Limits of one watch from benign inputs.
+
+    streams  how many to draw; None: as few as can back alpha
+    Raises Unsuited where the inputs are too few for any look.
+    """
+    ours, others = benign.halves(seed)
+    if isinstance(watch, Counting):
+        flagged = int(watch.flags(ours.x, ours.clean).sum())
+        null: Null = Binomial(looks, upper_bound(flagged, len(ours)))
+        return Limits(null, alpha, backing("binomial", watch, null, alpha, others, looks))
+    reached = tuple(look for look in looks if look <= len(ours) // SHARE)
+    if not reached:
+        raise Unsuited(
+            f"{type(watch).__name__} needs at least {2 * SHARE * looks[0]} benign inputs to be calibrated; got"
+            f" {len(benign)}. Give more (--benign), or leave the detector out."
+        )
+    drawn = streams or math.ceil(MARGIN / alpha)
+    scores = [at_looks(each.scores(watch), reached) for each in ours.streams(drawn, reached[-1], seed)]
+    null = Ranked.of(torch.stack(scores), reached)
+    return Limits(null, alpha, backing("streams", watch, null, alpha, others, reached))
+
+
+def limits_from_clients(clients: Sequence[Scores], alpha: float, looks: tuple[int, ...] = LOOKS) -> Limits:
+    """Limits of one watch from its scores of real clients who are believed to be honest.
+
+    Raises Unsuited if they are too few for this alpha. All of them make the null, and back it: those who alarm are those
+    who would if each were ranked among the others.
+    """
+    scores = torch.stack([at_looks(each, looks) for each in clients]) if clients else torch.empty(0, len(looks))
+    reached = tuple(look for i, look in enumerate(looks) if bool((~scores[:, i].isnan()).any()))
+    if not reached:
+        raise Unsuited(f"no client came as far as the first look, {looks[0]} queries. Give a longer log.")
+    null = Ranked.of(scores[:, : len(reached)], reached)
+    return Limits(null, alpha, Backing("clients", 0, len(clients), math.floor(alpha * len(clients))))
+
+
+def backing(kind: Kind, watch: Watch, null: Null, alpha: float, others: Benign, looks: tuple[int, ...]) -> Backing:
+    """How many disjoint clients of the longest look that the other inputs allow alarm."""
+    length = max((look for look in looks if look <= len(others) // SHARE), default=len(others))
+    clients = alarmed = 0
+    for each in others.clients(length):
+        scores = at_looks(each.scores(watch), null.looks).tolist()
+        clients += 1
+        alarmed += min(null.p(i, score) for i, score in enumerate(scores)) <= alpha
+    return Backing(kind, len(others), clients, alarmed)
