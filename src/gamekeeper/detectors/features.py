@@ -25,15 +25,15 @@ and the network's output."""
 class ObservedModel(TorchModel):
     """A network that notes its features while it answers, so that detectors armed on it need no pass of their own.
 
-    layers  what is noted; arming a detector adds the layer that it reads
+    taps    where features are noted; arming a detector adds the layer that it reads
     noted   the features behind every answer that is still in use, by the tensor of posteriors
     """
 
-    layers: set[Layer] = field(default_factory=set[Layer], init=False, repr=False)
+    taps: "dict[Layer, Tap]" = field(default_factory=lambda: dict[Layer, Tap](), init=False, repr=False)
     noted: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary, init=False, repr=False)
 
     def __call__(self, x: Batch, /) -> Reply:
-        taps = [Tap(self, layer) for layer in sorted(self.layers)]
+        taps = tuple(self.taps.values())
         with noting(taps) as seen:
             reply = super().__call__(x)
         # attribution maps take further passes, which come after the answer's own
@@ -143,5 +143,5 @@ def tap(victim: Model, method: str, layer: Layer) -> Tap:
     convolves = any(isinstance(module, nn.Conv2d) for module in net.net.modules())
     at: Layer = layer if convolves or layer == "logits" else "penultimate"
     if isinstance(net, ObservedModel):
-        net.layers.add(at)
+        return net.taps.setdefault(at, Tap(net, at))
     return Tap(net, at)

@@ -62,22 +62,6 @@ class Scorer(Protocol):
         ...
 
 
-@runtime_checkable
-class Cut(Protocol):
-    """A score that finds out faster whether it is below a threshold than what it is."""
-
-    def below(self, x: Batch, reply: Reply, threshold: float) -> Bool[Tensor, " n"]:
-        """The same as `score(x, reply) < threshold`."""
-        ...
-
-
-def below(score: Score, threshold: float) -> Callable[[Batch, Reply], Bool[Tensor, " n"]]:
-    """Tells which inputs score below the threshold, the fastest way."""
-    if isinstance(score, Cut):
-        return functools.partial(score.below, threshold=threshold)
-    return lambda x, reply: score(x, reply) < threshold
-
-
 # pure functions
 
 
@@ -202,23 +186,31 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Minus the distance to the k-th nearest row of a bank of features."""
+    """Minus the distance of features to the k-th nearest row of a bank. scaled: features of length 1."""
 
-    tap: Tap
     bank: Bank
     k: int
     scaled: bool
 
-    def __call__(self, x: Batch, reply: Reply) -> Scores:
-        return -self.bank.kth(lengthened(self.tap.behind(x, reply), self.scaled), self.k)
+    def __call__(self, f: Features) -> Scores:
+        return -self.bank.kth(lengthened(f, self.scaled), self.k)
 
-    def below(self, x: Batch, reply: Reply, threshold: float) -> Bool[Tensor, " n"]:
-        return ~self.bank.within(lengthened(self.tap.behind(x, reply), self.scaled), self.k, -threshold)
+    def below(self, f: Features, threshold: float) -> Bool[Tensor, " n"]:
+        """The same as `score(f) < threshold`, and faster."""
+        return ~self.bank.within(lengthened(f, self.scaled), self.k, -threshold)
 
 
 def lengthened(f: Features, scaled: bool) -> Features:
     """In double precision; scaled: to length 1."""
     return F.normalize(f.double(), dim=1) if scaled else f.double()
+
+
+def below(score: Score, threshold: float) -> Callable[[Batch, Reply], Bool[Tensor, " n"]]:
+    """Tells which inputs score below the threshold, the fastest way."""
+    if isinstance(score, Seen) and isinstance(score.score, Neighbours):
+        tap, near = score.tap, score.score
+        return lambda x, reply: near.below(tap.behind(x, reply), threshold)
+    return lambda x, reply: score(x, reply) < threshold
 
 
 @dataclass(frozen=True)
@@ -306,11 +298,11 @@ class Knn:
         if self.k < 1 or self.bank < self.k:
             raise BadConfig(f"Knn needs a k of at least 1 and a bank of at least k inputs. Got {self}.")
 
-    def fit(self, victim: Model, owner: Owner, seed: int) -> Neighbours:
+    def fit(self, victim: Model, owner: Owner, seed: int) -> Seen:
         features = tap(victim, "Knn", self.layer)
         needs_inputs(owner, "Knn is fitted on")
         bank = Bank.of(lengthened(features(owner.x[: self.bank]), self.scaled))
-        return Neighbours(features, bank, self.k, self.scaled)
+        return Seen(features, Neighbours(bank, self.k, self.scaled))
 
 
 @dataclass(frozen=True)
