@@ -24,7 +24,6 @@ from gamekeeper.detectors.ood import (
     calibrated,
     energy,
     msp,
-    nearest,
     odin,
 )  # fmt: skip
 from gamekeeper.errors import BadConfig, Unsuited
@@ -111,13 +110,6 @@ def test_mahalanobis_is_the_quadratic_form_of_the_shared_covariance():
 def test_mahalanobis_bears_features_that_never_move():
     f = torch.cat([draw(50, 3), torch.zeros(50, 4)], 1)
     assert torch.isfinite(Gaussians.of(f, torch.arange(50) % 2).score(f + 1)).all()
-
-
-def test_nearest_is_the_kth_smallest_distance():
-    f, bank = draw(7, 3), draw(40, 3, seed=1)
-    for k in (1, 5, 400):
-        slow = [-sorted(float((row - b).double().norm()) for b in bank)[min(k, 40) - 1] for row in f]
-        torch.testing.assert_close(nearest(f, bank, k), torch.tensor(slow).double(), atol=1e-5, rtol=0)
 
 
 def test_knn_of_scaled_features_sees_the_angle_alone():

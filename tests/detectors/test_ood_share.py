@@ -11,7 +11,7 @@ from gamekeeper.data import batteries
 from gamekeeper.detectors.benign import Basis, parted
 from gamekeeper.detectors.boundary import Boundary
 from gamekeeper.detectors.limits import upper_bound
-from gamekeeper.detectors.ood import SCORERS, margin
+from gamekeeper.detectors.ood import SCORERS, Knn, Mahalanobis, Msp, Scorer, below, margin
 from gamekeeper.detectors.ood_share import FlagCount, FlagMemory, OodShare, most_flags
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.types import Model, Owner, Reply
@@ -75,6 +75,18 @@ def test_the_threshold_holds_on_natural_inputs_that_set_nothing(recipe: OodShare
     spread = math.sqrt(0.05 * 0.95 * (1 / n + 1 / len(used)))
     assert watch.flags(rest.natural, victim(rest.natural)).double().mean() <= 0.05 + 3 * spread
     assert str(watch.basis) == "400 natural inputs"
+
+
+@pytest.mark.parametrize("scorer", [Msp(), Mahalanobis(), Knn(), Knn(k=3, scaled=False)], ids=repr)
+def test_the_fast_way_to_a_flag_is_the_score_below_the_threshold(scorer: Scorer):
+    """Also for the very inputs that are the threshold."""
+    victim, target = mnist()
+    score = scorer.fit(victim, small(), 0)
+    x = torch.cat([target.pool.x[:40], target.test.x[:40], target.box.uniform(10, 0)])
+    reply = victim(x)
+    values = score(x, reply)
+    for threshold in (*values[::7].tolist(), float("inf"), float("-inf")):
+        assert torch.equal(below(score, threshold)(x, reply), values < threshold)
 
 
 def test_without_natural_inputs_it_says_so():

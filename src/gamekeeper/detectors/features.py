@@ -3,6 +3,7 @@
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -24,19 +25,19 @@ and the network's output."""
 class ObservedModel(TorchModel):
     """A network that notes its features while it answers, so that detectors armed on it need no pass of their own.
 
-    layers  what is noted; arming a detector adds the layer that it reads
+    taps    where features are noted; arming a detector adds the layer that it reads
     noted   the features behind every answer that is still in use, by the tensor of posteriors
     """
 
-    layers: set[Layer] = field(default_factory=set[Layer], init=False, repr=False)
+    taps: "dict[Layer, Tap]" = field(default_factory=lambda: dict[Layer, Tap](), init=False, repr=False)
     noted: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary, init=False, repr=False)
 
     def __call__(self, x: Batch, /) -> Reply:
-        taps = [Tap(self, layer) for layer in sorted(self.layers)]
+        taps = tuple(self.taps.values())
         with noting(taps) as seen:
             reply = super().__call__(x)
         # attribution maps take further passes, which come after the answer's own
-        self.noted[reply.y] = {tap.layer: torch.cat(parts)[: len(x)] for tap, parts in zip(taps, seen, strict=True)}
+        self.noted[reply.y] = {tap.layer: joined(parts)[: len(x)] for tap, parts in zip(taps, seen, strict=True)}
         return reply
 
     def behind(self, reply: Reply) -> "dict[Layer, Features]":
@@ -77,6 +78,7 @@ class Tap:
         noted = self.victim.behind(reply) if isinstance(self.victim, ObservedModel) else {}
         return noted[self.layer] if self.layer in noted else self(x)
 
+    @cached_property
     def place(self) -> tuple[nn.Module, bool]:
         """The module, and whether to tap its input. Raises Unsuited if there is no such module."""
         if self.layer == "logits":
@@ -92,14 +94,23 @@ def tapped(taps: Sequence[Tap], x: Batch) -> list[Features]:
     """The features at each of these taps of one network, in one pass."""
     with noting(taps) as seen:
         taps[0].victim.logits(x)
-    return [torch.cat(parts) for parts in seen]
+    return [joined(parts) for parts in seen]
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """One tensor of the rows of all parts; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 @contextmanager
 def noting(taps: Sequence[Tap]) -> Generator[list[list[Tensor]], None, None]:
     """What passes each tap until the end of the block, in parts."""
     seen: list[list[Tensor]] = [[] for _ in taps]
-    hooks = [tap.place()[0].register_forward_hook(noter(tap, parts)) for tap, parts in zip(taps, seen, strict=True)]
+    places = [tap.place for tap in taps]
+    hooks = [
+        module.register_forward_hook(noter(entering, parts))
+        for (module, entering), parts in zip(places, seen, strict=True)
+    ]
     try:
         yield seen
     finally:
@@ -107,9 +118,8 @@ def noting(taps: Sequence[Tap]) -> Generator[list[list[Tensor]], None, None]:
             hook.remove()
 
 
-def noter(tap: Tap, seen: list[Tensor]):
-    """A hook that appends to `seen` what passes the tap."""
-    _, entering = tap.place()
+def noter(entering: bool, seen: list[Tensor]):
+    """A hook that appends to `seen` what goes into a module, or what comes out."""
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
         seen.append(flat(inputs[0] if entering else out).detach())
@@ -119,7 +129,7 @@ def noter(tap: Tap, seen: list[Tensor]):
 
 def flat(out: Tensor) -> Features:
     """A layer's output as one vector per input; for a convolution, the mean over positions."""
-    return out.flatten(2).mean(2) if out.ndim > 2 else out
+    return out.mean(tuple(range(2, out.ndim))) if out.ndim > 2 else out
 
 
 def opened(victim: Model, method: str) -> TorchModel:
@@ -138,5 +148,5 @@ def tap(victim: Model, method: str, layer: Layer) -> Tap:
     convolves = any(isinstance(module, nn.Conv2d) for module in net.net.modules())
     at: Layer = layer if convolves or layer == "logits" else "penultimate"
     if isinstance(net, ObservedModel):
-        net.layers.add(at)
+        return net.taps.setdefault(at, Tap(net, at))
     return Tap(net, at)

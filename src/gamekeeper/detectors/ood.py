@@ -38,6 +38,7 @@ from torch.nn import functional as F
 from gamekeeper.architectures import fresh
 from gamekeeper.detectors.benign import parted
 from gamekeeper.detectors.features import Features, Layer, Tap, opened, tap
+from gamekeeper.detectors.nearest import Bank
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.models.layout import image_memory
 from gamekeeper.models.network import CHUNK, TorchModel
@@ -114,11 +115,6 @@ class Gaussians:
         return -torch.cdist(f.double() @ self.whiten, self.means).square().amin(1)
 
 
-def nearest(f: Features, bank: Float[Tensor, "m d"], k: int) -> Scores:
-    """Minus the distance of each row to its k-th nearest row of the bank."""
-    return -torch.cdist(f.double(), bank.double()).topk(min(k, len(bank)), 1, largest=False).values[:, -1]
-
-
 # thresholds from benign inputs
 
 
@@ -186,6 +182,35 @@ class Seen:
 
     def __call__(self, x: Batch, reply: Reply) -> Scores:
         return self.score(self.tap.behind(x, reply))
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Minus the distance of features to the k-th nearest row of a bank. scaled: features of length 1."""
+
+    bank: Bank
+    k: int
+    scaled: bool
+
+    def __call__(self, f: Features) -> Scores:
+        return -self.bank.kth(lengthened(f, self.scaled), self.k)
+
+    def below(self, f: Features, threshold: float) -> Bool[Tensor, " n"]:
+        """The same as `score(f) < threshold`, and faster."""
+        return ~self.bank.within(lengthened(f, self.scaled), self.k, -threshold)
+
+
+def lengthened(f: Features, scaled: bool) -> Features:
+    """In double precision; scaled: to length 1."""
+    return F.normalize(f.double(), dim=1) if scaled else f.double()
+
+
+def below(score: Score, threshold: float) -> Callable[[Batch, Reply], Bool[Tensor, " n"]]:
+    """Tells which inputs score below the threshold, the fastest way."""
+    if isinstance(score, Seen) and isinstance(score.score, Neighbours):
+        tap, near = score.tap, score.score
+        return lambda x, reply: near.below(tap.behind(x, reply), threshold)
+    return lambda x, reply: score(x, reply) < threshold
 
 
 @dataclass(frozen=True)
@@ -276,11 +301,8 @@ class Knn:
     def fit(self, victim: Model, owner: Owner, seed: int) -> Seen:
         features = tap(victim, "Knn", self.layer)
         needs_inputs(owner, "Knn is fitted on")
-        bank = self.lengthened(features(owner.x[: self.bank]))
-        return Seen(features, lambda f: nearest(self.lengthened(f), bank, self.k))
-
-    def lengthened(self, f: Features) -> Features:
-        return F.normalize(f.double(), dim=1) if self.scaled else f
+        bank = Bank.of(lengthened(features(owner.x[: self.bank]), self.scaled))
+        return Seen(features, Neighbours(bank, self.k, self.scaled))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ Keeps       of a client: two numbers, sums over the queries. Merging is exact
 "Not like the owner's data" is not "stealing". A thief whose inputs are like the users' is never seen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -23,9 +23,11 @@ from scipy.stats import binom
 from torch import Tensor
 
 from gamekeeper.detectors.benign import Basis
-from gamekeeper.detectors.ood import SCORERS, Score, ScoreName, Scorer, calibrated
+from gamekeeper.detectors.ood import SCORERS, ScoreName, Scorer, below, calibrated
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.types import Batch, Model, Owner, Reply, Scores
+
+Flags = Callable[[Batch, Reply], Bool[Tensor, " n"]]
 
 
 def most_flags(n: int, rate: float, alpha: float) -> int:
@@ -54,18 +56,14 @@ class FlagMemory:
 class FlagCount:
     """Counts the queries whose benign score is below a threshold. The score of a client is the number of flags so far.
 
+    flags  which inputs are flagged, (n,), whoever sent them
+    fpr    the share of benign inputs that may be; to bound the share of fresh ones, count flags on other benign inputs
     basis  the benign inputs that set the threshold
-    fpr    the share of them below it; to bound the share of fresh ones, count `flags` on other benign inputs
     """
 
-    benign: Score
-    threshold: float
+    flags: Flags
     fpr: float
     basis: Basis
-
-    def flags(self, x: Batch, clean: Reply) -> Bool[Tensor, " n"]:
-        """Which inputs are flagged, whoever sent them."""
-        return self.benign(x, clean) < self.threshold
 
     def fresh(self) -> FlagMemory:
         return FlagMemory()
@@ -90,7 +88,7 @@ def flag_count(scorer: Scorer, fpr: float, victim: Model, owner: Owner, seed: in
             f"flags at fpr={fpr:g} need at least {round(1 / fpr) - 1} benign inputs to set the threshold; there are {basis}."
             " Give more natural inputs (data.natural in a target file), or raise fpr."
         )
-    return FlagCount(fitted.score, threshold, fpr, basis)
+    return FlagCount(below(fitted.score, threshold), fpr, basis)
 
 
 def need_share(method: str, fpr: float) -> None:
