@@ -17,7 +17,7 @@ surrogate, so the score compares clients; it is no bound on any of them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -122,13 +122,17 @@ def joined(parts: Sequence[Seen], most: int) -> Seen:
 
     A sample that is the same in whichever order the queries came, and whoever sent them.
     """
+    queries = sum(part.queries for part in parts)
+    first, *others = parts
+    if len(first.keys) == most and all(bool((part.keys > first.keys[-1]).all()) for part in others):
+        return replace(first, queries=queries)  # nobody is among the smallest: most queries of a heavy client
     keys = torch.cat([part.keys for part in parts])
     order = keys.argsort(stable=True)
     new = torch.ones(len(keys), dtype=torch.bool)
     new[1:] = keys[order][1:] != keys[order][:-1]
     chosen = order[new][:most]
     rows, labels = torch.cat([part.rows for part in parts]), torch.cat([part.labels for part in parts])
-    return Seen(sum(part.queries for part in parts), keys[chosen], rows[chosen], labels[chosen])
+    return Seen(queries, keys[chosen], rows[chosen], labels[chosen])
 
 
 @dataclass(frozen=True, eq=False)
