@@ -18,6 +18,7 @@ from gamekeeper.errors import Malformed
 from gamekeeper.logs.event import Unusable, shown
 from gamekeeper.logs.mapping import AnswerTable
 from gamekeeper.logs.paths import MISSING, first
+from gamekeeper.logs.tensors import is_tensor, tensor
 from gamekeeper.protocols.answers import answers
 from gamekeeper.protocols.json import Expected, loads
 from gamekeeper.types import Posterior
@@ -48,6 +49,8 @@ class AnswerReader:
             return None
         if isinstance(value, str):
             value = text_value(value)
+        if is_tensor(value):
+            value = tensor(value).tolist()
         fast = None if self.table.form == "labels" else rows(value, n, self.width)
         if fast is not None:
             return self.posterior(torch.from_numpy(fast))

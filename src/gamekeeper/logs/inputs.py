@@ -27,6 +27,7 @@ from gamekeeper.errors import BadConfig, BadQuery, UnsafeFile
 from gamekeeper.logs.event import Unusable, shown
 from gamekeeper.logs.mapping import InputTable
 from gamekeeper.logs.paths import MISSING, first
+from gamekeeper.logs.tensors import is_tensor, tensor
 from gamekeeper.protocols.json import loads
 from gamekeeper.types import Batch, Box, Domain
 
@@ -49,7 +50,7 @@ class InputReader:
 
     def __call__(self, fields: dict[str, Any]) -> "tuple[Batch | None, tuple[bytes, ...]]":
         """The inputs (n, ...), or n hashes; neither if the record has none. Raises Unusable."""
-        value = first(fields, self.table.field) if self.table.field else fields
+        value = first(fields, self.table.field)
         if value is MISSING:
             return None, ()
         if self.table.kind == "hashed":
@@ -99,7 +100,7 @@ class InputReader:
     def checked(self, x: Array) -> Tensor:
         """As float32, in the target's range. Raises Unusable if they are not inputs of the target."""
         with np.errstate(over="ignore"):
-            values = np.ascontiguousarray(x, dtype=np.float32)
+            values = np.require(x, np.float32, ["C", "W"])  # torch wants memory that can be written
         if self.table.stored is not None:
             values = self.in_range(values, *self.table.stored)
         tensor = torch.from_numpy(values)
@@ -126,7 +127,9 @@ def numbers(value: Any, columns: Sequence[str] | None) -> Array:
             value = loads(value.encode(errors="replace"))
         except ValueError:
             raise Unusable(KIND, f"it is text that is no list of numbers: {shown(value)}") from None
-    if isinstance(value, dict):
+    if is_tensor(value):
+        value = tensor(value)
+    elif isinstance(value, dict):
         value = next(iter(value.values())) if len(value) == 1 and columns is None else by_name(value, columns)
     elif isinstance(value, list) and value and isinstance(value[0], dict):
         names = columns or list(value[0])
@@ -136,7 +139,7 @@ def numbers(value: Any, columns: Sequence[str] | None) -> Array:
     except (ValueError, RecursionError, OverflowError) as error:
         raise Unusable(KIND, f"it is not lists of equally many numbers ({shown(str(error))})") from None
     if x.dtype.kind not in "buif":
-        raise Unusable(KIND, f"it needs numbers; got {shown(repr(value))}")
+        raise Unusable(KIND, f"it needs numbers; got {shown(str(value))}")
     return x
 
 

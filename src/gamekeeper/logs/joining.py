@@ -79,7 +79,7 @@ class Joining:
         half = Half(record, self.lines, self.size, self.requests)
         self.lines, self.size = self.lines + 1, self.size + record.next.offset - record.offset
         mine, others = (self.waiting, self.orphans) if kind == self.table.request else (self.orphans, self.waiting)
-        half.other = taken(others, str(key))
+        half.other = self.taken(others, str(key))
         if half.other is None:
             mine.setdefault(str(key), deque()).append(half)
         else:
@@ -96,17 +96,39 @@ class Joining:
             half = self.queue.popleft()
             if half.other is None:
                 self.unanswered += 1
-                forget(self.waiting, half, self.table)
+                self.forget(self.waiting, half)
             else:
                 half.other.over = True
             record = self.joined(half)
             if half.before >= self.past:
                 yield record
-        while self.early and (self.early[0].over or self.passed(self.early[0], window, room)):
+        while self.early and (self.early[0].over or self.lost(self.early[0], window, room)):
             half = self.early.popleft()
             if half.other is None:
                 self.alone += 1
-                forget(self.orphans, half, self.table)
+                self.forget(self.orphans, half)
+
+    def taken(self, halves: dict[str, deque[Half]], key: str) -> Half | None:
+        """Takes the oldest half with an id that has not waited too long, or None.
+
+        One that has is dropped even while it is still in the queue behind others, or what comes would depend on them.
+        """
+        same = halves.get(key, deque())
+        while same and self.passed(same[0], WINDOW, BYTES):
+            same.popleft()
+        half = same.popleft() if same else None
+        if not same:
+            halves.pop(key, None)
+        return half
+
+    def forget(self, halves: dict[str, deque[Half]], half: Half) -> None:
+        """Drops a half that has waited long enough, if it is still there."""
+        key = str(first(half.record.fields, self.table.id))
+        same = halves.get(key, deque())
+        if same and same[0] is half:
+            same.popleft()
+            if not same:
+                del halves[key]
 
     def sentences(self) -> list[str]:
         """What could not be joined."""
@@ -115,6 +137,10 @@ class Joining:
 
     def passed(self, half: Half, window: int, room: int) -> bool:
         return self.lines - half.place > window or self.size - half.at > room
+
+    def lost(self, half: Half, window: int, room: int) -> bool:
+        """Whether an answer has no request; one whose request is in the queue is still needed for positions."""
+        return half.other is None and self.passed(half, window, room)
 
     def joined(self, half: Half) -> Record:
         """One record, and from where to read so that whatever comes after it is joined again."""
@@ -128,19 +154,3 @@ class Joining:
         return Record(
             request.file, {"request": request.fields, "response": response}, request.line, request.offset, after
         )
-
-
-def taken(halves: dict[str, deque[Half]], key: str) -> Half | None:
-    """Takes the oldest half with an id, or None."""
-    same = halves.get(key)
-    if same is None:
-        return None
-    half = same.popleft()
-    if not same:
-        del halves[key]
-    return half
-
-
-def forget(halves: dict[str, deque[Half]], half: Half, table: JoinTable) -> None:
-    """Drops a half that has waited long enough: the oldest with its id."""
-    taken(halves, str(first(half.record.fields, table.id)))

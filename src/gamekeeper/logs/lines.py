@@ -97,7 +97,10 @@ class LogFile:
                 yield Line(text.rstrip(b"\r\n").strip(b"\0"), number, offset, size, cut=not whole)
             offset, number = offset + size, number + 1
 
-    def close(self) -> None:
+    def __enter__(self) -> "LogFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.stream.close()
         self.raw.close()
 

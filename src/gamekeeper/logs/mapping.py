@@ -14,7 +14,7 @@ format = "unix-ms"               # unix-s | unix-ms | unix-us | unix-ns | iso860
 [input]
 field = "request.inputs[0].data" # text that is JSON, perhaps in base64, is read on the way
 kind = "numbers"                 # numbers | base64 | file | hash | hashed
-columns = ["age", "income"]      # of a table, or of records by name: in the model's order; optional
+columns = ["age", "income"]      # of values by name, in the model's order; with field = "$" columns of the record itself
 shape = [1, 28, 28]              # of one input; by default the target's
 layout = "channels-last"         # of images, where the target has its channels first; optional
 dtype = "uint8"                  # of base64: uint8 | float32 (little-endian)
@@ -93,7 +93,7 @@ def _times(value: Any) -> Any:
 class InputTable(Table):
     """[input]"""
 
-    field: Paths = ()
+    field: Paths
     kind: Literal["numbers", "base64", "file", "hash", "hashed"] = "numbers"
     columns: Texts | None = None
     shape: list[Size] | None = None
@@ -104,8 +104,6 @@ class InputTable(Table):
 
     @model_validator(mode="after")
     def _sensible(self) -> "InputTable":
-        if not self.field and (not self.columns or self.kind != "numbers"):
-            raise ValueError('needs field = "…", or columns = ["…", …] of numbers')
         if self.stored is not None and not self.stored[0] < self.stored[1]:
             raise ValueError(f"stored = [lowest, highest] must go up; got {self.stored}")
         return self

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gamekeeper.logs.event import Unusable
+from gamekeeper.logs.tensors import with_tail
 from gamekeeper.protocols.json import is_list, is_object, loads
 
 STEP = re.compile(r"([^.\[\]]+)|\[(\d{1,9})\]")
@@ -50,7 +51,7 @@ def field_path(text: str) -> FieldPath:
 def at_path(fields: dict[str, Any], path: FieldPath) -> Any:
     """The value at a path, or MISSING; also for null. A column whose name is the whole path comes first.
 
-    Where a path goes on inside text, the text is read as JSON, or as JSON in base64. Raises Unusable if it is neither.
+    Where a path goes on inside text, the text is read as JSON, or as JSON in base64, perhaps with binary tensors. Raises Unusable if it is neither.
     """
     if path.text in fields:
         return _there(fields[path.text])
@@ -78,9 +79,13 @@ def document(text: str, path: FieldPath) -> Any:
     if not raw:
         return None
     try:
-        if raw[:1] not in b"{[":
-            raw = base64.b64decode(raw, validate=True)
-        return loads(raw)
+        if raw[:1] in b"{[":
+            return loads(raw)
+        raw = base64.b64decode(raw, validate=True)
+        try:
+            return loads(raw)
+        except ValueError:
+            return with_tail(raw)
     except (ValueError, binascii.Error):
         raise Unusable("text that is not JSON", f"the path `{path}` leads into text that is not JSON") from None
 

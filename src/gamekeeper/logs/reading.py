@@ -15,7 +15,7 @@ from typing import Any
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.logs.answers import AnswerReader
-from gamekeeper.logs.event import Event, Position, Record, Unreadable, Unusable, bounded
+from gamekeeper.logs.event import Event, Position, Record, Unreadable, Unusable, bounded, shown
 from gamekeeper.logs.inputs import InputReader
 from gamekeeper.logs.joining import Joining
 from gamekeeper.logs.lines import LINE_LIMIT, LogFile, log_files, opened
@@ -43,9 +43,9 @@ class Tolerance:
 
 @dataclass
 class Reading:
-    """The events of a log, while they are read: iterate over it.
+    """The events of a log: iterate over it. Every iteration reads the log again.
 
-    tally     what was read and what was skipped, and why, so far
+    tally     what has been read and what was skipped, and why, so far
     progress  bytes read of the files on disk, and bytes in all
     """
 
@@ -57,52 +57,41 @@ class Reading:
     since: Position | None
     tolerance: Tolerance
     tally: Tally = field(init=False)
-    clock: Clock = field(init=False)
     _files: list[Path] = field(init=False)
     _sizes: list[int] = field(init=False)
+    _first: int = field(init=False, default=0)
     _place: int = field(init=False, default=0)
     _file: LogFile | None = field(init=False, default=None)
-    _events: Iterator[Event] = field(init=False)
 
     def __post_init__(self) -> None:
         self._files = log_files(self.path)
         self._sizes = [file.stat().st_size for file in self._files]
-        self.clock = Clock(self.tolerance.back)
-        self.tally = Tally(str(self.path), self.clock)
+        self.tally = Tally(str(self.path), Clock(self.tolerance.back))
         if self.since is not None:
             names = [file.name for file in self._files]
             if self.since.file not in names:
-                raise BadConfig(f"{self.path} has no file {self.since.file!r} to go on in. Read it from its beginning.")
-            self._place = names.index(self.since.file)
-        self._events = self._read()
+                raise BadConfig(
+                    f"{self.path} has no file {shown(self.since.file)} to go on in. Read it from its beginning."
+                )
+            self._first = self._place = names.index(self.since.file)
 
     def __iter__(self) -> Iterator[Event]:
-        return self
-
-    def __next__(self) -> Event:
-        return next(self._events)
+        self.tally = Tally(str(self.path), Clock(self.tolerance.back))
+        reader = EventReader.of(self)
+        lines = self._records()
+        if self.mapping.join is not None:
+            self.tally.joining = Joining(self.mapping.join, self.since.past if self.since else 0)
+            lines = self.tally.joining.join(lines)
+        for record in lines:
+            event = self._event(reader, record)
+            if event is not None:
+                yield event
+        self.tally.check(self.tolerance.unreadable, least=1)
 
     @property
     def progress(self) -> tuple[int, int]:
         here = self._file.raw.tell() if self._file and not self._file.raw.closed else 0
         return min(sum(self._sizes[: self._place]) + here, sum(self._sizes)), sum(self._sizes)
-
-    def _read(self) -> Iterator[Event]:
-        reader = EventReader.of(self)
-        lines = self._records()
-        if self.mapping.join is not None:
-            joining = Joining(self.mapping.join, self.since.past if self.since else 0)
-            self.tally.joining = joining
-            lines = joining.join(lines)
-        try:
-            for record in lines:
-                event = self._event(reader, record)
-                if event is not None:
-                    yield event
-        finally:
-            if self._file is not None:
-                self._file.close()
-        self.tally.check(self.tolerance.unreadable, least=1)
 
     def _event(self, reader: "EventReader", record: Record | Unreadable) -> Event | None:
         """The event of a record; None, and counted, if there is none."""
@@ -112,7 +101,7 @@ class Reading:
             try:
                 if reader.wanted(record.fields):
                     event = reader.event(record)
-                    self.clock.notice(event.at, record.file, record.line)
+                    self.tally.clock.notice(event.at, record.file, record.line)
                     self.tally.count(event)
                     return event
                 self.tally.filtered += 1
@@ -125,14 +114,14 @@ class Reading:
     def _records(self) -> Iterator[Record | Unreadable]:
         """The records of all files from the place on where reading begins."""
         offset, line = (self.since.offset, self.since.line) if self.since else (0, 1)
-        for place in range(self._place, len(self._files)):
-            self._place, self._file = place, opened(self._files[place])
+        for place in range(self._first, len(self._files)):
+            self._place = place
             kind = self.mapping.format or looks_like(self._files[place])
-            if kind is not None:
-                yield from records(self._file, kind, offset, line, self.tolerance.line)
-            if self._file.damage:
-                self.tally.notes.append(self._file.damage)
-            self._file.close()
+            with opened(self._files[place]) as self._file:
+                if kind is not None:
+                    yield from records(self._file, kind, offset, line, self.tolerance.line)
+                if self._file.damage:
+                    self.tally.notes.append(self._file.damage)
             offset, line = 0, 1
         self._place = len(self._files)
 
@@ -160,10 +149,9 @@ def events(
 
 def looks_like(path: Path) -> Format | None:
     """The format of a file by its first line that is not empty; None if there is none."""
-    file = opened(path)
-    texts = (line.text for line in islice(file.lines(0, 1), 1000))
-    text = next((text.strip() for text in texts if text is not None and text.strip()), None)
-    file.close()
+    with opened(path) as file:
+        texts = (line.text for line in islice(file.lines(0, 1), 1000))
+        text = next((text.strip() for text in texts if text is not None and text.strip()), None)
     if text is None:
         return None
     if text[:1] in b"{[":
@@ -188,7 +176,7 @@ class EventReader:
         answers = None if mapping.answer is None else AnswerReader(mapping.answer, reading.classes, reading.names)
         texts = {path: each if isinstance(each, list) else [each] for path, each in mapping.filter.items()}
         filters = tuple((field_path(path), tuple(map(str, each))) for path, each in texts.items())
-        return EventReader(mapping, reading.clock, inputs, answers, filters)
+        return EventReader(mapping, reading.tally.clock, inputs, answers, filters)
 
     def wanted(self, fields: dict[str, Any]) -> bool:
         """Whether a record passes the filters."""

@@ -21,7 +21,7 @@ COMBINED = re.compile(
     r'"(?P<request>(?:[^"\\]|\\.)*)" (?P<status>[0-9]{3}) (?P<body_bytes_sent>[0-9]+|-)'
     r'(?: "(?P<http_referer>(?:[^"\\]|\\.)*)" "(?P<http_user_agent>(?:[^"\\]|\\.)*)")?'
 )
-ESCAPED = re.compile(r"\\x([0-9A-Fa-f]{2})|\\([\"\\])")
+ESCAPED = re.compile(r"((?:\\x[0-9A-Fa-f]{2})+)|\\([\"\\])")
 TOO_LONG = "a line that is too long"
 LINES = 100_000
 """Lines that one row of CSV may have."""
@@ -78,7 +78,7 @@ def combined_fields(text: bytes) -> dict[str, Any] | str:
 
 
 def _unescaped(match: re.Match[str]) -> str:
-    return match[2] or chr(int(match[1], 16))
+    return match[2] or bytes.fromhex(match[1].replace("\\x", "")).decode(errors="backslashreplace")
 
 
 # --- CSV

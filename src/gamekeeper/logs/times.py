@@ -13,7 +13,7 @@ from functools import lru_cache
 from gamekeeper.errors import BadConfig
 from gamekeeper.logs.event import Unusable, shown
 
-UNITS = {"unix-s": 1.0, "unix-ms": 1e3, "unix-us": 1e6, "unix-ns": 1e9}
+UNITS = {"unix-s": 1, "unix-ms": 10**3, "unix-us": 10**6, "unix-ns": 10**9}
 ISO = "iso8601"
 LATEST = 4_102_444_800.0
 """The year 2100: a later time is in another unit."""
