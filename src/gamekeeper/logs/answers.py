@@ -63,7 +63,7 @@ class AnswerReader:
         labels = tuple(self.table.names or self.names) or None
         try:
             y = answers(values, Expected(len(values), k, labels))
-        except Malformed as error:
+        except (Malformed, OverflowError, RecursionError) as error:
             raise Unusable(KIND, shown(str(error), 300)) from None
         return self.labelled(y, k) if y.ndim == 1 else self.posterior(y)
 

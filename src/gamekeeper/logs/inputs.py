@@ -160,7 +160,10 @@ def by_name(value: Any, columns: Sequence[str] | None) -> list[Any]:
 
 def canonical(value: Any) -> bytes:
     """The same bytes for the same value, however its keys are ordered."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:  # numbers of more than 64 bits, half characters
+        raise Unusable(KIND, f"it has no form in JSON ({shown(str(error))})") from None
 
 
 def as_hash(value: Any) -> bytes:

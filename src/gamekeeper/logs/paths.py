@@ -65,11 +65,21 @@ def at_path(fields: dict[str, Any], path: FieldPath) -> Any:
 
 
 def first(fields: dict[str, Any], paths: tuple[FieldPath, ...]) -> Any:
-    """The value at the first of the paths that leads to one, or MISSING."""
+    """The value at the first of the paths that leads to one, or MISSING.
+
+    Raises Unusable if none does and one of them leads into text that is not JSON.
+    """
+    error: Unusable | None = None
     for path in paths:
-        value = at_path(fields, path)
+        try:
+            value = at_path(fields, path)
+        except Unusable as unusable:
+            error = error or unusable
+            continue
         if value is not MISSING:
             return value
+    if error is not None:
+        raise error
     return MISSING
 
 
