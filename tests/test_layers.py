@@ -14,6 +14,7 @@ LAYERS = [
     {"version", "errors", "types", "keys", "facts", "method_text"},  # nouns, and how methods are written
     {"tasks", "simplex", "metrics", "architectures", "explain", "data"},  # pure maths, networks, files of data
     {"protocols"},  # wire formats of prediction APIs, one per file; no sockets
+    {"logs"},  # what platforms wrote down of such APIs, as events
     {"models"},  # what an owner holds: networks, programs, APIs; the layout of both in memory
     {
         "needs",

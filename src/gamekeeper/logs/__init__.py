@@ -1,0 +1,1 @@
+"""Logs of what clients asked: files of any platform in, events out, in bounded memory."""

@@ -1,0 +1,87 @@
+"""What came of reading a log: how much was read, what was skipped and why, and what the log does not say.
+
+Source      none
+Keeps       a count and one example for each kind of thing that was wrong; there are some twenty kinds
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from gamekeeper.errors import BadConfig
+from gamekeeper.logs.event import Event
+from gamekeeper.logs.joining import Joining
+from gamekeeper.logs.times import Clock
+
+
+@dataclass
+class Skipped:
+    """Records of one kind that gave no event: how many, and the first of them."""
+
+    count: int
+    example: str
+
+
+@dataclass
+class Tally:
+    """Counts, while a log is read. `sentences` says them.
+
+    timeless, inputless, answerless  events that the log has no time, no inputs (nor hashes) or no answers for
+    """
+
+    path: str
+    clock: Clock
+    events: int = 0
+    inputs: int = 0
+    filtered: int = 0
+    timeless: int = 0
+    inputless: int = 0
+    answerless: int = 0
+    skipped: dict[str, Skipped] = field(default_factory=dict[str, Skipped])
+    notes: list[str] = field(default_factory=list[str])
+    joining: Joining | None = None
+    cut: int = 0
+
+    def count(self, event: Event) -> None:
+        self.events += 1
+        self.inputs += event.n
+        self.timeless += math.isnan(event.at)
+        self.inputless += event.inputs is None and not event.hashes
+        self.answerless += event.answers is None
+
+    def skip(self, kind: str, detail: str, line: int, file: str, cut: bool = False) -> None:
+        """Counts a record that gave no event. The last line of a file that has no end is not held against the log."""
+        if cut:
+            self.cut += 1
+            self.notes.append(f"line {line} of {file} has no end, and was not read")
+            return
+        entry = self.skipped.setdefault(kind, Skipped(0, f"line {line} of {file}: {detail}"))
+        entry.count += 1
+
+    def check(self, share: float, least: int) -> None:
+        """Raises BadConfig if more than a share of at least `least` records could not be read."""
+        bad = sum(each.count for each in self.skipped.values())
+        if bad > share * (bad + self.events) and bad + self.events >= least:
+            kind, most = max(self.skipped.items(), key=lambda item: item[1].count)
+            raise BadConfig(
+                f"{bad:,} of {bad + self.events:,} records of {self.path} cannot be read; at most {share:.0%} may be such."
+                f" Most often: {kind} ({most.example}). Correct the mapping, or the log."
+            )
+
+    def sentences(self) -> list[str]:
+        """What a person should know about the reading, most important first; nothing that is as it should be."""
+        every = {
+            "time": self.timeless,
+            "inputs": self.inputless,
+            "answers": self.answerless,
+        }
+        lines = [f"{each.count:,} skipped: {kind}; the first is {each.example}." for kind, each in self.skipped.items()]
+        lines += [f"{note}." for note in self.notes]
+        lines += [
+            f"{count:,} of {self.events:,} requests have no {name} in the log."
+            for name, count in every.items()
+            if count
+        ]
+        if self.filtered:
+            lines.append(f"{self.filtered:,} records were passed over by the filter.")
+        lines += self.clock.sentences()
+        return lines + ([] if self.joining is None else self.joining.sentences())
