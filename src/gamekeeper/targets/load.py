@@ -34,6 +34,7 @@ from gamekeeper.targets import domains
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.drawings import held
+from gamekeeper.targets.files.encoders import check_categories
 from gamekeeper.targets.files.local import (
     SKLEARN_ERRORS,
     explained,
@@ -263,6 +264,9 @@ def data(
             )
     features = None if victim is None else getattr(victim.estimator, "n_features_in_", None)
     schema = schema_of(list(files.values()), declared(config, victim), scale, input_names(victim), features)
+    if schema.raw and victim is not None:
+        tables = [file for file in files.values() if isinstance(file, Table)]
+        check_categories(victim.estimator, schema.columns, tables, given.categories)
     if schema.raw and (config.input.low, config.input.high) != (None, None):
         raise BadConfig(
             "the model takes text or cells without a value, so its columns range as in the pool. Leave `low` and `high`"
