@@ -67,6 +67,7 @@ SCORES = [
     "likelihood",
 ]
 """Keys by what they usually mean, in the order in which they are tried; without case, `_` and `-`."""
+COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*%?\s*", re.ASCII)
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*%?\s*", re.ASCII)
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def answers_at(results: Entries, expected: Expected) -> Tensor:
         try:
             read.append(answer(value, results, expected))
         except Malformed as error:
-            errors[place] = error
+            errors[place] = decimal_comma(value, expected) or error
             read.append(None)
     good = [one for one in read if one is not None]
     if not good and (wrong := [error for error in errors.values() if not isinstance(error, NoAnswer)]):
@@ -139,6 +140,20 @@ def answer(value: Any, results: Entries, expected: Expected) -> list[float] | fl
     at_path = picked(value, results.inner, results.path, expected.quote)
     beside = named_beside(value, results, expected)
     return item(at_path, expected) if beside is None else beside
+
+
+def decimal_comma(value: Any, expected: Expected) -> Malformed | None:
+    """What is wrong with an answer that could not be read and holds a number with a comma; None if it holds none."""
+    held = list(value.values()) if is_object(value) else value if is_list(value) else [value]
+    text = next((each for each in held if isinstance(each, str) and COMMA.fullmatch(each)), None)
+    if text is not None:
+        return Malformed(
+            f"an answer holds the string {expected.quote(text)!r}; a number with a decimal point is needed, as in 0.973. A"
+            " comma is not read, since it may also separate thousands: let the API answer JSON numbers, or put something in"
+            " front of it that rewrites them."
+        )
+    deeper = (decimal_comma(each, expected) for each in held if is_object(each) or is_list(each))
+    return next((error for error in deeper if error is not None), None)
 
 
 def named_beside(value: Any, results: Entries, expected: Expected) -> list[float] | None:
