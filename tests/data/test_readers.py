@@ -577,7 +577,8 @@ def test_csv_infinities_are_refused_with_line_and_column(tmp_path, value):
         ("a,b,y\n1,2,0\n1,2\n", "line 3 of .* has 2 values; 3 are needed"),
         ("1,2,0\n1,2,1\n", "needs a first line with a different name"),
         ("a,a,y\n1,2,0\n", "needs a first line with a different name"),
-        ("a,,y\n1,2,0\n", "needs a first line with a different name"),
+        ("a,,y\n1,2,0\n", r"needs a first line with a different name for each column; got 'a, , y'\.$"),
+        (",a,y\n0,1,2\n", "as where pandas writes its index: save it with index=False"),
         ("a,b,y\n", "holds no examples"),
         ("\n\n", "needs a first line"),
         (
@@ -602,6 +603,7 @@ def test_csv_unknown_label_column_is_refused_with_the_columns(tmp_path):
 
 def test_csv_in_another_encoding_is_refused(tmp_path):
     refused(written(tmp_path / "a.csv", b"a,y\nM\xfcller,0\n"), "is not a CSV file in UTF-8")
+    refused(written(tmp_path / "a.csv", "a,y\n1,0\n".encode("utf-16")), r"in a spreadsheet: CSV UTF-8")
 
 
 def test_csv_that_one_hot_encoding_would_blow_up_is_refused(tmp_path, monkeypatch):

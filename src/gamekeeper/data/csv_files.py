@@ -111,12 +111,17 @@ def table(path: Path) -> Table:
     try:
         text = unpack(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadConfig(f"{path} is not a CSV file in UTF-8 ({error}). Save it as one.") from error
+        hint = " (in a spreadsheet: CSV UTF-8, comma delimited)"
+        raise BadConfig(f"{path} is not a CSV file in UTF-8 ({error}). Save it as one{hint}.") from error
     lines = list(csv_lines(path, text))
     head, rows = (lines[0][1], lines[1:]) if lines else ([], [])
     check_separator(path, text.lstrip().split("\n", 1)[0])
     if not head or "" in head or len(set(head)) < len(head) or all(NUMBER.fullmatch(cell) for cell in head):
-        raise BadConfig(f"{path} needs a first line with a different name for each column; got {', '.join(head)!r}.")
+        index = bool(head) and head[0] == "" and "" not in head[1:]
+        hint = " The first has none, as where pandas writes its index: save it with index=False." if index else ""
+        raise BadConfig(
+            f"{path} needs a first line with a different name for each column; got {', '.join(head)!r}.{hint}"
+        )
     for line, cells in rows:
         if len(cells) != len(head):
             commas = len(cells) > len(head) and all(map(is_number, cells))

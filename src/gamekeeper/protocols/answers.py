@@ -197,8 +197,9 @@ def listed(values: list[Any], expected: Expected) -> list[float] | float:
         return item(values[0], expected)
     if len(values) == expected.classes:
         return [number(each, expected) for each in values]
-    n = expected.n
-    raise Malformed(f"answers of shape ({n}, {expected.classes}) or ({n},) were expected; got ({n}, {len(values)}).")
+    n, k = expected.n, len(values)
+    hint = f" Declare classes = {k} if that is their number." if k > 1 else ""
+    raise Malformed(f"answers of shape ({n}, {expected.classes}) or ({n},) were expected; got ({n}, {k}).{hint}")
 
 
 def by_key(value: dict[str, Any], expected: Expected) -> list[float]:
@@ -321,7 +322,8 @@ def settle(values: Tensor, expected: Expected) -> Tensor:
     if not bool((given == given.floor()).all()):
         raise Malformed(
             "the target gives one number per input, and not a whole one: it is neither a label nor a probability for"
-            f" each of {k} classes. If it is the probability of one class, the target must publish those of all."
+            f" each of {k} classes. If it is the probability of one class, the target must publish those of all: of two"
+            " classes, something in front of it can answer [1 - p, p]."
         )
     if not bool(((given >= 0) & (given < k)).all()):
         raise Malformed(
