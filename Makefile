@@ -6,7 +6,7 @@ RUN := .venv/bin
 .PHONY: demo test quick test-slow lint format bench results reproduce docs clean
 
 demo: .venv/demo-ready
-	$(RUN)/gamekeeper audit mnist --out demo
+	$(RUN)/gamekeeper audit mnist --budget 1000 --budget 2500 --out demo
 	@echo "open demo/report.html in a browser"
 
 test: .venv/test-ready

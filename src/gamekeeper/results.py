@@ -215,6 +215,7 @@ class Row:
     error_kind    class of the error, such as Unsuited
     follow_on     what the copy is good for; only with --follow-on, at the largest budget
     reads, uses_defense  facts about the thief (`facts.py`)
+    unanswered    test inputs that brought no answer and count nowhere; None in rows of an older version
     """
 
     cell: str
@@ -241,6 +242,7 @@ class Row:
     reads: Reads = "posterior"
     uses_defense: bool = False
     error_kind: str | None = None
+    unanswered: int | None = None
 
 
 @dataclass(frozen=True)

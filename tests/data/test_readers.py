@@ -189,6 +189,21 @@ def test_npz_labels_may_be_names_which_are_numbered_in_sorted_order(tmp_path, sh
     assert read(npz(tmp_path / "a.npz", x=np.zeros((3, 2)), y=y)).y.tolist() == [2, 0, 1]
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_npz_labels_in_floating_point_are_class_numbers_where_they_are_whole(tmp_path, dtype):
+    y = read(npz(tmp_path / "a.npz", x=np.zeros((3, 2)), y=np.array([0, 2, 1], dtype))).y
+    assert y.dtype == torch.int64
+    assert y.tolist() == [0, 2, 1]
+    for bad in (0.5, -1, np.nan, np.inf):
+        refused(npz(tmp_path / "a.npz", x=PIXELS, y=np.array([0, bad], dtype)), "must be whole numbers from 0 or names")
+
+
+def test_npz_one_hot_labels_are_refused_with_what_to_save(tmp_path):
+    refused(
+        npz(tmp_path / "a.npz", x=PIXELS, y=np.eye(2)), r"float64 of shape \(2, 2\).* of one-hot rows y\.argmax\(1\)"
+    )
+
+
 def test_npz_labels_that_are_numbers_written_as_text_are_class_numbers(tmp_path):
     assert read(npz(tmp_path / "a.npz", x=PIXELS, y=np.array(["3", "1"]))).y.tolist() == [3, 1]
 
@@ -366,7 +381,20 @@ def test_one_colour_image_makes_all_of_them_colour(tmp_path):
 def test_palette_and_one_bit_images_are_read(tmp_path):
     Image.fromarray(np.full((2, 2, 3), 255, np.uint8)).convert("P").save(tmp_path / "a.png")
     Image.fromarray(np.full((2, 2), 255, np.uint8)).convert("1").save(tmp_path / "b.png")
-    assert torch.equal(read(tmp_path).x, torch.ones(2, 3, 2, 2))
+    assert torch.equal(read(tmp_path).x, torch.ones(2, 1, 2, 2))
+
+
+def test_a_grey_palette_is_grey_and_one_of_colours_is_not(tmp_path):
+    shades = np.array([[0, 40], [80, 255]], np.uint8)
+    Image.fromarray(shades).convert("P").save(tmp_path / "a.png")
+    grey = read(tmp_path).x
+    assert torch.equal(grey, torch.from_numpy(shades)[None, None] / 255)
+    colour = np.zeros((2, 2, 3), np.uint8)
+    colour[0, 0] = (255, 0, 51)
+    Image.fromarray(colour).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "b.png")
+    both = read(tmp_path).x
+    assert torch.equal(both[0], grey[0].expand(3, 2, 2))
+    assert (both[1, :, 0, 0] * 255).round().tolist() == [255, 0, 51]
 
 
 def test_opaque_alpha_is_dropped_and_transparency_refused(tmp_path):
@@ -549,13 +577,20 @@ def test_csv_infinities_are_refused_with_line_and_column(tmp_path, value):
         ("a,b,y\n1,2,0\n1,2\n", "line 3 of .* has 2 values; 3 are needed"),
         ("1,2,0\n1,2,1\n", "needs a first line with a different name"),
         ("a,a,y\n1,2,0\n", "needs a first line with a different name"),
-        ("a,,y\n1,2,0\n", "needs a first line with a different name"),
+        ("a,,y\n1,2,0\n", r"needs a first line with a different name for each column; got 'a, , y'\.$"),
+        (",a,y\n0,1,2\n", "as where pandas writes its index: save it with index=False"),
         ("a,b,y\n", "holds no examples"),
         ("\n\n", "needs a first line"),
-        ("a;b;y\n1;2;0\n", "Separate columns with commas"),
+        (
+            "a;b;y\n1,5;2,0;0\n",
+            r"separates its columns with semicolons; commas are needed, and in numbers a decimal point",
+        ),
+        ("\na\tb\ty\n1\t2\t0\n", "separates its columns with tabs; commas are needed"),
+        ("a,b\n1,5,2,0\n", r"has 4 values; 2 are needed\. .* write them with a point: 1\.5 instead of 1,5"),
         ("a,y\n1,0\n2,0.5\n", "must hold classes .text or whole numbers.; got 0.5"),
         ("a,y\n1,0\n2,1e20\n", "must hold classes .text or whole numbers.; got 1e20"),
-        ('a,y\n"1,0\n2,1\n', "is not a CSV file"),
+        ('a,y\n3,1\n"1,0\n2,1\n', r'line 3 of .* opens a quote \("\) and does not close it .* Close it; a quote that'),
+        ('a,y\n"1"5,0\n', "line 2 of .* opens a quote .* does not close it before a comma"),
     ],
 )
 def test_csv_malformed_tables_are_refused(tmp_path, text, match):
@@ -568,6 +603,7 @@ def test_csv_unknown_label_column_is_refused_with_the_columns(tmp_path):
 
 def test_csv_in_another_encoding_is_refused(tmp_path):
     refused(written(tmp_path / "a.csv", b"a,y\nM\xfcller,0\n"), "is not a CSV file in UTF-8")
+    refused(written(tmp_path / "a.csv", "a,y\n1,0\n".encode("utf-16")), r"in a spreadsheet: CSV UTF-8")
 
 
 def test_csv_that_one_hot_encoding_would_blow_up_is_refused(tmp_path, monkeypatch):

@@ -185,7 +185,10 @@ def test_inputs_that_a_live_server_never_answers_cost_themselves(folder, capsys,
     def answer(x: np.ndarray) -> np.ndarray:
         asked.append(len(x))
         y = torch.softmax(10 * torch.from_numpy(x.astype(np.float32)) @ WEIGHTS, 1).numpy()
-        y[x[:, 0] > 0.97] = np.nan
+        bad = x[:, 0] > 0.97
+        if protocol == "v1":  # an item that is null
+            return np.array([None if each else row for each, row in zip(bad, y.tolist(), strict=True)], object)
+        y[bad] = np.nan
         return y
 
     with serving(answer, SHAPE) as api:
@@ -207,13 +210,20 @@ def test_inputs_that_a_live_server_never_answers_cost_themselves(folder, capsys,
         first = orjson.loads(capsys.readouterr().out)
         sent = len(asked)
         assert guarded(command) == 0
-    again = orjson.loads(capsys.readouterr().out)
+        again = capsys.readouterr().out
+        assert guarded([*command[:-3], *command[-2:], "--quiet"]) == 0
+    quiet = capsys.readouterr().out
+    again = orjson.loads(again)
     assert len(asked) == sent, "an input without an answer is not sent again"
     assert again["bill"]["inputs"] == 0
     bad = int((X[:300, 0] > 0.97).sum())
     assert bad > 0
+    assert first["test"] == {"inputs": 300, "unanswered": bad}
+    for text in (first["headline"], again["headline"], quiet):
+        assert f"Every accuracy is over the {300 - bad} of 300 test inputs that got an answer" in text
     for row in first["rows"]:
         assert row["error"] is None
+        assert row["unanswered"] == bad
         assert row["queries"] == row["budget"]  # 100, or 0 of the zero-query clone
         assert row["victim"]["accuracy"]["n"] == 300 - bad
         assert row["victim"]["accuracy"]["value"] == 1.0

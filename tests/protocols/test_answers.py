@@ -146,3 +146,23 @@ def test_a_percent_sign_is_a_hundredth_in_every_unit(unit: float):
     expected = Expected(1, 2, unit=unit)
     y = answers_at(entries({"p": [["97.3%", "2.7 %"]]}, "p", expected, False), expected)
     assert torch.allclose(y / unit, torch.tensor([[0.973, 0.027]], dtype=y.dtype))
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"p": [["0,1", "0,7", "0,2"]]}, "p"),
+        ({"p": [{"cat": "0,1", "dog": "0,7", "fox": "0,2"}]}, "p"),
+        ({"p": [[{"label": "dog", "score": "0,7"}, {"label": "cat", "score": "0,3"}]]}, "p"),
+        ({"p": [[["dog", "70,0 %"], ["cat", "30,0 %"]]]}, "p"),
+        ({"p": [{"names": ["dog"], "conf": ["1,0"]}]}, "p.*.conf"),
+    ],
+)
+def test_a_decimal_comma_is_refused_as_such(document: object, path: str):
+    with pytest.raises(Malformed, match=r"holds the string '[\d,]+( %)?'; a number with a decimal point is needed"):
+        read(document, path, n=1)
+
+
+def test_text_with_a_comma_is_not_blamed_for_something_else():
+    with pytest.raises(Malformed, match="names a class 'wolf, grey'"):
+        read({"p": [["wolf, grey"]]}, "p", n=1)

@@ -501,6 +501,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("[data]", '[thief]\nstudent = "vgg16"\n[data]', r"thief\.student: Vgg16 needs inputs of shape"),
     ("w.safetensors", "nothing.safetensors", "does not exist"),
     ("test.npz", "nothing.npz", r"data\.test: .*nothing\.npz does not exist.*mnist-test"),
+    ('"test.npz"', r'"data\test.npz"', r"data\.test: .* holds a tab.* write 'data\\test\.csv' in single quotes"),
     ("pool.npz", "letters", r"data\.pool: its inputs have shape \[1, 28, 28\], \[input\] declares \[4\]"),
     ("test.npz", "pool.npz", r"data\.test: it needs labels and has none"),
     ("classes = 3", "classes = 2", "its labels run from 0 to 2; `classes` allows 0 to 1"),

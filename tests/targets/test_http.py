@@ -30,7 +30,7 @@ from gamekeeper.service.ledger import Ledger, Recorded
 from gamekeeper.targets.config import read_config
 from gamekeeper.targets.http import HttpOracle
 from gamekeeper.targets.http_config import HttpConfig
-from gamekeeper.targets.http_responses import retry_after
+from gamekeeper.targets.http_responses import divided, retry_after
 from gamekeeper.targets.load import load_target
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box
@@ -343,7 +343,10 @@ def test_an_answer_that_cannot_be_read_costs_its_own_input(bad: str):
         ('{"answers": []}', "no `predictions` .*; it has an object with answers"),
         ('{"predictions": 7}', "a list of 2 answers was expected where the answer has a number"),
         ('{"predictions": [[0.2, 0.3, 0.5]]}', "2 inputs were sent and 1 answers came back"),
-        ('{"predictions": [[0.5, 0.5], [0.5, 0.5]]}', r"shape \(2, 3\) or \(2,\) were expected; got \(2, 2\)"),
+        (
+            '{"predictions": [[0.5, 0.5], [0.5, 0.5]]}',
+            r"shape \(2, 3\) or \(2,\) were expected; got \(2, 2\)\. Declare classes = 2",
+        ),
         ('{"predictions": [[0.5, 0.5, 0], 1]}', "of different kinds: a list of 3, a number"),
         ('{"predictions": [[], []]}', "got"),
         ('{"predictions": [[0.5, "x", 0], [1, "y", 0]]}', r"holds a string \('x'\) where a number"),
@@ -1011,6 +1014,23 @@ def test_untrusted_certificates_are_named_and_not_tried_again():
     with pytest.raises(Unreachable, match="certificate is not trusted"):
         oracle(V1, handler, clock)(inputs(1))
     assert clock.sleeps == []
+
+
+def test_a_server_without_tls_is_said_to_be_one_and_not_tried_again():
+    def handler(request: httpx.Request) -> httpx.Response:
+        wrong = ssl.SSLError(1, "wrong version number")
+        wrong.reason = "WRONG_VERSION_NUMBER"
+        raise httpx.ConnectError("handshake") from wrong
+
+    clock = Time()
+    with pytest.raises(Unreachable, match=r"does not speak TLS there.* begin with http:// instead of https://"):
+        oracle(V1, handler, clock)(inputs(1))
+    assert clock.sleeps == []
+
+
+def test_scores_that_were_divided_by_a_wrong_unit_name_the_unit():
+    assert "divided by `unit` = 100 in [http]: is that right?" in divided(100.0)
+    assert divided(1.0) == ""
 
 
 # --- the example server

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skops.io
+import torch
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -14,12 +15,14 @@ from typer.testing import CliRunner
 
 from gamekeeper.engine.grid import Audit, expand
 from gamekeeper.engine.run import run_cell
+from gamekeeper.errors import BadConfig
 from gamekeeper.results import Row
 from gamekeeper.surfaces.cli import ATTACKS, TABLE_ATTACKS, app
 from gamekeeper.targets.builtin import BUILTIN, TABLES
 from gamekeeper.targets.choice import Choice, assumptions, header_entry, is_table
 from gamekeeper.targets.load import load_target
 from gamekeeper.types import Ranges
+from tests.targets.server import serving
 
 TARGET = """
 kind = "sklearn"
@@ -132,3 +135,40 @@ def test_the_soft_thief_of_breast_cancer_learns_from_answers_of_one_class(tmp_pa
     row = run_cell(cell, tmp_path)
     assert row.clone is not None
     assert row.clone.fidelity.value > 0.98
+
+
+@pytest.mark.parametrize("value", [1e12, -1e30])
+def test_one_absurd_number_in_the_pool_is_refused_before_it_hides_its_column(
+    folder: Path, tmp_path: Path, value: float
+):
+    x = np.load(folder / "pool.npz")["x"]
+    x[7, 2] = value
+    for name in ("test.npz", "train.npz", "model.skops", "pool.toml"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    np.savez(tmp_path / "pool.npz", x=x)
+    with pytest.raises(
+        BadConfig, match=r"example 7 \(counted from 0\) holds -?1e\+\d\d in column 3, which runs from 4"
+    ):
+        load_target(str(tmp_path / "pool.toml"))
+
+
+def test_an_api_on_a_table_without_ranges_is_asked_in_the_units_of_the_data(folder: Path, tmp_path: Path):
+    model = load_target(str(folder / "pool.toml")).victim
+    asked: list[np.ndarray] = []
+
+    def answer(x: np.ndarray) -> np.ndarray:
+        asked.append(x)
+        return model(torch.from_numpy(x.astype(np.float32))).y.numpy()
+
+    for name in ("test.npz", "pool.npz"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    with serving(answer, (30,)) as api:
+        text = TARGET.replace('"sklearn"', '"http"').replace(
+            '[model]\nfile = "model.skops"', f'[http]\nurl = "{api.url}"'
+        )
+        text = text.replace("[input]", 'protocol = "v1"\nmodel = "m"\n[input]').replace('train = "train.npz"\n', "")
+        (tmp_path / "api.toml").write_text(text)
+        row = stolen(tmp_path, tmp_path, "api", "knockoff@linear")
+    assert row.clone is not None
+    assert row.clone.accuracy.value > 0.87
+    assert max(float(x.max()) for x in asked) > 2_000

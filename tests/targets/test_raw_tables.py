@@ -18,6 +18,7 @@ from gamekeeper.engine.run import run_cell
 from gamekeeper.errors import BadConfig
 from gamekeeper.results import Row
 from gamekeeper.targets.choice import Choice, assumptions
+from gamekeeper.targets.files.encoders import encoded
 from gamekeeper.targets.load import load_target
 
 NAMES = ["age", "hours", "job", "sex"]
@@ -124,13 +125,50 @@ def test_a_wrong_order_of_columns_is_refused_with_what_to_declare(folder: Path):
         load_target(str(folder / "a.toml"))
 
 
-def test_a_category_that_the_model_does_not_know_is_found_before_anything_is_asked(folder: Path):
-    rows, labels = people(300, 0)
-    skops.io.dump(
-        by_name(fitted(rows[rows[:, 2] != "miner"], labels[rows[:, 2] != "miner"], "error")), folder / "model.skops"
-    )
-    with pytest.raises(BadConfig, match=r"unknown categories \['miner'\].* left out of the files"):
+@pytest.mark.parametrize(
+    ("unknown", "does"), [("error", "fails on it"), ("ignore", "passes over it, as if the cell held none of these")]
+)
+def test_a_category_that_the_model_does_not_know_is_found_before_anything_is_asked(
+    folder: Path, unknown: str, does: str
+):
+    skops.io.dump(by_name(fitted(*people(300, 0), unknown)), folder / "model.skops")
+    pool = folder / "pool.csv"
+    lines = pool.read_text().splitlines()
+    lines[5] = "miner ,40,m,30" if unknown == "error" else "Miner,40,m,30"
+    pool.write_text("\n".join(lines) + "\n")
+    if unknown == "error":  # spaces around a category do not count
         load_target(str(folder / "a.toml"))
+        pool.write_text("\n".join([*lines[:5], "Miner,40,m,30", *lines[6:]]) + "\n")
+    with pytest.raises(BadConfig) as error:
+        load_target(str(folder / "a.toml"))
+    assert str(error.value).startswith(
+        f"line 6 of {pool} has 'Miner' in column 'job', which the model does not know: its OneHotEncoder was fitted on"
+        f" clerk, cook, miner, nan and {does}. Correct the spelling, or remove such rows."
+    )
+
+
+def test_a_category_that_the_model_passes_over_may_be_declared(folder: Path):
+    rows, labels = people(300, 0)
+    women = rows[:, 3] == "f"
+    skops.io.dump(by_name(fitted(rows[women], labels[women])), folder / "model.skops")
+    with pytest.raises(BadConfig, match="has 'm' in column 'sex', which the model does not know"):
+        load_target(str(folder / "a.toml"))
+    (folder / "a.toml").write_text(TARGET.replace("[data]", '[data]\ncategories = { sex = ["f", "m"] }'))
+    assert load_target(str(folder / "a.toml")).box.shape == (9,)
+
+
+def test_encoders_are_found_behind_an_imputer_and_not_behind_anything_else():
+    rows = np.array([["a", "x"], ["b", "y"], [np.nan, "x"]], object)
+    filled = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()).fit(rows)
+    bare = OneHotEncoder(handle_unknown="ignore").fit(rows)
+    behind = make_pipeline(ColumnTransformer([("c", OneHotEncoder(), [1])]), StandardScaler(with_mean=False)).fit(rows)
+    assert [(one.place, sorted(one.known), one.gaps, one.strict) for one in encoded(filled, [4, 7])] == [
+        (4, ["a", "b"], True, True),
+        (7, ["x", "y"], True, True),
+    ]
+    assert [one.gaps for one in encoded(bare, [0, 1])] == [True, False], "nan is a category of the first"
+    assert [(one.place, sorted(one.known)) for one in encoded(behind, [3, 5])] == [(5, ["x", "y"])]
+    assert not list(encoded(make_pipeline(StandardScaler(), OneHotEncoder()), [0]))
 
 
 def test_ranges_of_raw_columns_are_not_declared(folder: Path):

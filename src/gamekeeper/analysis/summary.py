@@ -105,6 +105,7 @@ class Summary:
     """Everything the report's tables and figures show.
 
     victim     accuracy of the clean answers; None before any cell is done
+    unanswered test inputs that brought no answer: every accuracy leaves them out
     budget     that of the table: the largest with a measurement of every thief and defense, else the largest measured
     price      money per query; 0 if none was stated. currency: as the owner named it; "" if they did not
     floor      the strongest undefended thief who learns from labels only, at `budget`
@@ -130,6 +131,7 @@ class Summary:
     void: tuple[str, ...] = ()
     currency: str = ""
     zero_query: Stolen | None = None
+    unanswered: int = 0
 
     @property
     def undefended(self) -> DefenseSummary | None:
@@ -203,6 +205,7 @@ def summarise(run: Run, rows: Sequence[Row]) -> Summary:
         void=void([row for row in measured if row.budget == budget], flags),
         currency=str(run.target.get("currency", "")),
         zero_query=zero_query,
+        unanswered=max((row.unanswered or 0 for row in everybody), default=0),
     )
 
 

@@ -90,15 +90,25 @@ def header(file: IO[bytes] | io.BufferedIOBase) -> tuple[tuple[int, ...], np.dty
 
 
 def as_classes(path: Path, y: Array) -> Labels:
-    """Labels as whole numbers from 0 or as names, (n,); (n, 1) is accepted."""
+    """Labels as whole numbers from 0, also such as 2.0, or as names, (n,); (n, 1) is accepted."""
     flat = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if flat.ndim == 1 and flat.dtype.kind == "U":
         return [str(name).strip() for name in flat]
+    if (
+        flat.ndim == 1
+        and flat.dtype.kind == "f"
+        and (np.abs(flat.astype(np.float64)) < 2**31).all()
+        and (flat == np.floor(flat)).all()
+    ):
+        flat = flat.astype(np.int64)
     if flat.ndim != 1 or flat.dtype.kind not in "bui" or (flat.size and (flat.min() < 0 or flat.max() > 2**31)):
         got = f"{y.dtype} of shape {y.shape}" + (
             f", {flat.min()} to {flat.max()}" if flat.size and flat.dtype.kind != "U" else ""
         )
-        raise BadConfig(f"the labels in {path} must be whole numbers from 0 or names, shape (n,); got {got}.")
+        raise BadConfig(
+            f"the labels in {path} must be whole numbers from 0 or names, shape (n,); got {got}. Save class numbers"
+            f" or names as y{', of one-hot rows y.argmax(1)' * (y.ndim == 2)}."
+        )
     return flat
 
 

@@ -50,6 +50,8 @@ EMPTY = frozenset(
     ["", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"]
 )
 """Those of them that everybody who reads a table, as pandas does, takes for an empty cell."""
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What stands between cells where spreadsheets use the comma for decimals, and in other exports."""
 
 
 @dataclass(frozen=True)
@@ -107,21 +109,53 @@ def other_spelling(text: str) -> bool:
 def table(path: Path) -> Table:
     """The content of a CSV file. Raises BadConfig for a first line that cannot be names and for rows of unequal length."""
     try:
-        lines = list(csv_lines(unpack(path).decode("utf-8-sig")))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadConfig(f"{path} is not a CSV file in UTF-8 ({error}). Save it as one.") from error
+        text = unpack(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        hint = " (in a spreadsheet: CSV UTF-8, comma delimited)"
+        raise BadConfig(f"{path} is not a CSV file in UTF-8 ({error}). Save it as one{hint}.") from error
+    lines = list(csv_lines(path, text))
     head, rows = (lines[0][1], lines[1:]) if lines else ([], [])
+    check_separator(path, text.lstrip().split("\n", 1)[0])
     if not head or "" in head or len(set(head)) < len(head) or all(NUMBER.fullmatch(cell) for cell in head):
-        raise BadConfig(f"{path} needs a first line with a different name for each column; got {', '.join(head)!r}.")
+        index = bool(head) and head[0] == "" and "" not in head[1:]
+        hint = " The first has none, as where pandas writes its index: save it with index=False." if index else ""
+        raise BadConfig(
+            f"{path} needs a first line with a different name for each column; got {', '.join(head)!r}.{hint}"
+        )
     for line, cells in rows:
         if len(cells) != len(head):
-            raise BadConfig(f"line {line} of {path} has {len(cells)} values; {len(head)} are needed. Repair the line.")
+            commas = len(cells) > len(head) and all(map(is_number, cells))
+            hint = " If its numbers have decimal commas, write them with a point: 1.5 instead of 1,5." if commas else ""
+            raise BadConfig(
+                f"line {line} of {path} has {len(cells)} values; {len(head)} are needed. Repair the line.{hint}"
+            )
     return Table(path, head, rows)
 
 
-def csv_lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of every line that is not blank."""
+def check_separator(path: Path, head: str) -> None:
+    """Raises BadConfig if the first line separates its names with something else than commas."""
+    used = max(SEPARATORS, key=head.count)
+    if head.count(used) > head.count(","):
+        raise BadConfig(
+            f"{path} separates its columns with {SEPARATORS[used]}; commas are needed, and in numbers a decimal point, as in"
+            f" 1234.5. Save it so, for example pandas.read_csv(…, sep={used!r}, decimal=',').to_csv(…, index=False) if its"
+            " numbers have decimal commas."
+        )
+
+
+def csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of every line that is not blank. Raises BadConfig for a quote that goes wrong."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    for cells in reader:
+    while True:
+        start = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise BadConfig(
+                f'line {start} of {path} opens a quote (") and does not close it before a comma or the end of the line'
+                f' ({error}). Close it; a quote that belongs to a text is written twice ("").'
+            ) from error
+        if cells is None:
+            return
         if cells:
             yield reader.line_num, [cell.strip() for cell in cells]

@@ -109,4 +109,7 @@ def pixels(file: Path, image: Image.Image) -> UInt8[np.ndarray, "h w ..."]:
         raise BadConfig(f"{file} has pixels of mode {image.mode}; 8-bit grey or RGB is needed. Convert it.")
     if image.has_transparency_data and np.asarray(image.convert("RGBA"))[:, :, 3].min() < 255:
         raise BadConfig(f"{file} has transparent pixels, whose colour is undefined. Put it on a background first.")
-    return np.asarray(image.convert("L" if image.mode == "LA" else "RGB"))
+    shown = np.asarray(image.convert("L" if image.mode == "LA" else "RGB"))
+    # a palette says nothing of the image: programs that save space give one to grey images as well
+    grey = image.mode == "P" and (shown == shown[:, :, :1]).all()
+    return shown[:, :, 0] if grey else shown

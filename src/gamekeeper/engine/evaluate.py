@@ -60,6 +60,11 @@ class CloneMetrics:
         return self.target.test if bool(rows.all()) else self.target.test.take(rows.nonzero()[:, 0])
 
     @property
+    def unanswered(self) -> int:
+        """How many test inputs that leaves out."""
+        return len(self.target.test) - len(self.test)
+
+    @property
     def truth(self) -> Tensor:
         assert self.test.y is not None, "load_target refuses a test set without labels"
         return self.test.y

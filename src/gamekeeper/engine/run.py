@@ -221,6 +221,7 @@ def steal_and_evaluate(cell: Cell, here: Stage, connection: Connection) -> Row:
             *(stolen.caveats if isinstance(stolen, Caveats) else ()),
         ],
         chance=here.clone_metrics.chance,
+        unanswered=here.clone_metrics.unanswered,
         follow_on=follow_on(cell, here, stolen) if cell.follow_on else None,
     )
     return connection.billed(row)

@@ -50,15 +50,19 @@ class KnownDefense:
     keeps_top1: bool
 
     def table(self, x: Batch, clean: Float[Tensor, "m k"], rows: Int[Tensor, " m"]) -> LookupTable:
-        """What the defense makes of candidate i as the answer to x[rows[i]]; all are queried by one new client."""
+        """What the defense makes of candidate i as the answer to x[rows[i]]; all are queried by one new client.
+
+        Input by input where the defense remembers nothing: the same input again then costs it little (`surrogate.runs`).
+        """
         memories = [armed.fresh() for armed in self.armed]
+        order = torch.arange(len(rows)) if any(one is not None for one in memories) else rows.argsort(stable=True)
         answered: list[Tensor] = []
-        for some, places in zip(clean.split(CHUNK), rows.split(CHUNK), strict=True):
+        for some, places in zip(clean[order].split(CHUNK), rows[order].split(CHUNK), strict=True):
             inputs, reply = x[places], Reply(some)
             for armed, memory in zip(self.armed, memories, strict=True):
                 reply = armed.respond(inputs, reply, memory)
             answered.append(reply.y)
-        return LookupTable(clean, torch.cat(answered))
+        return LookupTable(clean, torch.cat(answered)[order.argsort()])
 
 
 def known_defense(transfer: Transfer, knows: Knowledge, guesses: int, seed: int) -> KnownDefense:

@@ -102,10 +102,8 @@ class SklearnModel:
                 " Write those in `classes` in the target file, in the order that you want them numbered."
             )
         if not known:
-            met = "none (it is not a fitted classifier)" if classes is None else spelled(classes)
             raise BadConfig(
-                f"{name} must have been fitted on classes 0 to {self.task.classes - 1}, all of them. Its classes_ are"
-                f" {met}. Fit it on labels counted from 0, and declare how many there are in `classes`."
+                f"{name} must have been fitted on classes 0 to {self.task.classes - 1}, all of them. {classes_of(classes)}"
             )
         if self.answers not in (None, "probabilities", "labels"):
             raise BadConfig(
@@ -213,6 +211,17 @@ def numbers(raw: Any) -> Tensor:
 def class_names(classes: Any) -> list[str]:
     """Classes as text; whole numbers without decimals, as in a target file."""
     return [f"{each:g}" if isinstance(each, float) else str(each) for each in np.ravel(classes).tolist()]
+
+
+def classes_of(classes: Any) -> str:
+    """What an estimator was fitted on instead of 0 to k - 1, and what to declare then."""
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1:
+        return "It has no classes_: it is not a fitted classifier of one label. Give one that is."
+    names = class_names(classes)
+    if names == [str(number) for number in range(len(names))]:
+        return f"Its classes_ are 0 to {len(names) - 1}: declare classes = {len(names)}."
+    listed = ", ".join(f'"{each}"' for each in names[:5]) + (", …" if len(names) > 5 else "")
+    return f"Its classes_ are {spelled(classes)}: declare their names in this order, classes = [{listed}]."
 
 
 def spelled(classes: Any) -> str:

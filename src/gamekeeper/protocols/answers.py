@@ -67,6 +67,7 @@ SCORES = [
     "likelihood",
 ]
 """Keys by what they usually mean, in the order in which they are tried; without case, `_` and `-`."""
+COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*%?\s*", re.ASCII)
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*%?\s*", re.ASCII)
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def answers_at(results: Entries, expected: Expected) -> Tensor:
         try:
             read.append(answer(value, results, expected))
         except Malformed as error:
-            errors[place] = error
+            errors[place] = decimal_comma(value, expected) or error
             read.append(None)
     good = [one for one in read if one is not None]
     if not good and (wrong := [error for error in errors.values() if not isinstance(error, NoAnswer)]):
@@ -141,6 +142,20 @@ def answer(value: Any, results: Entries, expected: Expected) -> list[float] | fl
     return item(at_path, expected) if beside is None else beside
 
 
+def decimal_comma(value: Any, expected: Expected) -> Malformed | None:
+    """What is wrong with an answer that could not be read and holds a number with a comma; None if it holds none."""
+    held = list(value.values()) if is_object(value) else value if is_list(value) else [value]
+    text = next((each for each in held if isinstance(each, str) and COMMA.fullmatch(each)), None)
+    if text is not None:
+        return Malformed(
+            f"an answer holds the string {expected.quote(text)!r}; a number with a decimal point is needed, as in 0.973. A"
+            " comma is not read, since it may also separate thousands: let the API answer JSON numbers, or put something in"
+            " front of it that rewrites them."
+        )
+    deeper = (decimal_comma(each, expected) for each in held if is_object(each) or is_list(each))
+    return next((error for error in deeper if error is not None), None)
+
+
 def named_beside(value: Any, results: Entries, expected: Expected) -> list[float] | None:
     """The scores that the path leads to, by the names that stand beside them; None if there are none."""
     if not results.inner or results.inner[-1] == "*" or results.inner[-1].isdecimal():
@@ -182,8 +197,9 @@ def listed(values: list[Any], expected: Expected) -> list[float] | float:
         return item(values[0], expected)
     if len(values) == expected.classes:
         return [number(each, expected) for each in values]
-    n = expected.n
-    raise Malformed(f"answers of shape ({n}, {expected.classes}) or ({n},) were expected; got ({n}, {len(values)}).")
+    n, k = expected.n, len(values)
+    hint = f" Declare classes = {k} if that is their number." if k > 1 else ""
+    raise Malformed(f"answers of shape ({n}, {expected.classes}) or ({n},) were expected; got ({n}, {k}).{hint}")
 
 
 def by_key(value: dict[str, Any], expected: Expected) -> list[float]:
@@ -306,7 +322,8 @@ def settle(values: Tensor, expected: Expected) -> Tensor:
     if not bool((given == given.floor()).all()):
         raise Malformed(
             "the target gives one number per input, and not a whole one: it is neither a label nor a probability for"
-            f" each of {k} classes. If it is the probability of one class, the target must publish those of all."
+            f" each of {k} classes. If it is the probability of one class, the target must publish those of all: of two"
+            " classes, something in front of it can answer [1 - p, p]."
         )
     if not bool(((given >= 0) & (given < k)).all()):
         raise Malformed(

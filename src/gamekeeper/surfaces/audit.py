@@ -282,13 +282,14 @@ def machine(
     run: Run, rows: Sequence[Row], summary: Summary, results: Sequence[ThresholdResult], spent: Spending | None
 ) -> str:
     """As JSON: the run, the headline and the flags that void it, the zero-query clone and how far above it the strongest thief
-    got, rows with all flags, thresholds breached or not judged, and the spending on an API."""
+    got, how many test inputs there were and how many of them brought no answer, rows with all flags, thresholds breached or not judged, and the spending on an API."""
     flags = raised(rows)
     data = {
         "run": asdict(run),
         "headline": headline(summary),
         "void": list(summary.void),
         "zero_query": summary.zero_query and accuracy_of(summary.zero_query),
+        "test": summary.victim and {"inputs": summary.victim.n + summary.unanswered, "unanswered": summary.unanswered},
         "stolen": {line.defense: summary.above_zero_query(line.worst) for line in summary.lines if line.worst},
         "rows": [{**asdict(row), "flags": flags.get(row.cell, [])} for row in rows],
         "breached": list(dict.fromkeys(one.threshold.text for one in results if one.breached)),

@@ -14,6 +14,8 @@ from gamekeeper.types import Box, Domain, Ranges
 Ends = float | Sequence[float] | None
 LOW, HIGH = 0.0, 1.0
 """Where the file says nothing."""
+FAR = 1_000_000
+"""How many widths of a test set's column an entry of the pool may lie beyond it: one that does is a typing error, or a code for a missing value."""
 
 
 def ends(value: Any) -> Ends:
@@ -85,6 +87,25 @@ def identity(shape: Sequence[int], low: Ends, high: Ends) -> dict[str, Any]:
     if low is None and high is None and len(shape) == 1:
         return {"shape": shape, "range": "pool"}
     return {"shape": shape, "low": LOW if low is None else low, "high": HIGH if high is None else high}
+
+
+def check_pool(pool: Float[Tensor, "n d"], test: Float[Tensor, "m d"], names: Sequence[str]) -> None:
+    """Raises BadConfig for an entry of the pool that lies FAR beyond the test set's, whose columns have these names, if any.
+
+    A thief scales columns by the pool: one mistyped number would make a whole column invisible to their copy.
+    """
+    low, high = torch.aminmax(test.double(), dim=0)
+    beyond = torch.maximum(pool.double() - high, low - pool.double())
+    odd = ((beyond > FAR * (high - low)) & (high > low)).nonzero()
+    if len(odd):
+        row, column = odd[0].tolist()
+        name = names[column] if names else str(column + 1)
+        raise BadConfig(
+            f"data.pool: example {row} (counted from 0) holds {pool[row, column]:g} in column {name}, which runs from"
+            f" {low[column]:g} to {high[column]:g} in the test set. Thieves scale a column by the pool, so this one would tell them"
+            " nothing, and theft would look harder than it is. Repair it, or remove the row; if it is meant, declare `low` and"
+            " `high` in [input]."
+        )
 
 
 def ranges_of(x: Float[Tensor, "n d"]) -> Ranges:

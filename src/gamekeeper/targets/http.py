@@ -41,7 +41,7 @@ from gamekeeper.protocols.v1 import encode_v1
 from gamekeeper.protocols.v2 import DATATYPES, Body, Slot, answers_v2, decode_v2, encode_v2, maps_v2
 from gamekeeper.targets.http_config import HttpConfig, resolved
 from gamekeeper.targets.http_environment import Route, certificates, route
-from gamekeeper.targets.http_responses import inflated, retry_after
+from gamekeeper.targets.http_responses import divided, in_units, inflated, retry_after
 from gamekeeper.types import Batch, Domain
 
 BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds
@@ -178,14 +178,12 @@ class HttpOracle:
                 y = answers_v2(outputs, config.output_name, expected)
             except Malformed as error:
                 raise Malformed(f"{error} {hint}".strip()) from None
-            return Raw(
-                in_units(y, config.unit), None if config.maps is None else maps_v2(outputs, config.maps, expected), hint
-            )
+            maps = None if config.maps is None else maps_v2(outputs, config.maps, expected)
+            return Raw(in_units(y, config.unit), maps, " ".join([hint, divided(config.unit)]).strip())
         document = parse(answer.body, self._quote)
         y = answers_at(self._at(document, config.response or "predictions", expected), expected)
-        return Raw(
-            in_units(y, config.unit), None if config.maps is None else self._maps(document, config.maps, y, expected)
-        )
+        maps = None if config.maps is None else self._maps(document, config.maps, y, expected)
+        return Raw(in_units(y, config.unit), maps, divided(config.unit))
 
     def _maps(self, document: object, path: str, y: Tensor, expected: Expected) -> Tensor:
         try:
@@ -330,6 +328,10 @@ class HttpOracle:
                 f"the server's certificate is not trusted: {detail}. Set SSL_CERT_FILE to its authority's certificates;"
                 " `verify_tls = false` accepts any."
             ) from None
+        if any(isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER" for cause in causes(error)):
+            raise Unreachable(
+                f"the server does not speak TLS there: {detail}. Should `url` begin with http:// instead of https://?"
+            ) from None
         if status is not None and status < 300:
             return Trouble(f"the answer broke off before its end ({detail})", error=Malformed)
         refused = isinstance(error, httpx.ConnectError | httpx.ProxyError)
@@ -373,11 +375,6 @@ class HttpOracle:
         except orjson.JSONDecodeError:
             text = self._quote(body.decode(errors="replace"))
         return f"status {status}" + (f": {text.rstrip('.')}" if text else "")
-
-
-def in_units(y: Tensor, unit: float) -> Tensor:
-    """Scores where a certain answer is 1; labels as they are."""
-    return y if unit == 1 or y.ndim == 1 else y.double() / unit
 
 
 def idempotency_key(url: str, body: Body, names: Sequence[bytes]) -> str:

@@ -1,4 +1,4 @@
-"""What an HTTP response tells beside the answer: how long to wait, and how its body is compressed."""
+"""What an HTTP response tells beside the answer: how long to wait, how its body is compressed, in which unit scores are."""
 
 import re
 import zlib
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
+from torch import Tensor
 
 from gamekeeper.errors import Malformed
 
@@ -47,3 +48,13 @@ def inflated(response: httpx.Response, most: int) -> Iterator[bytes]:
         raise Malformed(f"the answer's {encoding} compression is broken ({error}).") from None
     if not unpack.eof:
         raise Malformed(f"the answer's {encoding} compression breaks off before its end.")
+
+
+def in_units(y: Tensor, unit: float) -> Tensor:
+    """Scores where a certain answer is 1; labels as they are."""
+    return y if unit == 1 or y.ndim == 1 else y.double() / unit
+
+
+def divided(unit: float) -> str:
+    """What to say of scores that are not what was declared, where they were divided."""
+    return "" if unit == 1 else f"The API's own numbers were divided by `unit` = {unit:g} in [http]: is that right?"

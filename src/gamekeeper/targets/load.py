@@ -34,6 +34,7 @@ from gamekeeper.targets import domains
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.drawings import held
+from gamekeeper.targets.files.encoders import check_categories
 from gamekeeper.targets.files.local import (
     SKLEARN_ERRORS,
     explained,
@@ -100,7 +101,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     assert test is not None
     assert pool is not None
     if known is None:
-        victim, batch = load_victim(config, folder, scale, architecture)
+        victim, batch = load_victim(config, folder, scale, architecture, pool.x)
     else:
         victim, batch = rehearsed(known, config, folder, schema, test.x), Target.batch
     box = domain_of(config, scale, pool.x)
@@ -157,12 +158,15 @@ def sold_maps(config: TargetConfig) -> str | None:
     return "attribution" if config.http is not None and config.http.maps is not None else None
 
 
-def load_victim(config: TargetConfig, folder: Path, scale: Scale, architecture: Architecture) -> tuple[Model, int]:
+def load_victim(
+    config: TargetConfig, folder: Path, scale: Scale, architecture: Architecture, pool: Tensor
+) -> tuple[Model, int]:
     """The victim, of any kind but scikit-learn, and how many inputs are sent to it at a time."""
     task, answers = Classify(config.classes), config.answers
     taken, translation = taken_box(config), translation_to(scale)
     if config.http is not None:
-        oracle = HttpOracle(with_labels(config.http, config.class_names), taken, config.classes)
+        domain = domain_of(config, scale, pool) if ranges_as_in_pool(config) else taken
+        oracle = HttpOracle(with_labels(config.http, config.class_names), domain, config.classes)
         return RemoteModel(translated_wire(oracle, translation), task, answers), oracle.batch
     assert config.model is not None, "read_config refuses a local kind without [model]"
     file = model_file(config.model.file, folder)
@@ -200,6 +204,11 @@ def rehearsed(model: SklearnModel, config: TargetConfig, folder: Path, schema: S
 def taken_box(config: TargetConfig) -> Box:
     """One input as the model takes it."""
     return Box(tuple(config.input.shape), *domains.outer(config.input.low, config.input.high))
+
+
+def ranges_as_in_pool(config: TargetConfig) -> bool:
+    """Whether this is a table without `low` and `high`: an API is then asked in the units of the data."""
+    return len(config.input.shape) == 1 and (config.input.low, config.input.high) == (None, None)
 
 
 def translation_to(scale: Scale) -> Translation:
@@ -263,12 +272,18 @@ def data(
             )
     features = None if victim is None else getattr(victim.estimator, "n_features_in_", None)
     schema = schema_of(list(files.values()), declared(config, victim), scale, input_names(victim), features)
+    if schema.raw and victim is not None:
+        tables = [file for file in files.values() if isinstance(file, Table)]
+        check_categories(victim.estimator, schema.columns, tables, given.categories)
     if schema.raw and (config.input.low, config.input.high) != (None, None):
         raise BadConfig(
             "the model takes text or cells without a value, so its columns range as in the pool. Leave `low` and `high`"
             " out of [input]."
         )
     sets = {key: schema.read(file) for key, file in files.items()}
+    if ranges_as_in_pool(config) and sets["data.pool"].x.shape[1:] == sets["data.test"].x.shape[1:]:
+        entries = [entry for each in schema.columns for entry in each.entries]
+        domains.check_pool(sets["data.pool"].x, sets["data.test"].x, entries)
     box = domain_of(config, schema.scale or scale, sets["data.pool"].x)
     for key, inputs in sets.items():
         labelled = key in ("data.test", "data.train", SHIFTED, DRAWN)
@@ -322,6 +337,11 @@ def data_file(key: str, name: str, folder: Path) -> Contents:
     """A shipped data set by name, or the file or folder of that path, as it stands."""
     if name in get_args(batteries.DataName):
         return contents(batteries.verified(f"{name}.npz"))
+    if not name.isprintable():
+        raise BadConfig(
+            f"{key}: the file's name {name!r} holds a tab, a line end or the like. In TOML a backslash in double quotes stands"
+            r" for such: write 'data\test.csv' in single quotes, or data/test.csv."
+        )
     if not (folder / name).exists():
         raise BadConfig(
             f"{key}: {folder / name} does not exist. Give a path relative to the TOML file, or one of the shipped data"

@@ -3,6 +3,10 @@
 import functools
 import hashlib
 
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
 from gamekeeper.architectures import fresh
 from gamekeeper.errors import Unsuited
 from gamekeeper.models.estimators import Estimator
@@ -37,6 +41,16 @@ def trained(method: str, architecture: Architecture, victim: Model, owner: Owner
     recipe = Fit(epochs=epochs, least_steps=0)
     fit(net, owner.x, victim(owner.x).y.float(), victim.task.loss, recipe, surrogate_seed(method, seed))
     return TorchModel(net.eval(), victim.task)
+
+
+def runs(x: Batch) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
+    """Rows `first` of x that differ from the row before, and for every row its place in them: x[first][place] equals x.
+
+    A thief who tabulates a defense gives it each input a hundred times, once for each posterior: one forward pass will do.
+    """
+    new = torch.ones(len(x), dtype=torch.bool)
+    new[1:] = (x[1:] != x[:-1]).flatten(1).any(1)
+    return new.nonzero()[:, 0], new.cumsum(0) - 1
 
 
 def surrogate_seed(method: str, seed: int) -> int:

@@ -263,6 +263,11 @@ def test_labels_that_touch_share_the_way():
 
 def with_zero_query(accuracy: float = 0.912) -> Summary:
     """The example's run with a clone that asked nothing."""
+    rows = with_zero_query_rows(accuracy)
+    return summarise(example.run(rows), rows)
+
+
+def with_zero_query_rows(accuracy: float) -> list[Row]:
     rows = example.rows()
     free = [
         replace(
@@ -272,7 +277,7 @@ def with_zero_query(accuracy: float = 0.912) -> Summary:
         for row in rows
         if (row.defense, row.attack, row.budget) == ("none", "knockoff", 250)
     ]  # fmt: skip
-    return summarise(example.run(free + rows), free + rows)
+    return free + rows
 
 
 def test_every_curve_begins_at_the_clone_that_asked_nothing():
@@ -286,6 +291,21 @@ def test_every_curve_begins_at_the_clone_that_asked_nothing():
     top = axes.child_axes[0].get_xticklabels()
     assert (top[0].get_text(), axes.get_xlabel()) == ("0", "queries spent (logarithmic from the first budget on)")
     assert any(text.get_text() == "without asking 0.912" for text in axes.texts)
+
+
+@pytest.mark.parametrize("budgets", [(250, 1000, 2500), (1000, 2500), (2500,)])
+@pytest.mark.parametrize("accuracy", [0.785, 0.883, 0.931])
+def test_the_names_of_grid_lines_do_not_lie_under_the_clone_that_asked_nothing(
+    budgets: tuple[int, ...], accuracy: float
+):
+    rows = [row for row in with_zero_query_rows(accuracy) if row.budget in (0, *budgets)]
+    figure = drawn(price_curve(summarise(example.run(), rows)))
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    circle = axes.transData.transform((min(axes.get_xticks()), accuracy))[0]
+    names = [text.get_window_extent() for text in axes.texts if re.fullmatch(r"\d+ %", text.get_text())]
+    assert names
+    assert all(name.x1 < circle - 4 for name in names)
 
 
 def test_without_it_the_figure_is_as_it_was():

@@ -17,6 +17,7 @@ from gamekeeper.engine.pictures import Pictures, keep
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import wilson
 from gamekeeper.results import Evasion, FollowOn, Inversion, Membership, Results, Row
+from gamekeeper.surfaces.report.album import Album
 from gamekeeper.surfaces.report.page import page, target_facts, write_pngs, write_report
 from gamekeeper.surfaces.report.standards import ENTRIES, VERSIONS
 from gamekeeper.surfaces.report.words import seconds
@@ -25,6 +26,8 @@ from tests.surfaces.report import example
 pytestmark = pytest.mark.thorough
 
 VOID = {"meta", "br", "wbr", "img"}
+WIDE = {"table", "svg"}
+"""What may be wider than a phone."""
 
 
 class Page(HTMLParser):
@@ -37,6 +40,8 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.addresses: list[str] = []
         self.words: list[str] = []
+        self.boxes: list[set[str]] = []
+        self.unboxed: list[str] = []
         self.feed(text)
         assert self.open == []
 
@@ -45,16 +50,21 @@ class Page(HTMLParser):
         self.ids += [value or "" for key, value in attrs if key == "id"]
         self.addresses += [value or "" for key, value in attrs if key in ("href", "src", "xlink:href")]
         assert not [key for key, _ in attrs if key.startswith("on")]
+        if tag in WIDE and not any({"scroll", "card"} & classes for classes in self.boxes):
+            self.unboxed.append(tag)
         if tag not in VOID:
             self.open.append(tag)
+            self.boxes.append(set((dict(attrs).get("class") or "").split()))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
         if tag not in VOID:
             self.open.pop()
+            self.boxes.pop()
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        self.boxes.pop()
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
@@ -65,6 +75,16 @@ class Page(HTMLParser):
 
 
 WHOLE = page(example.run(), example.rows())
+
+
+def test_whatever_is_wider_than_a_phone_scrolls_inside_its_own_box():
+    rows = [followed(row) if row.budget == 2500 else example.shifted(row) for row in example.rows()]
+    rows[0] = example.failed(rows[0], "Unreachable: no answer")
+    whole = page(example.run(), rows, Album("none", "knockoff", 2500, (0, 1), (("the copy", ("data:,", "data:,")),)))
+    found = Page(whole)
+    assert (found.tags["table"] > 10, found.tags["svg"] > 2, found.unboxed) == (True, True, [])
+    for name in ("card", "scroll"):
+        assert re.search(rf"\n\.{name} {{[^}}]*overflow-x: auto", whole)
 
 
 @pytest.fixture

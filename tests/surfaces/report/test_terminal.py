@@ -132,3 +132,9 @@ def test_the_worst_loss_under_shift_stands_below_the_defense():
     assert "−31 thinner" in "\n".join(lines[start : start + 6])
     assert max(map(len, lines)) <= 80
     assert "points lost, shift" not in printed(example.rows())
+
+
+def test_a_line_of_the_run_says_over_how_many_test_inputs_it_is_where_some_brought_no_answer():
+    row = example.rows()[0]
+    assert "test inputs" not in cell_line(row)
+    assert ", on 2,000 of 2,010 test inputs, " in cell_line(replace(row, unanswered=10))

@@ -199,3 +199,16 @@ def test_notes_count_missing_and_failed_cells():
 
 def test_a_finished_run_needs_no_note():
     assert notes(summary(example.rows())) == []
+
+
+def test_a_headline_says_over_how_many_test_inputs_it_is_where_some_brought_no_answer():
+    whole = [replace(each, unanswered=0) for each in grid(none=(0.95, 0.90), mad=(0.80, 0.85))]
+    some = [replace(each, unanswered=20) for each in whole]
+    assert whole[0].victim is not None
+    n = whole[0].victim.accuracy.n
+    assert "test inputs" not in headline(summary(whole))
+    assert headline(summary(some)) == (
+        f"{headline(summary(whole))} Every accuracy is over the {n:,} of {n + 20:,} test inputs that got an answer: the others"
+        " count neither for nor against the model."
+    )
+    assert "that got an answer" in headline(summary([each for each in some if each.defense != "none"]))

@@ -412,7 +412,12 @@ def test_other_declarations_of_scikit_learn_are_refused(kind: Kind):
 
 
 @pytest.mark.parametrize(
-    ("labels", "met"), [(Y + 1, "1, 2, 3"), (np.array(["a", "b", "c"])[Y], "a, b, c"), (Y // 2, "0, 1")]
+    ("labels", "met"),
+    [
+        (Y + 1, r'1, 2, 3: declare their names in this order, classes = \["1", "2", "3"\]'),
+        (np.array(["a", "b", "c"])[Y], "a, b, c: declare"),
+        (Y // 2, "0 to 1: declare classes = 2"),
+    ],
 )
 def test_classes_other_than_declared_are_refused(labels: Any, met: str):
     with pytest.raises(BadConfig, match=f"classes 0 to 2, all of them. Its classes_ are {met}"):

@@ -39,7 +39,7 @@ from gamekeeper.facts import L1, Strengths
 from gamekeeper.models.network import TorchModel
 from gamekeeper.needs import classes_of
 from gamekeeper.simplex import Norm, distance, one_hot, step_towards
-from gamekeeper.training.surrogate import stand_in
+from gamekeeper.training.surrogate import runs, stand_in
 from gamekeeper.types import Architecture, Armed, Batch, Model, Owner, Posterior, Reply
 
 Rule = Literal["extreme", "eps_aware", "ball", "random"]
@@ -225,9 +225,11 @@ class Poisoner:
         # the answers of `ball`, and sets grown class by class, depend on the last bit of p, which depends on the other
         # inputs in a forward pass
         grown = self.recipe.keep_top1 and reply.y.shape[1] > ENUMERATED
+        first, place = runs(x)
+        x = x[first]
         parts = x.split(1) if self.recipe.rule == "ball" or grown else (x,)
-        p = torch.cat([torch.softmax(self.surrogate.logits(some), dim=1, dtype=torch.float64) for some in parts])
-        q = gram(self.surrogate.net, x) if self.recipe.jacobian == "all" else None
+        p = torch.cat([torch.softmax(self.surrogate.logits(some), dim=1, dtype=torch.float64) for some in parts])[place]
+        q = gram(self.surrogate.net, x)[place] if self.recipe.jacobian == "all" else None
         return Reply(self.recipe.poison(reply.y, p, q), reply.maps)
 
 

@@ -36,6 +36,8 @@ CROWD, MOST = 13, 24
 NAME_WIDTH = 20
 ORIGIN, ORIGIN_ALONE = 2.0, 1.6
 """How far left of the first budget 0 queries are drawn: in widths of a tick's number, and as a factor if there is one budget."""
+LEFT_OF_ORIGIN = 0.1
+"""Share of the axis left of 0 queries, where the names of the grid lines stand (`victim_line`)."""
 LINE_HEIGHT = 11.5
 """Points per line of a label."""
 STYLE: dict[Any, Any] = {
@@ -176,7 +178,8 @@ def query_axis(axes: Axes, lines: Sequence[DefenseSummary], zero_query: Stolen |
     if origin is None:
         axes.set_xticks(ticks[::-1], shown)
     else:
-        axes.set_xlim(origin / room**0.4, axes.get_xlim()[1])
+        right = axes.get_xlim()[1]
+        axes.set_xlim(origin / (right / origin) ** (LEFT_OF_ORIGIN / (1 - LEFT_OF_ORIGIN)), right)
         axes.set_xticks([origin, *ticks[::-1]], ["0", *shown])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("queries spent (logarithmic from the first budget on)" if origin else "queries spent (logarithmic)")

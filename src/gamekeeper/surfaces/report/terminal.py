@@ -16,6 +16,7 @@ from gamekeeper.results import Row
 from gamekeeper.surfaces.report.words import (
     broken,
     count,
+    counted,
     efficiency,
     headline,
     interval,
@@ -44,7 +45,8 @@ def cell_line(row: Row) -> str:
         return f"{name}: no measurement"
     victim = f"clone {rated(row.clone.accuracy)} of {value(row.victim.accuracy)}"
     utility_metrics = f", honest users {value(row.victim.defended_accuracy)}"
-    return f"{name}: {victim}{utility_metrics}" + (f", {row.seconds.thief:.1f} s" if row.seconds else "")
+    silent = f", on {counted(row.victim.accuracy.n, row.unanswered)}" if row.unanswered else ""
+    return f"{name}: {victim}{utility_metrics}{silent}" + (f", {row.seconds.thief:.1f} s" if row.seconds else "")
 
 
 def defense_table(summary: Summary) -> Table:

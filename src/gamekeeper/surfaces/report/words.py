@@ -181,6 +181,19 @@ def headline(summary: Summary) -> str:
     return " ".join(sentences(summary))
 
 
+def counted(n: int, unanswered: int) -> str:
+    """`1,980 of 2,000 test inputs`, where some brought no answer."""
+    return f"{count(n)} of {count(n + unanswered)} test inputs"
+
+
+def left_out(summary: Summary) -> list[str]:
+    """Over how many test inputs accuracies are, where some brought no answer."""
+    if not summary.unanswered or summary.victim is None:
+        return []
+    n = counted(summary.victim.n, summary.unanswered)
+    return [f"Every accuracy is over the {n} that got an answer: the others count neither for nor against the model."]
+
+
 def sentences(summary: Summary) -> list[str]:
     """The headline: what is stolen without a defense, what smaller shares cost, what the best defense changes."""
     if summary.victim is None or summary.budget is None:
@@ -196,6 +209,7 @@ def sentences(summary: Summary) -> list[str]:
         theft(summary, undefended.worst, summary.victim),
         *cost(summary, undefended),
         defenses(summary),
+        *left_out(summary),
     ]
 
 
@@ -216,6 +230,7 @@ def uncompared(summary: Summary, reason: str) -> list[str]:
         f"No defense can be compared: the defense `none` {reason} {where}, so nothing shows what thieves get without"
         f" one.{shares} Add --defense none.",
         *without_asking(summary),
+        *left_out(summary),
     ]
 
 

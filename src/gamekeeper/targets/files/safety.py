@@ -193,8 +193,8 @@ def read_skops(path: Path) -> Any:
         if untrusted:
             raise UnsafeFile(
                 f"{path} holds types that are not trusted: {', '.join(untrusted)}. Only scikit-learn's own classifiers"
-                " and transformers are loaded. For nearest neighbours refit with algorithm='brute'; give other models"
-                " as ONNX or behind HTTP."
+                " and transformers are loaded. Of a search over parameters save its best_estimator_; for nearest neighbours"
+                " refit with algorithm='brute'; give other models as ONNX or behind HTTP."
             )
         check_stored(path, data, document)
         with warnings.catch_warnings(record=True) as caught:

@@ -1,0 +1,94 @@
+"""The categories that a scikit-learn pipeline's encoders know, compared with those in the data files.
+
+An encoder that passes over what it does not know answers a misspelt category without a word: every query with it is spent
+on a row with a hole in it.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gamekeeper.data.columns import Column
+from gamekeeper.data.csv_files import Table
+from gamekeeper.data.labels import listed
+from gamekeeper.data.raw_rows import WORDS
+from gamekeeper.errors import BadConfig
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One column that an encoder takes, by its place among the model's columns.
+
+    known   its categories as text
+    gaps    cells without a value are known, or something in front of the encoder fills them
+    strict  it fails on others, where most pass over them
+    """
+
+    place: int
+    encoder: str
+    known: frozenset[str]
+    gaps: bool
+    strict: bool
+
+
+def encoded(part: Any, places: Sequence[int], filled: bool = False) -> Iterator[Encoded]:
+    """The columns at these places that encoders take before anything else but an imputer has changed them."""
+    if hasattr(part, "steps"):
+        for _, step in part.steps:
+            yield from encoded(step, places, filled)
+            if type(step).__name__ != "SimpleImputer" or getattr(step, "add_indicator", False):
+                return
+            filled = True
+    elif hasattr(part, "transformers_"):
+        for _, inner, columns in part.transformers_:
+            numbers = [columns] if isinstance(columns, int) else columns
+            if isinstance(numbers, list) and all(type(each) is int for each in numbers):
+                yield from encoded(inner, [places[each] for each in numbers], filled)
+    elif len(getattr(part, "categories_", ())) == len(places):
+        strict = getattr(part, "handle_unknown", "ignore") == "error"
+        for place, categories in zip(places, part.categories_, strict=True):
+            values: list[Any] = np.ravel(categories).tolist()
+            gaps = filled or any(each is None or each != each for each in values)
+            known = frozenset(str(each) for each in values)
+            yield Encoded(place, type(part).__name__, known, gaps, strict)
+
+
+def check_categories(
+    estimator: Any, columns: Sequence[Column], tables: Sequence[Table], listed_anyway: Collection[str]
+) -> None:
+    """Raises BadConfig for a category in the files that the model's own encoder does not know, naming the cell.
+
+    listed_anyway: columns whose categories the target file lists, so that whoever wrote it means them.
+    """
+    for one in encoded(estimator, range(len(columns))):
+        column = columns[one.place]
+        if not column.categories or column.name in listed_anyway:
+            continue
+        for table in tables:
+            cell = table.first(column.name, partial(strange, one, table.empties(column.name)))
+            if cell is not None:
+                raise BadConfig(f"{cell}, {unknown(one)} {remedy(one, column)}")
+
+
+def strange(one: Encoded, empties: Collection[str], text: str) -> bool:
+    """Whether the encoder does not know a cell's text; the words for truth values count in any case, as in `RawRows`."""
+    if text in empties:
+        return not one.gaps
+    return text not in one.known and text.lower() not in {each.lower() for each in one.known if each.lower() in WORDS}
+
+
+def unknown(one: Encoded) -> str:
+    does = "fails on it" if one.strict else "passes over it, as if the cell held none of these"
+    return f"which the model does not know: its {one.encoder} was fitted on {listed(sorted(one.known))} and {does}."
+
+
+def remedy(one: Encoded, column: Column) -> str:
+    meant = (
+        ""
+        if one.strict
+        else f" If users may send it, list all categories under {column.name} in [data.categories]: the thief may then send it too."
+    )
+    return f"Correct the spelling, or remove such rows.{meant}"
