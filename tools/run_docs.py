@@ -2,12 +2,13 @@
 
 import re
 
-from committed import RESULTS, stamp, summary, table, thefts
+from committed import RESULTS, origin, stamp, summary, table, thefts
 
+from gamekeeper.analysis.equal_loss import LOSSES, equal_losses
+from gamekeeper.analysis.families import families
 from gamekeeper.analysis.summary import DefenseSummary, Stolen, Summary
 from gamekeeper.engine.ensemble import ENSEMBLES
 from gamekeeper.results import Results
-from gamekeeper.surfaces.report.curves import families
 from gamekeeper.surfaces.report.words import (
     count,
     efficiency,
@@ -18,6 +19,9 @@ from gamekeeper.surfaces.report.words import (
     seconds,
     value,
     worst_loss,
+)
+from gamekeeper.surfaces.report.words import (
+    lost as lost_points,
 )
 
 
@@ -117,13 +121,33 @@ def strengths(name: str) -> str:
     return table(["defense", "L1", "honest accuracy", "soft thief", "strongest thief"], rows, stamp(name))
 
 
+def equal_loss(name: str) -> str:
+    """What the strongest thief gets from every defense of several strengths at the same loss of honest users."""
+    if not (RESULTS / name / "run.json").exists():
+        return f"Not run yet: `results/{name}`.\n"
+    whole = summary(name)
+    rows = [
+        [f"`{one.name}`", *(f"{rated(at.stolen)}{'*' * at.capped}" for at in one.at), lost_points(one.largest)]
+        for one in equal_losses(whole)
+    ]
+    start = whole.undefended.worst if whole.undefended else None
+    below = f"Without a defense {rated(start.accuracy)} `{start.attack}`." if start else ""
+    floor = f" Label floor, at no loss, {rated(whole.floor.accuracy)}." if whole.floor else ""
+    capped = (
+        " \\* Never loses that much: at its largest loss."
+        if any("*" in cell for row in rows for cell in row[1:])
+        else ""
+    )
+    head = ["points users may lose", *map(lost_points, LOSSES), "largest loss"]
+    return table(head, rows, f"{below}{floor}{capped} {origin(name)}")
+
+
 def thieves(name: str) -> str:
     """Clone accuracy of every thief against every defense, at the largest budget."""
     if not (RESULTS / name / "run.json").exists():
         return f"Not run yet: `results/{name}`.\n"
     whole = summary(name)
-    start = whole.zero_query
-    rows = [] if start is None else [[f"`{start.attack}` (0 queries)", *[value(start.accuracy)] * len(whole.lines)]]
+    rows: list[list[str]] = []
     for attack in whole.attacks:
         found = [{one.attack: one for one in line.thieves}.get(attack) for line in whole.lines]
         best = [line.worst if len(whole.seeds) > 1 else None for line in whole.lines]  # one seed ranks nothing

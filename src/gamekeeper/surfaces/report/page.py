@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gamekeeper.analysis.checks import raised
+from gamekeeper.analysis.equal_loss import LOSSES, equal_losses
 from gamekeeper.analysis.flags import FLAGS
 from gamekeeper.analysis.follow_on import FollowOnSummary, follow_on_summaries
 from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, Summary, summarise, unique
@@ -71,6 +72,8 @@ def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
         cell_flags=flags,
         flags=[flag for name, flag in FLAGS.items() if name in seen],
         levels=LEVELS,
+        losses=LOSSES,
+        equal_losses=equal_losses(summary),
         follow_on_summaries=(followed := follow_on_summaries(rows)),
         compared=compared(followed),
         lacking=unique(f"{gap} ({place(name)})" for name, _, outcome in compared(followed) for gap in outcome.lacking),
@@ -129,6 +132,7 @@ def environment() -> Environment:
         "bands": words.bands,
         "guaranteed": words.guaranteed,
         "points": words.points,
+        "loss": words.lost,
         "seconds": words.seconds,
         "moment": moment,
     }
