@@ -92,16 +92,16 @@ def at_loss(
     stolen: Float[np.ndarray, "points replicates"],
     may_lose: float,
 ) -> AtLoss:
-    """One loss: the value from the means, the interval from the replicates, moved so that their mean is the value.
+    """One loss: the value from the means, the interval from the replicates, moved so that their median is the value.
 
     Resampled points have a lower minimum than the measured ones; without the move, the interval would inherit that.
     """
     value = left_at(costs, np.array([one.accuracy.value for one in thefts]), may_lose)
     values = np.array([left_at(x, y, may_lose) for x, y in zip(lost.T, stolen.T, strict=True)])
-    values += value - values.mean()
+    values += value - np.median(values)
     low, high = interval(values)
     n = min(one.accuracy.n for one in thefts)
-    estimate = Estimate(value, max(0.0, min(low, value)), min(1.0, max(high, value)), n)
+    estimate = Estimate(value, max(0.0, low), min(1.0, high), n)
     return AtLoss(may_lose, min(may_lose, max(0.0, float(costs.max()))), estimate, values)
 
 
