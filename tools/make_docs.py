@@ -18,7 +18,7 @@ import paper_docs
 import run_docs
 import study_docs
 import training_docs
-from committed import RESULTS, ROOT, summary, table
+from committed import RESULTS, ROOT, basis, summary, table
 from poisoning_docs import poisoning
 
 from gamekeeper.analysis.flags import FLAGS
@@ -78,6 +78,11 @@ def study(name: str) -> str:
     return table(head, rows, f"{below} {study_docs.stamp(name)}")
 
 
+def figure_basis(name: str) -> str:
+    """The sentence below a figure."""
+    return f"{basis(name)}\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "papers": paper_docs.papers,
     "methods": paper_docs.methods,
@@ -102,6 +107,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"{name}-equal": partial(run_docs.equal_loss, name) for name in STRENGTHS},
     "mnist-curve": partial(run_docs.curve, "mnist"),
     "fashion-curve": partial(run_docs.curve, "fashion"),
+    **{f"{name}-basis": partial(figure_basis, name) for name in ("mnist", "fashion", *ALL, *STRENGTHS)},
     "flags": flags,
     "victims": victims,
     "training-soft": partial(training_docs.compared, ["soft"]),

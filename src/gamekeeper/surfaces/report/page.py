@@ -19,6 +19,7 @@ from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, Summary, summarise, 
 from gamekeeper.results import FollowOn, Results, Row, Run
 from gamekeeper.surfaces.report import figures, words
 from gamekeeper.surfaces.report.album import Album, album
+from gamekeeper.surfaces.report.basis import rests_on
 from gamekeeper.surfaces.report.curves import trade_curves
 from gamekeeper.surfaces.report.perturbations import perturbations
 from gamekeeper.surfaces.report.ranking import ranking
@@ -67,6 +68,7 @@ def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
         rows=rows,
         summary=summary,
         headline=words.sentences(summary),
+        basis=rests_on(summary).replace("`", ""),
         notes=words.notes(summary),
         drawn=drawings(summary),
         cell_flags=flags,
