@@ -1,5 +1,6 @@
 """Committed results as the docs read them: runs under results/, where they come from, and a Markdown table."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from gamekeeper.analysis.checks import grouped
 from gamekeeper.analysis.summary import Summary, summarise
 from gamekeeper.analysis.zero_query import by_asking
 from gamekeeper.results import Results
+from gamekeeper.surfaces.report.basis import rests_on
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -24,6 +26,18 @@ def summary(name: str, without: str | None = None) -> Summary:
 
 def stamp(name: str) -> str:
     return f"{origin(name)} `{Results(RESULTS / name).header().command}`"
+
+
+POOLS = {"mnist": "printed letters", "fashion": "printed letters"}
+"""What the pool of a built-in target holds, unless the command names another."""
+
+
+def basis(name: str) -> str:
+    """Which thieves, pool and seeds the numbers of a run rest on."""
+    run = Results(RESULTS / name).header()
+    named = re.search(r"--pool (\S+)", run.command)
+    pool = f"inputs of `{named[1]}`" if named else POOLS.get(str(run.target.get("name")), "inputs")
+    return rests_on(summary(name), pool)
 
 
 def origin(name: str) -> str:

@@ -18,7 +18,7 @@ import paper_docs
 import run_docs
 import study_docs
 import training_docs
-from committed import RESULTS, ROOT, summary, table
+from committed import RESULTS, ROOT, basis, summary, table
 from poisoning_docs import poisoning
 
 from gamekeeper.analysis.flags import FLAGS
@@ -48,9 +48,6 @@ MOVED = ("moved-mnist", "moved-fashion")
 """Runs of thieves who move their questions towards the task, 500 queries."""
 WORST = ("worst-mnist", "worst-mnist-2000", "worst-fashion")
 """Runs of the ensemble."""
-MOVED = ("moved-mnist", "moved-fashion")
-"""Runs of thieves who move their questions towards the task."""
-
 
 VOIDS = "\n*Voids the run:* the headline says this instead of any number.\n"
 """Below a flag that takes the ground from under every number."""
@@ -81,6 +78,11 @@ def study(name: str) -> str:
     return table(head, rows, f"{below} {study_docs.stamp(name)}")
 
 
+def figure_basis(name: str) -> str:
+    """The sentence below a figure."""
+    return f"{basis(name)}\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "papers": paper_docs.papers,
     "methods": paper_docs.methods,
@@ -97,14 +99,15 @@ TABLES: dict[str, Callable[[], str]] = {
     **{name: partial(run_docs.defenses, name) for name in WORST},
     **{f"{name}-thieves": partial(run_docs.thieves, name) for name in (*WORST, *MOVED)},
     "worst-findings": run_docs.findings,
-    **{name: partial(run_docs.thieves, name) for name in MOVED},
     **{f"auxiliary-{regime}": partial(run_docs.regime_of, regime) for regime in ("related", "unrelated")},
     **{name: partial(run_docs.lined_up, name) for name in ALL},
     **{name: partial(run_docs.curve, name) for name in FEW},
     "mad-variants": partial(run_docs.curve, "mad-variants"),
     **{name: partial(run_docs.strengths, name) for name in STRENGTHS},
+    **{f"{name}-equal": partial(run_docs.equal_loss, name) for name in STRENGTHS},
     "mnist-curve": partial(run_docs.curve, "mnist"),
     "fashion-curve": partial(run_docs.curve, "fashion"),
+    **{f"{name}-basis": partial(figure_basis, name) for name in ("mnist", "fashion", *ALL, *STRENGTHS)},
     "flags": flags,
     "victims": victims,
     "training-soft": partial(training_docs.compared, ["soft"]),

@@ -2,12 +2,13 @@
 
 import re
 
-from committed import RESULTS, stamp, summary, table, thefts
+from committed import RESULTS, basis, origin, stamp, summary, table, thefts
 
+from gamekeeper.analysis.equal_loss import LOSSES, equal_losses
+from gamekeeper.analysis.families import families
 from gamekeeper.analysis.summary import DefenseSummary, Stolen, Summary
 from gamekeeper.engine.ensemble import ENSEMBLES
 from gamekeeper.results import Results
-from gamekeeper.surfaces.report.curves import families
 from gamekeeper.surfaces.report.words import (
     count,
     efficiency,
@@ -18,6 +19,9 @@ from gamekeeper.surfaces.report.words import (
     seconds,
     value,
     worst_loss,
+)
+from gamekeeper.surfaces.report.words import (
+    lost as lost_points,
 )
 
 
@@ -33,7 +37,7 @@ def defenses(name: str) -> str:
     flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
     floor = f" Label floor {rated(whole.floor.accuracy)} `{whole.floor.attack}`." if whole.floor else ""
     control = f" Control {rated(whole.control.accuracy)}." if whole.control else ""
-    below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{control}{flags} {stamp(name)}"
+    below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{control}{flags} {basis(name)} {stamp(name)}"
     return table(head, rows, below)
 
 
@@ -94,7 +98,7 @@ def lined_up(name: str) -> str:
     flags = f" On every number: {', '.join(f'`{flag}`' for flag in whole.flags)}." if whole.flags else ""
     run = Results(RESULTS / name).header()
     left_out = [*run.chosen.get("left_out", []), *map(absence, run.assumptions)]
-    below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{flags} {' '.join(filter(None, left_out))} {stamp(name)}"
+    below = f"Clone accuracy at {count(whole.budget or 0)} queries.{floor}{flags} {' '.join(filter(None, left_out))} {basis(name)} {stamp(name)}"
     return table(head, rows, below)
 
 
@@ -114,7 +118,30 @@ def strengths(name: str) -> str:
             assert line.utility and line.soft and line.worst
             stolen = [value(line.soft.accuracy), f"{value(line.worst.accuracy)} `{line.worst.attack}`"]
             rows.append([f"`{line.defense}`", f"{line.utility.l1:.2f}", value(line.utility.accuracy), *stolen])
-    return table(["defense", "L1", "honest accuracy", "soft thief", "strongest thief"], rows, stamp(name))
+    return table(
+        ["defense", "L1", "honest accuracy", "soft thief", "strongest thief"], rows, f"{basis(name)} {stamp(name)}"
+    )
+
+
+def equal_loss(name: str) -> str:
+    """What the strongest thief gets from every defense of several strengths at the same loss of honest users."""
+    if not (RESULTS / name / "run.json").exists():
+        return f"Not run yet: `results/{name}`.\n"
+    whole = summary(name)
+    rows = [
+        [f"`{one.name}`", *(f"{rated(at.stolen)}{'*' * at.capped}" for at in one.at), lost_points(one.largest)]
+        for one in equal_losses(whole)
+    ]
+    start = whole.undefended.worst if whole.undefended else None
+    below = f"Without a defense {rated(start.accuracy)} `{start.attack}`." if start else ""
+    floor = f" Label floor, at no loss, {rated(whole.floor.accuracy)}." if whole.floor else ""
+    capped = (
+        " \\* Never loses that much: at its largest loss."
+        if any("*" in cell for row in rows for cell in row[1:])
+        else ""
+    )
+    head = ["points users may lose", *map(lost_points, LOSSES), "largest loss"]
+    return table(head, rows, f"{below}{floor}{capped} {basis(name)} {origin(name)}")
 
 
 def thieves(name: str) -> str:
@@ -122,8 +149,7 @@ def thieves(name: str) -> str:
     if not (RESULTS / name / "run.json").exists():
         return f"Not run yet: `results/{name}`.\n"
     whole = summary(name)
-    start = whole.zero_query
-    rows = [] if start is None else [[f"`{start.attack}` (0 queries)", *[value(start.accuracy)] * len(whole.lines)]]
+    rows: list[list[str]] = []
     for attack in whole.attacks:
         found = [{one.attack: one for one in line.thieves}.get(attack) for line in whole.lines]
         best = [line.worst if len(whole.seeds) > 1 else None for line in whole.lines]  # one seed ranks nothing
@@ -137,7 +163,9 @@ def thieves(name: str) -> str:
         rows.insert(0, [f"without asking, `{whole.zero_query.attack}`", *[free for _ in whole.lines]])
     bold = "; the strongest against each defense in bold" if len(whole.seeds) > 1 else ""
     below = f"Mean clone accuracy over seeds{bold}."
-    return table(["thief", *(f"`{line.defense}`" for line in whole.lines)], rows, f"{below} {stamp(name)}")
+    return table(
+        ["thief", *(f"`{line.defense}`" for line in whole.lines)], rows, f"{below} {basis(name)} {stamp(name)}"
+    )
 
 
 def regime_of(regime: str) -> str:
@@ -186,7 +214,7 @@ def curve(name: str) -> str:
     return table(
         ["defense", "thief", *(["0"] if zero else []), *(count(b) for b in budgets)],
         lines,
-        f"Clone accuracy in percent. {stamp(name)}",
+        f"Clone accuracy in percent. {basis(name)} {stamp(name)}",
     )
 
 

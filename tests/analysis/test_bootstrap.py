@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
-from gamekeeper.analysis.bootstrap import Replicates, direction, interval, packed, unpacked
+from gamekeeper.analysis.bootstrap import Replicates, direction, interval, moves, packed, unpacked
 from gamekeeper.metrics import wilson
 from gamekeeper.results import Row
 from tests.analysis.rows import row
@@ -29,12 +30,27 @@ def test_an_old_row_is_right_on_as_many_inputs_as_it_says():
     assert unpacked(row(accuracy=0.731)).sum() == round(0.731 * 2000)
 
 
-def test_replicates_average_over_seeds_and_inputs():
-    a, b = np.arange(1000) < 900, np.arange(1000) < 800
-    values = Replicates(1000, (0, 1)).accuracy([measured(a), measured(b, seed=1)])
-    assert values.mean() == pytest.approx(0.85, abs=0.01)
-    # two seeds that differ by 0.1: the mean of two draws is 0.8, 0.85 or 0.9
-    assert values.std() == pytest.approx(0.05 / np.sqrt(2), rel=0.25)
+def test_replicates_move_the_mean_over_seeds_by_students_t():
+    # on 10^6 inputs nothing but the seeds is left: .9, .8 and .85 have the mean .85 and the sd .05
+    rows = [measured(np.arange(10**6) < 10**6 * share, seed) for seed, share in enumerate((0.9, 0.8, 0.85))]
+    draws = Replicates(10**6, (0, 1, 2), 1)
+    shifts = moves(3, 100_000) @ np.array([0.05, -0.05, 0.0]) / np.sqrt(6)
+    assert draws.accuracy(rows)[0] == pytest.approx(0.85 + moves(3, 1)[0] @ [0.05, -0.05, 0.0] / np.sqrt(6), abs=2e-3)
+    for share in (0.75, 0.9, 0.975):
+        assert np.quantile(shifts, share) == pytest.approx(t.ppf(share, 2) * 0.05 / np.sqrt(3), rel=0.03)
+
+
+def test_differences_between_seeds_without_cause_are_clear_as_seldom_as_stated():
+    """Two equal thieves whose clones vary over three seeds: a quarter of the differences has one sign on all three."""
+    generator, draws = np.random.default_rng(2), Replicates(2000, (0, 1, 2))
+    clear = 0
+    for _ in range(300):
+        pair = [
+            draws.accuracy([measured(np.arange(2000) < 2000 * each, seed) for seed, each in enumerate(shares)])
+            for shares in generator.normal(0.8, 0.05, (2, 3))
+        ]
+        clear += direction(pair[0] - pair[1]) != "same"
+    assert 0.01 < clear / 300 < 0.09
 
 
 def test_a_clone_does_not_differ_from_itself():

@@ -25,7 +25,7 @@ from gamekeeper.errors import BadConfig
 from gamekeeper.method_text import taken_apart
 from gamekeeper.methods import DEFENSES, InputSpec, parse_defense
 from gamekeeper.surfaces.cli import guarded
-from gamekeeper.targets.builtin import digits, wine
+from gamekeeper.targets.builtin import digits, shipped, wine
 from gamekeeper.targets.target import Target
 
 pytestmark = pytest.mark.thorough
@@ -122,6 +122,52 @@ def test_strengths_are_chosen_without_the_test_set(target):
     assert [strongest(e, UtilityLimit(), target, 0) for e in some] == [
         strongest(e, UtilityLimit(), other, 0) for e in some
     ]
+
+
+def natural(target: Target, truth: bool = True) -> Target:
+    """The target with 60 of the test inputs as the owner's natural inputs; fine here, since nothing is scored on the test set."""
+    some = target.test.take(torch.arange(60))
+    return replace(target, owner=replace(target.owner, natural=some.x), natural_truth=some.y if truth else None)
+
+
+def test_strengths_are_chosen_on_natural_inputs_where_there_are_some(target):
+    """`mad` above eps = 1 gives every wrong label: the loss is the accuracy on these inputs, and on no others."""
+    given = natural(target)
+    assert given.natural_truth is not None
+    assert given.owner.natural is not None
+    right = (target.victim(given.owner.natural).y.argmax(1) == given.natural_truth).double().mean()
+    assert spent("mad:eps=1.5", UtilityLimit(), given, 0) == pytest.approx(float(right))
+    fewer = replace(given, owner=replace(given.owner, x=given.owner.x[:50], truth=1 - given.owner.truth[:50]))
+    assert spent("mad:eps=1.5", UtilityLimit(), fewer, 0) == spent("mad:eps=1.5", UtilityLimit(), given, 0)
+
+
+def test_without_labels_every_changed_top_class_counts_as_lost(target):
+    assert spent("mad:eps=1.5", UtilityLimit(), natural(target, truth=False), 0) == 1.0
+    assert spent("flatten:eps=2", UtilityLimit(), natural(target, truth=False), 0) == 0.0
+
+
+def test_other_natural_inputs_or_labels_ask_for_the_choice_anew(target):
+    given = natural(target)
+    kept = question(["all"], given, 0) | {"defenses": ["none"]}
+    assert as_before(kept, ["all"], given, 0) is not None
+    assert as_before(kept, ["all"], target, 0) is None
+    assert as_before(kept, ["all"], natural(target, truth=False), 0) is None
+    assert question(["all"], target, 0)["natural"] is None  # as in earlier runs, whose header has no such key
+
+
+def test_users_of_mnist_lose_what_is_stated_but_for_noise(monkeypatch):
+    """A model that is surer of its training inputs hides what a defense at eps = .95 costs: 1.5 points of the test set."""
+    monkeypatch.setattr(strengths, "SAMPLE", 1_000)
+    mnist = shipped("mnist")
+    entry = Entry("constant_target:eps={}", ("0.4", "0.6", "0.8", "0.9", "0.95"))
+    trained = replace(mnist, owner=replace(mnist.owner, natural=None))
+    chosen, before = (strongest(entry, UtilityLimit(), one, 0) for one in (mnist, trained))
+    users = replace(mnist, owner=replace(mnist.owner, natural=mnist.test.x), natural_truth=mnist.test.y)
+    monkeypatch.setattr(strengths, "SAMPLE", 10_000)
+    assert chosen
+    assert before
+    assert spent(chosen, UtilityLimit(), users, 0) < 0.01 + 3 * (0.01 / 1_000) ** 0.5
+    assert spent(chosen, UtilityLimit(), users, 0) < spent(before, UtilityLimit(), users, 0)
 
 
 def test_without_inputs_of_the_owners_strengths_cannot_be_chosen():

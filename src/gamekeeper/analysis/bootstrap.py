@@ -1,11 +1,14 @@
 """Paired bootstrap: whether a difference between two thieves is more than luck.
 
-Source      Efron and Tibshirani, "An introduction to the bootstrap" (1993), chapters 6 and 13
-Equations   percentile intervals over replicates that redraw test inputs and seeds with replacement
+Source      Efron and Tibshirani, "An introduction to the bootstrap" (1993), chapters 6 and 13; Student (1908)
+Equations   percentile intervals over replicates that redraw test inputs with replacement and move the mean over s seeds by
+            sum_i u_i (a_i - mean a), u = g sqrt((s-1) / chi2_{s-1}) / sqrt(s (s-1)), g standard normal: Student's t of the paired
+            differences, t_{s-1} sd / sqrt(s)
 Assumes     one test set for all rows; seeds that are independent of each other
 Deviations  all rows of a run share the replicates, so that every difference between them is paired: two clones that err on
-            the same inputs are told apart by the other inputs. With s seeds, the spread over seeds is underestimated by
-            sqrt((s-1)/s); with one seed it cannot be seen at all (the flag single-seed says so)
+            the same inputs are told apart by the other inputs. Seeds are not redrawn: of three, a quarter of all differences without
+            cause has one sign on all, and redrawing would call these clear. With one seed the spread over seeds cannot be seen at
+            all (the flag single-seed says so)
 
 A row holds, as packed bits, which test inputs its clone got right. For a row without them (written by an older version),
 the same number of inputs is drawn at random and taken as right: its differences are then those of unpaired rates.
@@ -50,6 +53,14 @@ def draws(n: int, size: int, seed: int) -> Float[np.ndarray, "size n"]:
     return np.bincount(picked.ravel(), minlength=size * n).reshape(size, n).astype(np.float32) / n
 
 
+@lru_cache(maxsize=4)
+def moves(seeds: int, size: int) -> Float[np.ndarray, "size seeds"]:
+    """By how many standard errors each of at least two seeds moves a mean: multivariate t with seeds - 1 degrees of freedom."""
+    generator = np.random.default_rng(1)
+    normal, squares = generator.standard_normal((size, seeds)), generator.chisquare(seeds - 1, (size, 1))
+    return (normal * np.sqrt((seeds - 1) / squares)).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Replicates:
     """One set of draws for a whole summary: of the n test inputs and of the run's seeds."""
@@ -61,13 +72,15 @@ class Replicates:
     def accuracy(self, rows: Sequence[Row]) -> Values:
         """Mean accuracy over the rows' seeds in each replicate; the rows differ only in their seed.
 
-        If the row of a seed is missing, the others stand in for it; a replicate that drew none of them takes them all.
+        If the row of a seed is missing, the mean is over the others. Values may lie outside [0, 1].
         """
         right = np.stack([unpacked(row) for row in rows]).astype(np.float32)
-        weight = draws(len(self.seeds), self.size, 1)[:, [self.seeds.index(row.seed) for row in rows]]
-        weight = np.where(weight.sum(1, keepdims=True) > 0, weight, 1.0)
-        each = draws(self.n, self.size, 0) @ right.T
-        return (each * weight).sum(1) / weight.sum(1)
+        middle = draws(self.n, self.size, 0) @ right.mean(0)
+        if len(rows) == 1:
+            return middle
+        moved = moves(len(self.seeds), self.size)[:, [self.seeds.index(row.seed) for row in rows]]
+        measured = right.mean(1)
+        return middle + moved @ (measured - measured.mean()) / np.sqrt(len(rows) * (len(rows) - 1))
 
 
 def interval(values: Values) -> tuple[float, float]:

@@ -113,6 +113,7 @@ class Summary:
     zero_query the clone of a thief who asks nothing, where every curve begins; None if the run, like older ones, has none
     flags      raised on every measured cell
     void       of the flags that void a run, those raised on every undefended cell at `budget`; on every cell if none is
+    knowing    thieves who know the defense they face; pool: how many inputs the thieves hold, None if the run does not say
     lines      the undefended one first, then the defenses in order of appearance
     """
 
@@ -132,6 +133,8 @@ class Summary:
     currency: str = ""
     zero_query: Stolen | None = None
     unanswered: int = 0
+    knowing: tuple[str, ...] = ()
+    pool: int | None = None
 
     @property
     def undefended(self) -> DefenseSummary | None:
@@ -206,6 +209,8 @@ def summarise(run: Run, rows: Sequence[Row]) -> Summary:
         currency=str(run.target.get("currency", "")),
         zero_query=zero_query,
         unanswered=max((row.unanswered or 0 for row in everybody), default=0),
+        knowing=unique(row.attack for row in thieves if row.uses_defense),
+        pool=run.target.get("sizes", {}).get("pool"),
     )
 
 

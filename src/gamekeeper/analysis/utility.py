@@ -1,20 +1,24 @@
 """What honest users get from a defense: the means over seeds, from rows."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+
 from gamekeeper.analysis.shifts import ShiftLoss, shift_losses, worst_shift
 from gamekeeper.defenses.guarantees import Guarantees
-from gamekeeper.metrics import Estimate, over_seeds, spread
-from gamekeeper.results import Band, MapsKept, Row
+from gamekeeper.metrics import Z95, Estimate, over_seeds, spread
+from gamekeeper.results import Band, MapsKept, Row, Utility, Victim
 
 
 @dataclass(frozen=True)
 class UtilitySummary:
     """What honest users get, over the seeds at one budget. Names as in `results.Utility`; seconds are per query.
 
-    shifts users whose inputs are unlike the test set, the unshifted first; empty if none were asked
+    loss    accuracy that the defense costs, and loss_sd its standard error (see `paired_loss`)
+    shifts  users whose inputs are unlike the test set, the unshifted first; empty if none were asked
     bands  summed over seeds. They are empty, and l1_most, l2 and kl are None, if the rows are of an older version
     """
 
@@ -34,6 +38,8 @@ class UtilitySummary:
     promised: Guarantees | None = None
     maps: MapsKept | None = None
     shifts: tuple[ShiftLoss, ...] = ()
+    loss: float = 0.0
+    loss_sd: float = 0.0
 
     @property
     def worst_shift(self) -> ShiftLoss | None:
@@ -49,6 +55,7 @@ def utility_summary(rows: Sequence[Row]) -> UtilitySummary | None:
     rates = [victim.defended_accuracy for victim, _ in one.values()]
     utilities = [utility for _, utility in one.values()]
     every = [row.utility for row in rows if row.utility]
+    loss, loss_sd = paired_loss(list(one.values()))
     return UtilitySummary(
         accuracy=over_seeds(rates, spread([[rate.value for rate in rates]])),
         top1_kept=fmean(u.top1_kept for u in utilities),
@@ -66,7 +73,24 @@ def utility_summary(rows: Sequence[Row]) -> UtilitySummary | None:
         promised=next((u.promised for u in utilities if u.promised), None),
         maps=mean_maps([u.maps for u in utilities if u.maps]),
         shifts=shift_losses([u.shifted for u in utilities if u.shifted]),
+        loss=loss,
+        loss_sd=loss_sd,
     )
+
+
+def paired_loss(seeds: Sequence[tuple[Victim, Utility]]) -> tuple[float, float]:
+    """Mean accuracy lost to a defense, and its standard error from test inputs and seeds; at least one seed.
+
+    Only inputs whose top class is changed can be lost or gained, so a loss d with a share c of changed answers has at most
+    the variance (c - d^2) / n. The error of s seeds is widened by Student's t over the normal quantile.
+    """
+    losses = [victim.accuracy.value - victim.defended_accuracy.value for victim, _ in seeds]
+    loss, n = fmean(losses), min(victim.defended_accuracy.n for victim, _ in seeds)
+    changed = fmean(1 - utility.top1_kept for _, utility in seeds)
+    inputs = max(changed - loss**2, 0.0) / n
+    over = spread([losses])
+    widened = float(stdtrit(over.freedom, 0.975)) / Z95 if over.freedom else 0.0
+    return loss, math.hypot(math.sqrt(inputs), widened * over.sd / math.sqrt(len(losses)))
 
 
 def mean_maps(seeds: Sequence[MapsKept]) -> MapsKept | None:

@@ -4,8 +4,9 @@
     all:loss=0.02  all:l1=0.5  while they lose at most two points, or answers move by at most 0.5 on average (L1)
     mad:eps=0.25/0.5/0.95      one defense at three strengths
 
-Strengths are chosen on the owner's own inputs, never on the test set. A model is surer of its training inputs than of a
-user's, so the loss on the test set, which the table shows, can be larger than the stated one.
+Strengths are chosen on the owner's natural inputs (`data.natural`), on which users lose what is stated, but for noise. Without labels, every
+changed top class of these counts as lost. An owner without natural inputs chooses on training inputs, of which a model is surer than
+of a user's: the loss on the test set, which the table shows, can then be larger than the stated one. The test set chooses nothing.
 """
 
 import functools
@@ -14,6 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from gamekeeper.data.dataset import Dataset
 from gamekeeper.engine.run import armed
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.facts import strengths
@@ -21,13 +27,15 @@ from gamekeeper.method_text import taken_apart
 from gamekeeper.methods import DEFENSES, NUMBER, InputSpec, parse_defense
 from gamekeeper.simplex import distance
 from gamekeeper.targets.target import Target
-from gamekeeper.types import Armed, Reply
+from gamekeeper.types import Armed, Batch, Reply
 from gamekeeper.version import __version__
 
 ALL = "all"
 SWEEP = re.compile(r"(?P<before>[^/]*=)(?P<values>[^/,+=]+(?:/[^/,+=]+)+)(?P<after>[^/]*)")
 SAMPLE = 1_000
 """How many of the owner's inputs a strength is chosen on."""
+ORDER = 0
+"""Seed of the order in which natural inputs are drawn: files are often sorted by class."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,9 @@ def resolve_defenses(texts: Sequence[str], target: Target, seed: int, say: Calla
 
 def question(texts: Sequence[str], target: Target, seed: int) -> dict[str, Any]:
     """Everything that the choice of strengths depends on."""
-    return {"asked": list(texts), "target": target.digest, "seed": seed, "version": __version__}
+    natural = target.owner.natural
+    inputs = None if natural is None else Dataset(natural, target.natural_truth).digest()
+    return {"asked": list(texts), "target": target.digest, "natural": inputs, "seed": seed, "version": __version__}
 
 
 def as_before(earlier: Mapping[str, Any], texts: Sequence[str], target: Target, seed: int) -> ResolvedDefenses | None:
@@ -115,10 +125,14 @@ def parse_utility(text: str) -> UtilityLimit:
 
 def everything(utility: UtilityLimit, target: Target, seed: int, say: Callable[[str], None]) -> ResolvedDefenses:
     """`none`, and the line-up as strong as the utility allows."""
-    if target.remote or len(target.owner.x) == 0:
+    if target.remote or len(users_inputs(target)[0]) == 0:
         raise BadConfig(
             f"--defense all chooses strengths by the model's answers to the owner's inputs; {target.name} "
-            + ("is a live API, where each costs." if target.remote else "has none. Give data.train in the target file.")
+            + (
+                "is a live API, where each costs."
+                if target.remote
+                else "has none. Give data.natural or data.train in the target file."
+            )
             + " Or name the defenses."
         )
     defenses: list[str] = ["none"]
@@ -152,21 +166,31 @@ def strongest(entry: Entry, utility: UtilityLimit, target: Target, seed: int) ->
 
 def spent(defense: str, utility: UtilityLimit, target: Target, seed: int) -> float:
     """What a defense takes from honest users, on the owner's inputs."""
-    x, truth = target.owner.x[:SAMPLE], target.owner.truth[:SAMPLE]
+    x, truth = users_inputs(target)
     reply = clean = undefended(target)
     for link in armed_as(defense, target, seed):
         reply = link.respond(x, reply, link.fresh())
     if utility.measure == "l1":
         return float(distance(clean.y.double(), reply.y.double(), "l1").mean())
+    truth = clean.y.argmax(1) if truth is None else truth
     task = target.victim.task
     right, left = (task.right(one.y, truth).double().mean() for one in (clean, reply))
     return float(right - left)
 
 
+def users_inputs(target: Target) -> tuple[Batch, Shaped[Tensor, " n"] | None]:
+    """At most SAMPLE inputs that stand for a user's, and their classes where they are known: natural ones, else training inputs."""
+    natural, truth = target.owner.natural, target.natural_truth
+    if natural is None:
+        return target.owner.x[:SAMPLE], target.owner.truth[:SAMPLE]
+    some = torch.randperm(len(natural), generator=torch.Generator().manual_seed(ORDER))[:SAMPLE]
+    return natural[some], None if truth is None else truth[some]
+
+
 @functools.lru_cache(maxsize=1)
 def undefended(target: Target) -> Reply:
-    """What the model answers to the owner's inputs: once for all defenses and strengths."""
-    return target.victim(target.owner.x[:SAMPLE])
+    """What the model answers to these inputs: once for all defenses and strengths."""
+    return target.victim(users_inputs(target)[0])
 
 
 def armed_as(defense: str, target: Target, seed: int) -> tuple[Armed, ...]:

@@ -50,9 +50,11 @@ def shipped(name: str) -> Target:
     train, test, pool = (batteries.load(part) for part in (f"{name}-train", f"{name}-test", "letters"))
     identity = {"builtin": name, "model": file_hash(weights)}
     target = assembled(identity, "torch", victim, box, (train, test, pool), architecture, architecture)
+    natural = batteries.load(f"{name}-natural")
     return replace(
         target,
-        owner=replace(target.owner, natural=batteries.load(f"{name}-natural").x),
+        owner=replace(target.owner, natural=natural.x),
+        natural_truth=natural.y,
         seeds=train.x[:SEEDS],
         drawings=DRAWINGS[name],
         style=STYLES.get(name),

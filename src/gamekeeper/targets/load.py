@@ -133,6 +133,7 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         style=None if config.thief.style is None else config.thief.style.known(),
         prior=None if config.thief.prior is None else tuple(config.thief.prior),
         shifted={} if shifted is None else {SHIFTED: shifted},
+        natural_truth=None if natural is None else natural.y,
     )
     if config.data.auxiliary is None:
         return target
@@ -286,7 +287,7 @@ def data(
         domains.check_pool(sets["data.pool"].x, sets["data.test"].x, entries)
     box = domain_of(config, schema.scale or scale, sets["data.pool"].x)
     for key, inputs in sets.items():
-        labelled = key in ("data.test", "data.train", SHIFTED, DRAWN)
+        labelled = key in ("data.test", "data.train", SHIFTED, DRAWN) or (key == NATURAL and inputs.y is not None)
         check_data(key, inputs if labelled else Dataset(inputs.x), box, config.classes if labelled else None)
     return schema, sets
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import torch
+from torch import Tensor
 
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.schema import Schema
@@ -43,6 +44,7 @@ class Target:
     drawings  how a thief who knows what the classes are called draws or generates inputs; None: they cannot
     prior    how frequent each class is, as everybody knows; None: nobody said
     style    how strokes look in the victim's kind of images, as everybody knows; None: not known
+    natural_truth  the classes of `owner.natural`, by which strengths of `--defense all` are chosen; None: not known
     """
 
     name: str
@@ -67,6 +69,7 @@ class Target:
     prior: tuple[float, ...] | None = None
     style: Style | None = None
     shifted: Mapping[str, Dataset] = field(default_factory=dict[str, Dataset])
+    natural_truth: Tensor | None = None
 
     def digest_behind(self, defenses: Sequence[Defense]) -> str:
         """The digest, with the natural inputs if one of the defenses calibrates on them: others answer alike without."""

@@ -1,15 +1,18 @@
 """Curves over strengths: which defenses are one, and that what is drawn is what was measured."""
 
+import re
 from dataclasses import replace
 
 import pytest
 from matplotlib.figure import Figure
 
+from gamekeeper.analysis.families import LEAST, blanked, families
 from gamekeeper.analysis.summary import Summary, summarise
 from gamekeeper.metrics import wilson
 from gamekeeper.results import Row
-from gamekeeper.surfaces.report.curves import COSTS, LEAST, blanked, families, trade_curves
+from gamekeeper.surfaces.report.curves import COSTS, trade_curves
 from gamekeeper.surfaces.report.figures import COLOURS, svg
+from gamekeeper.surfaces.report.page import page
 from tests.surfaces.report import example
 
 pytestmark = pytest.mark.thorough
@@ -94,3 +97,18 @@ def test_what_honest_users_lose_grows_to_the_right_in_every_panel():
 
 def test_the_same_run_draws_the_same_bytes():
     assert svg(drawn(), "a") == svg(drawn(), "a")
+
+
+def test_the_page_compares_defenses_at_equal_loss():
+    every = []
+    for row in rows():
+        assert row.victim
+        if row.defense == "mad:eps=0.25":  # costs nothing and holds nothing back
+            row = replace(row, victim=replace(row.victim, defended_accuracy=row.victim.accuracy))
+        every.append(row)
+    text = page(example.run(every), every)
+    (table,) = re.findall(r"<h3>Defenses at equal loss</h3>.*?</table>", text, re.DOTALL)
+    assert re.findall(r'<th class="n">([^<]*)</th>', table) == ["0.5", "1", "2", "5", "Largest loss"]
+    assert table.count("<tr>") == 2  # the head, and mad
+    assert 'class="n">6.7</td></tr>' in table
+    assert "at equal loss" not in page(example.run(), example.rows())

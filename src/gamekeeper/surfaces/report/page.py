@@ -12,12 +12,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gamekeeper.analysis.checks import raised
+from gamekeeper.analysis.equal_loss import LOSSES, equal_losses
 from gamekeeper.analysis.flags import FLAGS
 from gamekeeper.analysis.follow_on import FollowOnSummary, follow_on_summaries
 from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, Summary, summarise, unique
 from gamekeeper.results import FollowOn, Results, Row, Run
 from gamekeeper.surfaces.report import figures, words
 from gamekeeper.surfaces.report.album import Album, album
+from gamekeeper.surfaces.report.basis import rests_on
 from gamekeeper.surfaces.report.curves import trade_curves
 from gamekeeper.surfaces.report.perturbations import perturbations
 from gamekeeper.surfaces.report.ranking import ranking
@@ -66,11 +68,14 @@ def page(run: Run, rows: list[Row], pictures: Album | None = None) -> str:
         rows=rows,
         summary=summary,
         headline=words.sentences(summary),
+        basis=rests_on(summary).replace("`", ""),
         notes=words.notes(summary),
         drawn=drawings(summary),
         cell_flags=flags,
         flags=[flag for name, flag in FLAGS.items() if name in seen],
         levels=LEVELS,
+        losses=LOSSES,
+        equal_losses=equal_losses(summary),
         follow_on_summaries=(followed := follow_on_summaries(rows)),
         compared=compared(followed),
         lacking=unique(f"{gap} ({place(name)})" for name, _, outcome in compared(followed) for gap in outcome.lacking),
@@ -129,6 +134,7 @@ def environment() -> Environment:
         "bands": words.bands,
         "guaranteed": words.guaranteed,
         "points": words.points,
+        "loss": words.lost,
         "seconds": words.seconds,
         "moment": moment,
     }

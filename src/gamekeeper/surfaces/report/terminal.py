@@ -13,6 +13,7 @@ from rich.text import Text
 
 from gamekeeper.analysis.summary import UNDEFENDED, DefenseSummary, Stolen, Summary
 from gamekeeper.results import Row
+from gamekeeper.surfaces.report.basis import rests_on
 from gamekeeper.surfaces.report.words import (
     broken,
     count,
@@ -115,7 +116,7 @@ def show(summary: Summary, console: Console) -> None:
         console.print(filled(f"! applies to every number here: {flags}", console.width, "yellow"))
     if summary.budget is not None:
         console.print(Padding(defense_table(summary), (1, 0)))
-        for sentence in legend(summary):
+        for sentence in [rests_on(summary).replace("`", ""), *legend(summary)]:
             console.print(filled(sentence, console.width, "dim"))
     for row in summary.failed:
         console.print(Text(cell_line(row), style="red"))

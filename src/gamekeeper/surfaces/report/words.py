@@ -97,6 +97,12 @@ def points(share: float) -> str:
     return "0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
+def lost(share: float) -> str:
+    """Points of accuracy that honest users lose or may lose: `0.5`, `2`, `98`; 0 for a gain."""
+    amount = max(0.0, 100 * share)
+    return f"{amount:.1f}".removesuffix(".0") if amount < 9.95 else f"{amount:.0f}"
+
+
 def worst_loss(utility: UtilitySummary | None) -> str:
     """`−31 thinner`: what users lose to a defense under the shift that is worst for them; a dash if none was measured."""
     worst = utility.worst_shift if utility else None
