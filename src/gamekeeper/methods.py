@@ -60,6 +60,9 @@ from gamekeeper.detectors.boundary import Boundary
 from gamekeeper.detectors.hardness import Hardness
 from gamekeeper.detectors.mmd import MMD
 from gamekeeper.detectors.ood_share import OodShare
+from gamekeeper.detectors.prada import Prada
+from gamekeeper.detectors.repeats import Repeats
+from gamekeeper.detectors.warning import ExtractionWarning
 from gamekeeper.errors import BadConfig
 from gamekeeper.learners.agreeing import Agreeing
 from gamekeeper.learners.attribution import Attribution
@@ -148,7 +151,15 @@ DEFENSES: Mapping[str, type] = {
     "edm": EDM,
     "deep_defense": DeepDefense,
 }
-DETECTORS: Mapping[str, type] = {"ood_share": OodShare, "mmd": MMD, "hardness": Hardness, "boundary": Boundary}
+DETECTORS: Mapping[str, type] = {
+    "repeats": Repeats,
+    "prada": Prada,
+    "ood_share": OodShare,
+    "mmd": MMD,
+    "hardness": Hardness,
+    "warning": ExtractionWarning,
+    "boundary": Boundary,
+}
 EVIDENCE = frozenset({"boundary", "repeats", "warning"})
 """Detectors that honest clients set off as well: they are shown to people and never raise an alarm."""
 ARCHITECTURES: Mapping[str, type] = {

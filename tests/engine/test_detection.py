@@ -166,7 +166,7 @@ def test_a_summary_counts_alarms_in_time_and_what_was_learnt():
     assert line.delay == 60
     assert line.first == "a"
     assert line.learnt == pytest.approx((0.5 + 0.75 + 1 + 1) / 4)
-    kinds_of = [DetectionRow(f"h{i}", "1", "m", "natural", True, 9, i, 1, 50, 50, {"a": i, ANY: i}) for i in range(3)]
+    kinds_of = [DetectionRow(f"h{i}", "1", "m", "natural", True, 9, i, 1.0, 50, 50, {"a": i, ANY: i}) for i in range(3)]
     honest = summarise(kinds_of).honest[0]
     assert honest.clients == 150
     assert honest.alarmed[ANY].value == pytest.approx(3 / 150)

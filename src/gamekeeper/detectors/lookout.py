@@ -6,7 +6,6 @@ standing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,21 +13,12 @@ from torch import Tensor
 
 from gamekeeper.detectors.features import taken
 from gamekeeper.detectors.limits import Limits, holm
+from gamekeeper.detectors.repeats import RepeatsWatch
 from gamekeeper.service.memory import Memories
 from gamekeeper.types import Batch, Model, Reply, Scores, Watch, answered
 
 NO_SCORES = torch.empty(0, dtype=torch.float64)
-STANDING, REPEATS = "standing", "repeats seen by all"
-
-
-@runtime_checkable
-class Sieve(Protocol):
-    """Tells a client's repeats, exact or near, from new queries."""
-
-    def fresh(self) -> Any: ...
-    def new(self, x: Batch, memory: Any, /) -> Bool[Tensor, " n"]:
-        """Which rows repeat no earlier one of this client. Updates the memory."""
-        ...
+STANDING, REPEATS = "standing", "repeats"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +49,14 @@ class Standing:
 class Lookout:
     """Detectors by name, armed on one victim.
 
-    victim  whose features are behind the answers
-    sieve  hides repeats from detectors with limits: retries and frames of a video are not independent draws, and would raise
-           alarms. Looks count new queries then. None: every query is shown
+    victim   whose features are behind the answers
+    repeats  hides repeats from detectors with limits: retries and frames of a video are not independent draws, and would
+            raise alarms. Looks count new queries then. None: every query is shown
     """
 
     victim: Model
     posts: Mapping[str, Post]
-    sieve: Sieve | None = None
+    repeats: RepeatsWatch | None = None
 
     def fresh(self) -> Standing:
         d = len(self.posts)
@@ -85,7 +75,7 @@ class Lookout:
         if not bool(rows.all()):
             x, clean = x[rows], taken(self.victim, clean, rows)
         standing: Standing = memories.setdefault(STANDING, self.fresh())
-        new = self._new(x, memories)
+        new = self._new(x, at, memories)
         whole, fewer = (x, clean), (x, clean) if bool(new.all()) else (x[new], taken(self.victim, clean, new))
         given: dict[str, Tensor] = {}
         for place, (name, post) in enumerate(self.posts.items()):
@@ -97,12 +87,12 @@ class Lookout:
         standing.seen += int(new.sum())
         return given
 
-    def _new(self, x: Batch, memories: Memories) -> Bool[Tensor, " n"]:
-        if self.sieve is None or len(x) == 0:
+    def _new(self, x: Batch, at: float, memories: Memories) -> Bool[Tensor, " n"]:
+        if self.repeats is None or len(x) == 0:
             return torch.ones(len(x), dtype=torch.bool)
         if REPEATS not in memories:
-            memories[REPEATS] = self.sieve.fresh()
-        return self.sieve.new(x, memories[REPEATS])
+            memories[REPEATS] = self.repeats.fresh()
+        return self.repeats.new(x, at, memories[REPEATS])
 
     @staticmethod
     def _judge(place: int, limits: Limits | None, scores: Scores, standing: Standing) -> None:

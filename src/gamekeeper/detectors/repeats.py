@@ -15,7 +15,7 @@ Memories do not merge: which of two clients' queries are near each other is not 
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -105,27 +105,36 @@ class RepeatsWatch:
 
     def score(self, x: Batch, clean: Reply, at: float, memory: RepeatsMemory) -> Scores:
         """The share of the client's queries so far that repeat an earlier one, exactly or nearly, in [0, 1]."""
+        before = replace(memory)
+        return running_share(~self.new(x, at, memory), before)
+
+    def new(self, x: Batch, at: float, memory: RepeatsMemory) -> Bool[Tensor, " n"]:
+        """Which queries repeat no earlier one of this client, exactly or nearly."""
         rows = np.ascontiguousarray(x.detach().flatten(1).float().cpu().numpy())
         parts = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-        return torch.cat([self._compare(part, at, memory) for part in parts])
+        repeated = [self._compare(part, memory) for part in parts]
+        clock(len(x), at, memory)
+        return ~torch.cat(repeated) if repeated else torch.ones(0, dtype=torch.bool)
 
     def score_hashes(self, hashes: Int[Tensor, " n"], at: float, memory: RepeatsMemory) -> Scores:
         """The same for a log that has 64-bit hashes of the inputs instead of these: exact repeats only."""
+        before = replace(memory)
         again = self._known(hashes.numpy(), memory)
-        return counted(again, np.zeros_like(again), at, memory)
+        clock(len(again), at, memory)
+        return running_share(counted(again, np.zeros_like(again), memory), before)
 
     def count(self, n: int, at: float, memory: RepeatsMemory) -> None:
         """Notes n queries of which nothing is known but the time: they count for volume and rate."""
         clock(n, at, memory)
 
-    def _compare(self, x: Rows, at: float, memory: RepeatsMemory) -> Scores:
+    def _compare(self, x: Rows, memory: RepeatsMemory) -> Bool[Tensor, " n"]:
         again = self._known(hashes_of(x), memory)
         new = x[~again]
         before = memory.rows.numpy() if memory.rows.numel() else new[:0]
         near = np.zeros(len(x), bool)
         near[~again] = near_earlier(before, new, self.floor, self.recent)
         memory.rows = torch.from_numpy(np.concatenate([before, new])[-self.recent :].copy())
-        return counted(again, near, at, memory)
+        return counted(again, near, memory)
 
     def _known(self, hashes: Int[np.ndarray, " n"], memory: RepeatsMemory) -> Bool[np.ndarray, " n"]:
         """Which inputs came before, in this batch too. Remembers the others while there is room."""
@@ -143,15 +152,18 @@ class RepeatsWatch:
         return again[which] & (old[which] | (first[which] != np.arange(len(hashes))))
 
 
-def counted(exact: Bool[np.ndarray, " n"], near: Bool[np.ndarray, " n"], at: float, memory: RepeatsMemory) -> Scores:
-    """The score after each query; the memory with all of them."""
-    repeated = memory.exact + memory.near + np.cumsum(exact | near)
-    score = repeated / (memory.compared + np.arange(1, len(exact) + 1))
+def running_share(repeated: Bool[Tensor, " n"], before: RepeatsMemory) -> Scores:
+    """The share of repeats among all queries compared, after each of these."""
+    total = before.exact + before.near + repeated.double().cumsum(0)
+    return total / (before.compared + torch.arange(1, len(repeated) + 1))
+
+
+def counted(exact: Bool[np.ndarray, " n"], near: Bool[np.ndarray, " n"], memory: RepeatsMemory) -> Bool[Tensor, " n"]:
+    """Which queries are repeats of either kind. Updates the counts."""
     memory.compared += len(exact)
     memory.exact += int(exact.sum())
     memory.near += int(near.sum())
-    clock(len(exact), at, memory)
-    return torch.from_numpy(score)
+    return torch.from_numpy(exact | near)
 
 
 def clock(n: int, at: float, memory: RepeatsMemory) -> None:

@@ -111,13 +111,13 @@ def run_cell(cell: DetectionCell, folder: Path) -> DetectionRow:
 
 def honest_row(cell: DetectionCell, here: Scene, lookout: Lookout) -> DetectionRow:
     seen: list[Memories] = []
-    start, asked = time.process_time(), 0
+    start, queries = time.process_time(), 0
     for client in honest_clients(cell, here):
         memories: Memories = {}
         lookout.look(client.x, client.clean, float("nan"), memories)
         seen.append(memories)
-        asked += len(client)
-    seconds = (time.process_time() - start) / max(1, asked)
+        queries += len(client)
+    seconds = (time.process_time() - start) / max(1, queries)
     return replace(
         blank(cell), clients=len(seen), alarmed=counts(lookout, seen), seconds=seconds, bytes=remembered(seen)
     )

@@ -20,6 +20,7 @@ from gamekeeper.detectors.features import observed
 from gamekeeper.detectors.limits import LOOKS, Limits, shared
 from gamekeeper.detectors.limits_file import load_limits, save_limits
 from gamekeeper.detectors.lookout import Lookout, Post
+from gamekeeper.detectors.repeats import RepeatsWatch
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import EVIDENCE, parse_detector
 from gamekeeper.targets.choice import Source
@@ -59,8 +60,9 @@ class Scene:
     target    its victim notes its features, and its owner holds the inputs that references are made of
     benign    inputs that are left for calibration
     unseen    what honest clients send: nothing was fitted or calibrated on it
-    watches   the detectors, armed
+    watches   the detectors, armed, without `repeats`
     evidence  those of them that never raise an alarm
+    repeats   hides repeats from the others; None if it is not among the detectors
     """
 
     setting: Setting
@@ -69,6 +71,7 @@ class Scene:
     unseen: Benign
     watches: Mapping[str, Watch]
     evidence: frozenset[str]
+    repeats: RepeatsWatch | None
 
     @property
     def purpose(self) -> str:
@@ -96,15 +99,17 @@ def scene(setting: Setting) -> Scene:
     victim = observed(target.victim)
     held, unseen = benign_inputs(setting, target)
     mine = replace(target.owner, natural=held)
-    watches = {text: parse_detector(text).arm(victim, mine, setting.seed) for text in setting.detectors}
+    armed = {text: parse_detector(text).arm(victim, mine, setting.seed) for text in setting.detectors}
+    repeats = [watch for watch in armed.values() if isinstance(watch, RepeatsWatch)]
     left = left_of(mine, setting.seed)
     return Scene(
         setting,
         replace(target, victim=victim, owner=mine),
         Benign.of(victim, left),
         Benign.of(victim, unseen),
-        watches,
+        {text: watch for text, watch in armed.items() if not isinstance(watch, RepeatsWatch)},
         frozenset(text for text in setting.detectors if text.partition(":")[0] in EVIDENCE),
+        repeats[0] if repeats else None,
     )
 
 

@@ -30,7 +30,7 @@ TABLE_ATTACKS = ["knockoff@linear", "knockoff+labels@linear", "knockoff@boosted"
 DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
 BUDGETS = [250, 1000, 2500]
 THIEVES = ["knockoff", "jbda", "uniform", "insider"]
-DETECTORS = ["ood_share:score=mahalanobis", "ood_share:score=knn", "mmd"]
+DETECTORS = ["repeats", "prada", "ood_share:score=mahalanobis", "ood_share:score=knn", "mmd"]
 MIXES, ACCOUNTS = [0.3, 0.1, 0.05], [5, 20]
 TYPERS_INTERRUPT = 130
 """The exit code Typer gives for Ctrl-C."""
@@ -162,11 +162,11 @@ def detect(
 ) -> None:
     """Try detectors on thieves and on honest clients: who is noticed, how soon, and who is accused."""
     from gamekeeper.engine.scene import Setting
-    from gamekeeper.surfaces.detect import Asked, run_detect
+    from gamekeeper.surfaces.detect import Trial, run_detect
     from gamekeeper.targets.choice import Choice
 
     setting = Setting(Choice(target), tuple(detector or DETECTORS), alpha, benign)
-    asked = Asked(
+    trial = Trial(
         tuple(thief or THIEVES),
         tuple(MIXES if mix is None else mix),
         tuple(ACCOUNTS if accounts is None else accounts),
@@ -176,7 +176,7 @@ def detect(
         clients,
     )
     folder = out or Path("gamekeeper-runs") / f"detect-{Path(target).stem}"
-    raise typer.Exit(run_detect(setting, asked, folder, jobs, json, quiet))
+    raise typer.Exit(run_detect(setting, trial, folder, jobs, json, quiet))
 
 
 @app.command()

@@ -31,7 +31,7 @@ EVIDENCE_ONLY = "evidence"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Trial:
     """What the user asks for.
 
     thieves   ways of asking
@@ -50,7 +50,7 @@ class Asked:
     clients: int
 
 
-def run_detect(setting: Setting, asked: Asked, folder: Path, jobs: int | None, json: bool, quiet: bool) -> int:
+def run_detect(setting: Setting, trial: Trial, folder: Path, jobs: int | None, json: bool, quiet: bool) -> int:
     """Arms, calibrates, runs what is missing, prints the table. Exit code 3 if some cell failed."""
     console = Console(quiet=json or quiet, highlight=False)
     table = Lines(folder / DETECTION, from_json, to_line)
@@ -58,7 +58,7 @@ def run_detect(setting: Setting, asked: Asked, folder: Path, jobs: int | None, j
         with console.status("arming the detectors") as status:
             here = scene(setting)
             limits = calibrated(here, folder, lambda doing: status.update(f"{doing} …"))
-        wanted = cells(setting, asked, here)
+        wanted = cells(setting, trial, here)
         missing = session.missing(wanted)
         console.print(
             f"gamekeeper {__version__}: {len(here.watches)} detectors before {here.target.name}; {len(wanted)} cells,"
@@ -76,25 +76,25 @@ def run_detect(setting: Setting, asked: Asked, folder: Path, jobs: int | None, j
     return FAILED if any(row.error for row in rows) else 0
 
 
-def cells(setting: Setting, asked: Asked, here: Scene) -> list[DetectionCell]:
+def cells(setting: Setting, trial: Trial, here: Scene) -> list[DetectionCell]:
     """Every thief alone; the first one also in mixes, over accounts and knowing the limits; every kind of honest clients."""
     suitable = kinds(here.unseen, here.target.box)
-    honest = suitable if asked.honest is None else asked.honest
+    honest = suitable if trial.honest is None else trial.honest
     for kind in honest:
         if kind not in KINDS:
             raise BadConfig(f"there is no kind of honest clients '{kind}'. Known: {', '.join(KINDS)}.")
     each: list[DetectionCell] = []
-    for seed in range(asked.seeds):
+    for seed in range(trial.seeds):
         thieves = [
-            DetectionCell(setting, who, False, asked.queries, seed, digest=here.purpose) for who in asked.thieves
+            DetectionCell(setting, who, False, trial.queries, seed, digest=here.purpose) for who in trial.thieves
         ]
         each += thieves
         for first in thieves[:1]:
-            each += [replace(first, mix=mix) for mix in asked.mixes]
-            each += [replace(first, accounts=accounts) for accounts in asked.accounts]
+            each += [replace(first, mix=mix) for mix in trial.mixes]
+            each += [replace(first, accounts=accounts) for accounts in trial.accounts]
             each.append(replace(first, who=f"{EVADER}:{first.who}"))
         each += [
-            DetectionCell(setting, kind, True, asked.queries, seed, accounts=asked.clients, digest=here.purpose)
+            DetectionCell(setting, kind, True, trial.queries, seed, accounts=trial.clients, digest=here.purpose)
             for kind in honest
         ]
     return each
