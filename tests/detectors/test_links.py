@@ -134,7 +134,7 @@ def test_groups_are_those_of_a_slow_twin(seed: int):
     assert links.total == len(rows)
     assert {tuple(pair) for pair in links.live().T.tolist()} == {(i, j) for i, j in pairs if j >= len(rows) - 60}
     assert [int(links.crowd[i % 60]) for i in range(len(rows) - 60, len(rows))] == crowd[-60:]
-    assert links.groups() == slow_groups(rows, pairs, crowd, recipe)
+    assert links.groups() == slow_groups(rows, pairs, crowd, links)
 
 
 def slow(
@@ -159,8 +159,9 @@ def slow(
 
 
 def slow_groups(
-    rows: list[tuple[str, Tensor]], pairs: list[tuple[int, int]], crowd: list[int], recipe: Linking
+    rows: list[tuple[str, Tensor]], pairs: list[tuple[int, int]], crowd: list[int], links: Links
 ) -> list[set[str]]:
+    recipe = links.recipe
     first = len(rows) - recipe.rows
     pairs = [(i, j) for i, j in pairs if j >= first and max(crowd[i], crowd[j]) <= recipe.crowd]
     groups = [{client} for client in {client for client, _ in rows[first:]}]
@@ -172,8 +173,10 @@ def slow_groups(
                 if rows[i][0] in a and rows[j][0] in b:
                     met[0].add(i)
                     met[1].add(j)
-            smaller, larger = sorted(sum(client in group for client, _ in rows[first:]) for group in (a, b))
-            if min(len(met[0]), len(met[1])) >= needed(smaller, larger, recipe.pairs, recipe.share, recipe.closest):
+            mine, yours = ([x.double() for client, x in rows[first:] if client in group] for group in (a, b))
+            wide = sum(float((x - y).square().sum()) < 4 * links.near for x in mine for y in yours)
+            least = needed(min(len(mine), len(yours)), wide, recipe.pairs, recipe.share)
+            if min(len(met[0]), len(met[1])) >= least:
                 joins.append(a | b)
         if not joins:
             return sorted((group for group in groups if len(group) > 1), key=min)
@@ -209,11 +212,24 @@ def test_the_threshold_is_a_quantile_of_honest_pairs():
 
 
 def test_what_two_groups_need_grows_with_them():
-    assert needed(5, 5, pairs=3, share=0.1, rate=1e-6) == 3
-    assert needed(30, 100, pairs=3, share=0.1, rate=1e-6) == 3
-    assert needed(100, 100, pairs=3, share=0.1, rate=1e-6) == 10
-    # of 20 queries against 20,000, .4 pairs by chance: 7 or more once in a million
-    assert needed(20, 20_000, pairs=3, share=0.1, rate=1e-6) >= 7
+    assert needed(5, wide=0, pairs=3, share=0.1) == 3
+    assert needed(30, wide=1, pairs=3, share=0.1) == 3
+    assert needed(100, wide=3, pairs=3, share=0.1) == 10
+    # of 320 pairs within twice the distance, 10 within the distance by chance: P(n >= 22) = 7e-4
+    assert needed(100, wide=320, pairs=3, share=0.1) == 22
+
+
+def test_honest_clients_who_send_one_kind_of_input_are_not_linked():
+    """All within a small ball in six directions: many are near, and far more are a little less near."""
+    links = Linking().arm(OWNER, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    coarse = 0.5 + 0.04 * torch.randn(600, 1, 2, 3, generator=generator)
+    x = torch.nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear")
+    links.add("a", x[:300])
+    links.add("b", x[300:])
+    near = links.live()
+    assert min(len(side.unique()) for side in near) > 0.1 * 300
+    assert links.groups() == []
 
 
 def test_union_find():

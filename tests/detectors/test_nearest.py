@@ -37,7 +37,7 @@ def test_kth_and_within_of_all_distances(name: str, k: int):
     bank = Bank.of(rows)
     got = bank.kth(q, k)
     torch.testing.assert_close(got, whole, rtol=1e-12, atol=1e-12 * float(rows.abs().max() + 1))
-    for radius in (*got.tolist(), 0.0, float(got.mean()), float("inf")):
+    for radius in (*got.tolist(), 0.0, float(got.mean()), float("inf"), -1.0, float("-inf")):
         assert torch.equal(bank.within(q, k, radius), got <= radius)
 
 

@@ -4,10 +4,10 @@ Source      SEAT: Zhang, Chen, Wagner, "SEAT: similarity encoder by adversarial 
             attack queries" (AISec 2021), without its encoder
 Equations   two queries are near if |p(x) - p(x')|^2 < t, with p the projection on 64 principal directions of the owner's
             inputs; two groups are linked if min(a, b) >= max(pairs, share * smaller, chance), with a and b how many
-            different queries of each are near one of the other, and chance the number that honest groups of these
-            sizes reach once in a million; linked groups are one group, until nothing changes
+            different queries of each are near one of the other, and chance what two honest groups reach once in
+            1,000 if they have as many pairs within 4 t; linked groups are one group, until nothing changes
 Assumes     thieves split what belongs together over accounts: a query in one, a small step from it in another. Honest inputs
-            whose dimension is high enough that two of them are rarely alike
+            that differ in five directions or more, within one class, too
 Deviations  SEAT counts near pairs within an account and cancels it; here pairs across accounts link them. No encoder is
             trained. A query that is near one the account itself sent counts once. A query that more than `crowd`
             queries of others are near is popular and counts for nothing
@@ -16,10 +16,11 @@ Keeps       the last `rows` different queries of all accounts together, 64 numbe
 
 The search is exact: every new query is compared with all rows. It says who sends alike queries, not who steals: honest users
 of one application that sends much the same inputs (its demo pictures) are linked, too, if fewer than `crowd` of them do.
+Thieves who send different natural inputs from each account are not linked.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,11 +41,16 @@ NEIGHBOURS = 16
 """Near queries that are remembered with a new one."""
 BLOCK = 64
 """Queries that are compared with all rows at a time."""
-CHANCE = 1e-6
+CHANCE = 1e-3
+"""How likely two honest groups of one kind are to have as many near queries as link them."""
+DIMENSIONS = 5
+"""Least number of directions in which honest inputs differ: within twice the distance are 2^5 times as many pairs."""
 SLACK = 1e-5
 """Bound on what float32 loses of a squared distance, in parts of both rows' squared lengths."""
 Pairs = tuple[Int[Tensor, " e"], Int[Tensor, " e"], Float[Tensor, " e"]]
 """The rows of each pair, and their squared distance."""
+Wide = Callable[[Tensor, Tensor], int]
+"""How many pairs of these rows and those are within twice the distance of near ones."""
 
 
 def within(a: Float[Tensor, "n p"], b: Float[Tensor, "m p"], norms: Float[Tensor, " m"], reach: float) -> Pairs:
@@ -75,9 +81,14 @@ def threshold(f: Float[Tensor, "n p"], closest: float) -> float:
     return float(distance.kthvalue(int(expected)).values)
 
 
-def needed(smaller: int, larger: int, pairs: int, share: float, rate: float) -> int:
-    """How many queries of each of two groups must be near one of the other."""
-    by_chance = int(poisson.isf(CHANCE, smaller * larger * rate)) + 1
+def needed(smaller: int, wide: int, pairs: int, share: float) -> int:
+    """How many queries of each of two groups must be near one of the other.
+
+    smaller  different queries of the smaller one
+    wide     pairs across the two within twice the distance, from which chance is estimated: honest inputs of one kind,
+             digits 1 say, are close to each other, but then far more of them are a little less close
+    """
+    by_chance = int(poisson.isf(CHANCE, wide / 2**DIMENSIONS)) + 1
     return max(pairs, by_chance, math.ceil(share * smaller - 1e-9))
 
 
@@ -156,13 +167,21 @@ class Links:
         edges = self.live() % self.recipe.rows
         edges = edges[:, (self.crowd[edges] <= self.recipe.crowd).all(0)]
         held, number = torch.unique(self.account[: min(self.total, self.recipe.rows)], return_inverse=True)
-        group = linked(edges, number, len(held), self.recipe)
+        group = linked(edges, number, len(held), self.recipe, self.wide)
         place = {account: group[i] for i, account in enumerate(held.tolist())}
         members: dict[int, set[str]] = {}
         for name, account in self.numbers.items():
             if account in place:
                 members.setdefault(place[account], set()).add(name)
         return sorted((names for names in members.values() if len(names) > 1), key=min)
+
+    def wide(self, a: Tensor, b: Tensor) -> int:
+        """How many pairs of the rows in these slots are within twice the distance of near ones."""
+        far, norms = self.rows[b].T, self.norms[b]
+        blocks = zip(self.rows[a].split(BLOCK), self.norms[a].split(BLOCK), strict=True)
+        return sum(
+            int((torch.addmm(norms, f, far, alpha=-2) < (4 * self.near - own)[:, None]).sum()) for f, own in blocks
+        )
 
 
 def nearest(pairs: Pairs) -> Tensor:
@@ -183,17 +202,17 @@ def unrepeated(known: Bool[Tensor, " n"], alike: Bool[Tensor, "n n"]) -> Bool[Te
     return fresh
 
 
-def linked(edges: Tensor, number: Tensor, accounts: int, recipe: "Linking") -> list[int]:
+def linked(edges: Tensor, number: Tensor, accounts: int, recipe: "Linking", wide: Wide) -> list[int]:
     """The group of each account, given near pairs of rows (2, e) and the account of each row (m,)."""
     group = torch.arange(accounts)
     while True:
-        joins = meeting(torch.cat([edges, edges.flip(0)], 1), group[number], recipe)
+        joins = meeting(torch.cat([edges, edges.flip(0)], 1), group[number], recipe, wide)
         if not joins:
             return group.tolist()
         group = united(accounts, joins)[group]
 
 
-def meeting(edges: Tensor, group: Tensor, recipe: "Linking") -> list[tuple[int, int]]:
+def meeting(edges: Tensor, group: Tensor, recipe: "Linking", wide: Wide) -> list[tuple[int, int]]:
     """Pairs of groups that enough of their queries link, given near pairs of rows both ways and the group of each row."""
     across = edges[:, group[edges[0]] != group[edges[1]]]
     row, other = torch.unique(torch.stack([across[0], group[across[1]]]), dim=1)
@@ -201,12 +220,13 @@ def meeting(edges: Tensor, group: Tensor, recipe: "Linking") -> list[tuple[int, 
     near: Mapping[tuple[int, int], int] = {
         (a, b): n for a, b, n in zip(*ways.tolist(), count.tolist(), strict=True) if n >= recipe.pairs
     }
-    size = torch.bincount(group).tolist()
 
     def enough(a: int, b: int) -> bool:
-        smaller, larger = sorted((size[a], size[b]))
-        least = needed(smaller, larger, recipe.pairs, recipe.share, recipe.closest)
-        return min(near[a, b], near.get((b, a), 0)) >= least
+        rows = [(group == each).nonzero()[:, 0] for each in (a, b)]
+        smaller, both = min(map(len, rows)), min(near[a, b], near.get((b, a), 0))
+        return both >= needed(smaller, 0, recipe.pairs, recipe.share) and (
+            both >= needed(smaller, wide(*rows), recipe.pairs, recipe.share)
+        )
 
     return [(a, b) for a, b in near if a < b and enough(a, b)]
 

@@ -4,11 +4,13 @@ Source      Gretton, Borgwardt, Rasch, Schoelkopf, Smola, "A kernel two-sample t
             features for large-scale kernel machines" (NIPS 2007). On the latent features of a client's queries: Pal, Gupta,
             Kanade, Shevade, "Stateful detection of model extraction attacks" (2021)
 Equations   z(f) = sqrt(2/D) cos(W f + b), W ~ N(0, I/s^2), b uniform in [0, 2 pi); d_i = z(f_i) - r_c(i);
-            score = (|sum_i d_i|^2 - bias) / n, bias = sum_c n_c v_c (1 + n_c / m_c): its expected value for benign
-            queries, with v_c the variance of z in class c and m_c the inputs that the reference r_c is the mean of
+            score = (|sum_i d_i|^2 / n - tr C) / sqrt(2 tr C^2): mean and deviation for benign queries, of which
+            sum_i d_i / sqrt(n) has covariance C = sum_c n_c / n (1 + n_c / m_c) C_c, with C_c that of z in class c and m_c
+            the inputs that the reference r_c is the mean of
 Assumes     the victim's penultimate features; benign inputs
 Deviations  by predicted class: an honest client may ask about some classes only, and the plain form takes that for another
-            distribution (by_class=False; the tests show it). Penultimate features of the victim, no autoencoder;
+            distribution (by_class=False; the tests show it). For the same reason it is divided by the deviation of
+            clients with this class mix: queries of a single class vary more together. Penultimate features of the victim, no autoencoder;
             all queries so far, no window; s is the median distance of benign features, fixed when armed
 Keeps       of a client: a sum of D numbers and a count per class. d is rounded to a multiple of 2^-24, so that sums are
             exact in any order; merging is exact
@@ -32,6 +34,7 @@ from gamekeeper.types import Batch, Model, Owner, Reply, Scores
 
 FINEST = 2.0**-24
 """d is a multiple of it: sums of up to 2^30 of them are exact in float64."""
+TINY = 1e-12
 PAIRS = 1_000
 """Benign inputs whose mutual distances set the bandwidth."""
 
@@ -59,28 +62,33 @@ class Fourier:
 class Reference:
     """Benign queries of each class.
 
-    means     of z
-    variance  of z around it, summed over its D entries
-    sizes     how many inputs these are from
+    means    of z
+    traces   tr C_c, of the covariance of z in the class
+    overlap  tr C_c C_e of each two classes
+    sizes    how many inputs these are from
     """
 
     means: Float[Tensor, "k D"]
-    variance: Float[Tensor, " k"]
+    traces: Float[Tensor, " k"]
+    overlap: Float[Tensor, "k k"]
     sizes: Int[Tensor, " k"]
 
     @staticmethod
     def of(z: Float[Tensor, "m D"], classes: Int[Tensor, " m"], k: int) -> "Reference":
-        """A class with fewer than 2 inputs gets the mean and variance of all."""
+        """A class with fewer than 2 inputs gets the mean and covariance of all."""
         means, sizes = class_means(z, classes, k)
-        square = class_means(z.square().sum(1, keepdim=True), classes, k)[0][:, 0]
-        spread = (square - means.square().sum(1)).clamp(min=0) * sizes / (sizes - 1)
-        return Reference(means, spread, sizes)
+        inside = [z[classes == c] if int((classes == c).sum()) > 1 else z for c in range(k)]
+        spread = torch.stack([torch.cov(rows.T.double()).reshape(-1) for rows in inside])
+        traces = spread[:, :: z.shape[1] + 1].sum(1)
+        return Reference(means, traces, spread @ spread.T, sizes)
 
     def statistic(self, totals: Float[Tensor, "n D"], counts: Int[Tensor, "n k"]) -> Scores:
         """The score from the sums of d and the number of queries of each class, so far."""
         c = counts.double()
-        bias = c @ self.variance + c.square() @ (self.variance / self.sizes)
-        return (totals.square().sum(1) - bias) / c.sum(1)
+        n = c.sum(1, keepdim=True)
+        weights = c / n * (1 + c / self.sizes)
+        deviation = (2 * ((weights @ self.overlap) * weights).sum(1)).sqrt().clamp(min=TINY)
+        return (totals.square().sum(1) / n[:, 0] - weights @ self.traces) / deviation
 
 
 @dataclass
@@ -93,7 +101,7 @@ class Sums:
 
 @dataclass(frozen=True, eq=False)
 class MeanGap:
-    """The squared distance of a client's mean from that of benign queries, times n, minus what chance alone gives."""
+    """The squared distance of a client's mean from that of benign queries, in deviations from what chance alone gives."""
 
     features: Tap
     fourier: Fourier

@@ -55,6 +55,8 @@ class Bank:
 
     def within(self, q: Float[Tensor, "n d"], k: int, radius: float) -> Bool[Tensor, " n"]:
         """Whether at least k rows of the bank, or all, are within this distance of each row of q. Faster than `kth`."""
+        if radius < 0:
+            return torch.zeros(len(q), dtype=torch.bool)
         q, k = q.double(), min(k, len(self.rows))
         near, over = self.nearness(q)
         top = near.topk(k, 1)

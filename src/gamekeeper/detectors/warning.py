@@ -13,7 +13,8 @@ Keeps       for each client up to `most` rows of 64 numbers; no answer is change
 
 A heavy honest user learns much, too: the score says what a client could have copied by now, not that they did. Of
 clients who work together it is the score of the union: `status(merged(memories))`. A thief has other means than the
-surrogate, so the score compares clients; it is no bound on any of them.
+surrogate, so the score compares clients; it is no bound on any of them. Of noise a thief learns less than it says, since
+the victim's features, which the surrogate is given, are what noise cannot teach.
 """
 
 from collections.abc import Callable, Sequence
