@@ -166,3 +166,25 @@ def test_an_alarm_is_a_p_value_of_at_most_alpha():
         memories: dict[str, object] = {}
         lookout.look(x, Victim()(x), math.nan, memories)
         assert bool(lookout.alarms(memories)) == (null.p(0, float(flagged)) <= 0.01)
+
+
+def test_a_client_who_behaves_well_at_first_is_noticed_in_a_later_window():
+    watch = Mean()
+    limits = limits_from_inputs(watch, normal(4_000, 0), 0.01, 0, (20, 50))
+    lookout = Lookout(Victim(), {"it": Post(watch, limits), "evidence": Post(Flags(0.0))})
+    assert lookout.window == 50
+    x = torch.cat([normal(120, 3).x, 1.5 + normal(80, 4).x])
+    whole: dict[str, object] = {}
+    given = lookout.look(x, Victim()(x), math.nan, whole)
+    assert lookout.alarms(whole)["it"] in (150, 170)  # the window that began at 100 is half honest
+    assert len(given["it"]) == len(given["evidence"]) == 200
+    assert torch.equal(
+        given["it"][100:120].nan_to_num(), watch.score(x[100:120], Reply(x), math.nan, Seen(0, 0.0)).nan_to_num()
+    )
+    parts: dict[str, object] = {}
+    for part in x.split(33):
+        lookout.look(part, Victim()(part), math.nan, parts)
+    assert packed(parts["standing"]) == packed(whole["standing"])
+    assert parts["it"] == whole["it"] == Seen(0, 0.0)
+    assert isinstance(parts["evidence"], Seen)
+    assert parts["evidence"].n == 200

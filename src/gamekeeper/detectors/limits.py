@@ -23,8 +23,8 @@ from torch import Tensor
 
 from gamekeeper.errors import BadConfig, Unsuited
 
-LOOKS = (20, 50, 100, 150, 250, 500, 1_000, 2_000, 5_000)
-"""Queries after which a client is judged, ever rarer: a thief who is noticed late has learnt most of it anyway."""
+LOOKS = (20, 50, 100, 150, 200, 250, 350, 500)
+"""New queries after which a client is judged, ever rarer: a thief who is noticed late has learnt most of it anyway."""
 Kind = Literal["binomial", "streams", "clients"]
 
 

@@ -4,6 +4,7 @@ It never changes an answer. What it remembers of a client lies in the client's m
 standing.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from gamekeeper.detectors.features import taken
 from gamekeeper.detectors.limits import Limits, holm
 from gamekeeper.detectors.repeats import RepeatsWatch
 from gamekeeper.service.memory import Memories
-from gamekeeper.types import Batch, Model, Reply, Scores, Watch, answered
+from gamekeeper.types import Batch, Model, Reply, Watch, answered
 
 NO_SCORES = torch.empty(0, dtype=torch.float64)
 STANDING, REPEATS = "standing", "repeats"
@@ -33,13 +34,15 @@ class Post:
 class Standing:
     """What is known of a client, in the order of the lookout's posts.
 
-    seen      new queries that were answered
-    p         each detector's least p-value so far, corrected for its looks; 1 at the start and for evidence
-    alarmed   after which query each detector first raised an alarm; 0: never
+    seen      new queries that were answered, in this window
+    before    those of earlier windows
+    p         each detector's least p-value in any window, corrected for its looks; 1 at the start and for evidence
+    alarmed   after which new query each detector first raised an alarm; 0: never
     score     the last score that was a verdict; NaN: none yet
     """
 
     seen: int
+    before: int
     p: Float[Tensor, " d"]
     alarmed: Int[Tensor, " d"]
     score: Float[Tensor, " d"]
@@ -49,19 +52,28 @@ class Standing:
 class Lookout:
     """Detectors by name, armed on one victim.
 
+    A client is judged in windows of as many new queries as the last look of any limits: then detectors with limits forget
+    what they saw. So a memory is bounded, a thief gains nothing by behaving well at first, and the false alarms that limits
+    aim at are those of one window.
+
     victim   whose features are behind the answers
     repeats  hides repeats from detectors with limits: retries and frames of a video are not independent draws, and would
-            raise alarms. Looks count new queries then. None: every query is shown
+             raise alarms. Looks count new queries then. None: every query is shown
     """
 
     victim: Model
     posts: Mapping[str, Post]
     repeats: RepeatsWatch | None = None
 
+    @property
+    def window(self) -> int:
+        """New queries after which detectors with limits start anew; 0 if there is none."""
+        return max((post.limits.null.looks[-1] for post in self.posts.values() if post.limits is not None), default=0)
+
     def fresh(self) -> Standing:
         d = len(self.posts)
         nothing = torch.full((d,), torch.nan, dtype=torch.float64)
-        return Standing(0, torch.ones(d, dtype=torch.float64), torch.zeros(d, dtype=torch.int64), nothing)
+        return Standing(0, 0, torch.ones(d, dtype=torch.float64), torch.zeros(d, dtype=torch.int64), nothing)
 
     def look(self, x: Batch, clean: Reply, at: float, memories: Memories) -> Mapping[str, Tensor]:
         """Shows a request of one client to every detector: its scores. Updates the memories.
@@ -76,16 +88,25 @@ class Lookout:
             x, clean = x[rows], taken(self.victim, clean, rows)
         standing: Standing = memories.setdefault(STANDING, self.fresh())
         new = self._new(x, at, memories)
-        whole, fewer = (x, clean), (x, clean) if bool(new.all()) else (x[new], taken(self.victim, clean, new))
-        given: dict[str, Tensor] = {}
-        for place, (name, post) in enumerate(self.posts.items()):
-            if name not in memories:
-                memories[name] = post.watch.fresh()
-            shown, answers = whole if post.limits is None else fewer
-            given[name] = post.watch.score(shown, answers, at, memories[name]) if len(shown) else NO_SCORES
-            self._judge(place, post.limits, given[name], standing)
-        standing.seen += int(new.sum())
-        return given
+        given = {name: self._score(name, x, clean, at, memories) for name in self.posts if not self._limited(name)}
+        for part in self._parts(new.nonzero()[:, 0], standing):
+            answers = clean if len(part) == len(x) else taken(self.victim, clean, part)
+            scores = {
+                name: self._score(name, x[part], answers, at, memories) for name in self.posts if self._limited(name)
+            }
+            self._judge(scores, standing)
+            given |= {name: torch.cat([given.get(name, NO_SCORES), each]) for name, each in scores.items()}
+            if standing.seen == self.window:
+                self._start_anew(memories, standing)
+        self._note(given, standing)
+        return {name: given.get(name, NO_SCORES) for name in self.posts}
+
+    def new_rows(self, x: Batch) -> Int[Tensor, " r"]:
+        """Which of a client's queries, from the first, are new."""
+        return self._new(x, math.nan, {}).nonzero()[:, 0]
+
+    def _limited(self, name: str) -> bool:
+        return self.posts[name].limits is not None
 
     def _new(self, x: Batch, at: float, memories: Memories) -> Bool[Tensor, " n"]:
         if self.repeats is None or len(x) == 0:
@@ -94,19 +115,47 @@ class Lookout:
             memories[REPEATS] = self.repeats.fresh()
         return self.repeats.new(x, at, memories[REPEATS])
 
-    @staticmethod
-    def _judge(place: int, limits: Limits | None, scores: Scores, standing: Standing) -> None:
-        verdicts = scores[~scores.isnan()]
-        if len(verdicts):
-            standing.score[place] = verdicts[-1]
-        if limits is None:
-            return
-        for look in limits.passed(standing.seen, standing.seen + len(scores)):
-            query = limits.null.looks[look]
-            p = limits.null.p(look, float(scores[query - standing.seen - 1]))
-            standing.p[place] = min(float(standing.p[place]), p)
-            if p <= limits.alpha and not standing.alarmed[place]:
-                standing.alarmed[place] = query
+    def _parts(self, rows: Int[Tensor, " r"], standing: Standing) -> list[Tensor]:
+        """The new rows of a request, cut where a window ends."""
+        if not self.window:
+            standing.seen += len(rows)
+            return []
+        left = self.window - standing.seen
+        return [part for part in (rows[:left], *rows[left:].split(self.window)) if len(part)]
+
+    def _score(self, name: str, x: Batch, clean: Reply, at: float, memories: Memories) -> Tensor:
+        watch = self.posts[name].watch
+        if name not in memories:
+            memories[name] = watch.fresh()
+        return watch.score(x, clean, at, memories[name]) if len(x) else NO_SCORES
+
+    def _judge(self, scores: Mapping[str, Tensor], standing: Standing) -> None:
+        """Looks at new scores of every detector with limits, inside one window."""
+        n = max(len(each) for each in scores.values())
+        for place, (name, post) in enumerate(self.posts.items()):
+            if post.limits is None:
+                continue
+            for look in post.limits.passed(standing.seen, standing.seen + n):
+                query = post.limits.null.looks[look]
+                p = post.limits.null.p(look, float(scores[name][query - standing.seen - 1]))
+                standing.p[place] = min(float(standing.p[place]), p)
+                if p <= post.limits.alpha and not standing.alarmed[place]:
+                    standing.alarmed[place] = standing.before + query
+        standing.seen += n
+
+    def _start_anew(self, memories: Memories, standing: Standing) -> None:
+        for name in self.posts:
+            if self._limited(name):
+                memories[name] = self.posts[name].watch.fresh()
+        standing.before += standing.seen
+        standing.seen = 0
+
+    def _note(self, given: Mapping[str, Tensor], standing: Standing) -> None:
+        for place, name in enumerate(self.posts):
+            verdicts = given.get(name, NO_SCORES)
+            verdicts = verdicts[~verdicts.isnan()]
+            if len(verdicts):
+                standing.score[place] = verdicts[-1]
 
     def alarms(self, memories: Memories) -> Mapping[str, int]:
         """The detectors that raised an alarm for a client, and after which query, the first one first."""

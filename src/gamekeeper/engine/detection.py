@@ -233,8 +233,9 @@ def watched(traffic: Traffic, lookout: Lookout, accounts: int) -> tuple[list[Mem
         client = traffic.queries.rows(rows)
         lookout.look(client.x, client.clean, float("nan"), memories)
         seen.append(memories)
+        new = lookout.new_rows(client.x)
         for name, query in lookout.alarms(memories).items():
-            overall = int(rows[query - 1]) + 1
+            overall = int(rows[new[query - 1]]) + 1
             first[name] = min(first[name] or overall, overall)
     return seen, first
 

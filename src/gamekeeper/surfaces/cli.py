@@ -30,7 +30,7 @@ TABLE_ATTACKS = ["knockoff@linear", "knockoff+labels@linear", "knockoff@boosted"
 DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
 BUDGETS = [250, 1000, 2500]
 THIEVES = ["knockoff", "jbda", "uniform", "insider"]
-DETECTORS = ["repeats", "prada", "ood_share:score=mahalanobis", "ood_share:score=knn", "mmd"]
+DETECTORS = ["repeats", "prada:floor=0", "ood_share:score=mahalanobis", "ood_share:score=knn", "mmd"]
 MIXES, ACCOUNTS = [0.3, 0.1, 0.05], [5, 20]
 TYPERS_INTERRUPT = 130
 """The exit code Typer gives for Ctrl-C."""
@@ -161,11 +161,13 @@ def detect(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only the conclusions and paths.")] = False,
 ) -> None:
     """Try detectors on thieves and on honest clients: who is noticed, how soon, and who is accused."""
+    from gamekeeper.detectors.limits import LOOKS
     from gamekeeper.engine.scene import Setting
     from gamekeeper.surfaces.detect import Trial, run_detect
     from gamekeeper.targets.choice import Choice
 
-    setting = Setting(Choice(target), tuple(detector or DETECTORS), alpha, benign)
+    looks = tuple(look for look in LOOKS if look <= queries) or (queries,)
+    setting = Setting(Choice(target), tuple(detector or DETECTORS), alpha, benign, looks)
     trial = Trial(
         tuple(thief or THIEVES),
         tuple(MIXES if mix is None else mix),
