@@ -18,6 +18,7 @@ from gamekeeper.errors import BadConfig
 LINE_LIMIT = 16 * 2**20
 """Bytes of the longest line that is read."""
 STEP = 2**20
+BUFFER = 2**17
 GZIP = b"\x1f\x8b"
 UTF8 = b"\xef\xbb\xbf"
 OTHERS = {
@@ -34,7 +35,7 @@ OTHERS = {
 
 
 @dataclass(frozen=True)
-class Line:
+class LogLine:
     """One line without its end; `text` is None if it was too long to be held.
 
     cut  it is the last of its file and has no end
@@ -69,7 +70,7 @@ class LogFile:
 
     packed  whether it is gzip
     raw     the file on disk; `raw.tell()` is how far it has been read
-    damage  why reading stopped before the end, once it has
+    damage  why reading stopped before the end, once it has; one sentence without its full stop
     """
 
     path: Path
@@ -82,7 +83,7 @@ class LogFile:
     def name(self) -> str:
         return self.path.name
 
-    def lines(self, offset: int, number: int, limit: int = LINE_LIMIT) -> Iterator[Line]:
+    def lines(self, offset: int, number: int, limit: int = LINE_LIMIT) -> Iterator[LogLine]:
         """The lines from a place on. A damaged gzip file ends where the damage begins, and `damage` says so."""
         if not self._skip(offset):
             return
@@ -92,9 +93,9 @@ class LogFile:
             size, whole = len(text), text.endswith(b"\n")
             if not whole and size > limit:
                 size += self._rest()
-                yield Line(None, number, offset, size)
+                yield LogLine(None, number, offset, size)
             else:
-                yield Line(text.rstrip(b"\r\n").strip(b"\0"), number, offset, size, cut=not whole)
+                yield LogLine(text.rstrip(b"\r\n").strip(b"\0"), number, offset, size, cut=not whole)
             offset, number = offset + size, number + 1
 
     def __enter__(self) -> "LogFile":
@@ -157,7 +158,7 @@ class LogFile:
 
 def opened(path: Path) -> LogFile:
     """A file of a log. Raises BadConfig for what is recognised as no text: UTF-16, other packers, Parquet."""
-    raw = path.open("rb")
+    raw = io.BufferedReader(path.open("rb", buffering=0), BUFFER)
     start = raw.read(8)
     raw.seek(0)
     reason = next((text for magic, text in OTHERS.items() if start.startswith(magic)), "")

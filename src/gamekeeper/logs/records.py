@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.logs.event import Position, Record, Unreadable, shown
-from gamekeeper.logs.lines import LINE_LIMIT, Line, LogFile
+from gamekeeper.logs.lines import LINE_LIMIT, LogFile, LogLine
 from gamekeeper.protocols.json import loads
 
 Format = Literal["jsonl", "csv", "combined"]
@@ -40,7 +40,7 @@ def records(
             yield parsed(file, each, parse(each.text), limit) if each.text is not None else too_long(file, each, limit)
 
 
-def parsed(file: LogFile, line: Line, fields: dict[str, Any] | str, limit: int) -> Record | Unreadable:
+def parsed(file: LogFile, line: LogLine, fields: dict[str, Any] | str, limit: int) -> Record | Unreadable:
     """A record of the fields of a line, or of the reason why it has none."""
     after = Position(file.name, line.offset + line.size, line.number + 1)
     if isinstance(fields, str):
@@ -49,7 +49,7 @@ def parsed(file: LogFile, line: Line, fields: dict[str, Any] | str, limit: int) 
     return Record(file.name, fields, line.number, line.offset, after)
 
 
-def too_long(file: LogFile, line: Line, limit: int) -> Unreadable:
+def too_long(file: LogFile, line: LogLine, limit: int) -> Unreadable:
     after = Position(file.name, line.offset + line.size, line.number + 1)
     return Unreadable(TOO_LONG, f"it has {line.size:,} bytes; at most {limit:,} are read", line.number, after)
 
@@ -117,7 +117,7 @@ def names(file: LogFile, text: bytes | None) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def row(head: list[str], text: bytes | None, first: Line, last: Line, after: Position) -> Record | Unreadable:
+def row(head: list[str], text: bytes | None, first: LogLine, last: LogLine, after: Position) -> Record | Unreadable:
     if text is None:
         detail = f"it has {first.size:,} bytes, or a quote that is opened in it is not closed soon enough"
         return Unreadable(TOO_LONG if first.text is None else "a quote that is not closed", detail, first.number, after)
@@ -139,13 +139,13 @@ def cells_of(text: bytes) -> list[str] | str:
     return table[0] if table else []
 
 
-def joined(lines: Iterator[Line], limit: int) -> Iterator[tuple[bytes | None, Line, Line]]:
+def joined(lines: Iterator[LogLine], limit: int) -> Iterator[tuple[bytes | None, LogLine, LogLine]]:
     """The text of each row with its first and its last line: a quoted value may go over several lines.
 
     A quote that is not closed within `limit` bytes, or at all, costs its own line, whose text is None; those behind it are
     rows again. They hold an even number of quotes each, so none is looked at more than twice.
     """
-    held: list[Line] = []
+    held: list[LogLine] = []
     size = 0
     for line in lines:
         open_quote = line.text is not None and line.text.count(b'"') % 2 == 1
@@ -169,7 +169,7 @@ def joined(lines: Iterator[Line], limit: int) -> Iterator[tuple[bytes | None, Li
     yield from _given_up(held)
 
 
-def _given_up(held: list[Line]) -> Iterator[tuple[bytes | None, Line, Line]]:
+def _given_up(held: list[LogLine]) -> Iterator[tuple[bytes | None, LogLine, LogLine]]:
     for number, line in enumerate(held):
         if number == 0 or line.text != b"":
             yield None if number == 0 else line.text, line, line
