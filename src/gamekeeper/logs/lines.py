@@ -75,8 +75,8 @@ class LogFile:
 
     path: Path
     packed: bool
-    raw: io.BufferedReader
-    stream: io.BufferedReader | gzip.GzipFile
+    raw: io.BufferedIOBase
+    stream: io.BufferedIOBase
     damage: str = field(default="")
 
     @property
