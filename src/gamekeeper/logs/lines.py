@@ -39,6 +39,7 @@ class LogLine:
     """One line without its end; `text` is None if it was too long to be held.
 
     cut  it is the last of its file and has no end
+    odd  of a line that was too long: whether it holds an odd number of quotes
     """
 
     text: bytes | None
@@ -46,6 +47,7 @@ class LogLine:
     offset: int
     size: int
     cut: bool = False
+    odd: bool = False
 
 
 def log_files(path: Path) -> list[Path]:
@@ -92,8 +94,9 @@ class LogFile:
         while (text := self._next(limit + 1)) != b"":
             size, whole = len(text), text.endswith(b"\n")
             if not whole and size > limit:
-                size += self._rest()
-                yield LogLine(None, number, offset, size)
+                more, quotes = self._rest()
+                size += more
+                yield LogLine(None, number, offset, size, odd=(text.count(b'"') + quotes) % 2 == 1)
             else:
                 yield LogLine(text.rstrip(b"\r\n").strip(b"\0"), number, offset, size, cut=not whole)
             offset, number = offset + size, number + 1
@@ -112,14 +115,14 @@ class LogFile:
             self.damage = f"{self.name} is damaged or cut off ({error}); what stands before that was read"
             return b""
 
-    def _rest(self) -> int:
-        """Reads to the end of a line that is too long; returns how many bytes that took."""
-        total = 0
+    def _rest(self) -> tuple[int, int]:
+        """Reads to the end of a line that is too long; how many bytes and how many quotes that passed."""
+        total = quotes = 0
         while text := self._next(STEP):
-            total += len(text)
+            total, quotes = total + len(text), quotes + text.count(b'"')
             if text.endswith(b"\n"):
                 break
-        return total
+        return total, quotes
 
     def _mark(self) -> int:
         """The length of the byte order mark at the beginning, which is passed over; then nothing else is."""

@@ -100,7 +100,7 @@ class Reading:
     def _event(self, reader: "EventReader", record: Record | Unreadable) -> Event | None:
         """The event of a record; None, and counted, if there is none."""
         if isinstance(record, Unreadable):
-            self.tally.skip(record.kind, record.detail, record.line, record.next.file, cut=record.cut)
+            self.tally.unreadable(record)
         else:
             try:
                 if reader.wanted(record.fields):

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 
 from gamekeeper.errors import BadConfig
-from gamekeeper.logs.event import Event
+from gamekeeper.logs.event import Event, Unreadable
 from gamekeeper.logs.joining import Joining
 from gamekeeper.logs.times import Clock
 
@@ -50,12 +50,16 @@ class Tally:
         self.inputless += event.inputs is None and not event.hashes
         self.answerless += event.answers is None
 
-    def skip(self, kind: str, detail: str, line: int, file: str, cut: bool = False) -> None:
-        """Counts a record that gave no event."""
-        if cut:
-            self.cut = noted(self.cut, f"line {line} of {file}")
+    def unreadable(self, record: Unreadable) -> None:
+        """Counts a line that gave no record."""
+        if record.cut:
+            self.cut = noted(self.cut, f"line {record.line} of {record.next.file}")
         else:
-            self.skipped[kind] = noted(self.skipped.get(kind), f"line {line} of {file}: {detail}")
+            self.skip(record.kind, record.detail, record.line, record.next.file, record.count)
+
+    def skip(self, kind: str, detail: str, line: int, file: str, count: int = 1) -> None:
+        """Counts a record that gave no event."""
+        self.skipped[kind] = noted(self.skipped.get(kind), f"line {line} of {file}: {detail}", count)
 
     def check(self, share: float, least: int) -> None:
         """Raises BadConfig if more than a share of at least `least` records could not be read."""
@@ -93,6 +97,6 @@ class Tally:
         return lines + ([] if self.joining is None else self.joining.sentences())
 
 
-def noted(entry: Skipped | None, example: str) -> Skipped:
-    """One more of a kind; the first is the example."""
-    return Skipped(1, example) if entry is None else Skipped(entry.count + 1, entry.example)
+def noted(entry: Skipped | None, example: str, count: int = 1) -> Skipped:
+    """More of a kind; the first is the example."""
+    return Skipped(count, example) if entry is None else Skipped(entry.count + count, entry.example)
