@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from gamekeeper.errors import BadConfig
-from gamekeeper.logs.lines import Line, log_files, opened
+from gamekeeper.logs.lines import LogLine, log_files, opened
 
 BODY = b"".join(b'{"who": "client %d", "noise": "%s"}\n' % (i, os.urandom(30).hex().encode()) for i in range(3000))
 
 
-def lines_of(path: Path, offset: int = 0, number: int = 1, limit: int = 2**20) -> tuple[list[Line], str]:
+def lines_of(path: Path, offset: int = 0, number: int = 1, limit: int = 2**20) -> tuple[list[LogLine], str]:
     with opened(path) as file:
         return list(file.lines(offset, number, limit)), file.damage
 
@@ -80,7 +80,7 @@ def test_a_gzip_bomb_of_one_line_is_passed_over_in_bounded_memory(tmp_path):
 def test_a_line_of_exactly_the_limit_is_read_and_one_byte_more_is_not(log):
     lines, _ = lines_of(log(b"a" * 99 + b"\n" + b"b" * 100 + b"\n" + b"c" * 101 + b"\n"), limit=100)
     assert [line.text and line.text[:1] for line in lines] == [b"a", b"b", None]
-    assert lines_of(log(b"c" * 101), limit=100)[0] == [Line(None, 1, 0, 101)]
+    assert lines_of(log(b"c" * 101), limit=100)[0] == [LogLine(None, 1, 0, 101)]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 import base64
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
 from gamekeeper.errors import BadConfig
+from gamekeeper.logs import mapping as mapping_module
 from gamekeeper.logs.event import Unusable
-from gamekeeper.logs.mapping import load_mapping, shipped
+from gamekeeper.logs.mapping import AnswerTable, InputTable, JoinTable, Mapping, TimeTable, load_mapping, shipped
 from gamekeeper.logs.paths import MISSING, at_path, field_path
 from gamekeeper.logs.reading import events
 from gamekeeper.logs.tensors import tensor
@@ -119,6 +122,14 @@ def test_a_batch_file_of_openai_by_hash():
 # --- mapping files
 
 
+@pytest.mark.parametrize("table", [Mapping, TimeTable, InputTable, AnswerTable, JoinTable])
+def test_every_key_is_explained_in_the_docs_and_in_the_module(table):
+    page = (Path(__file__).parents[2] / "docs" / "logs.md").read_text(encoding="utf-8")
+    for key in table.model_fields:
+        assert re.search(rf"`\[*{key}\]*`", page), key
+        assert re.search(rf"^\[*{key}\b", mapping_module.__doc__ or "", re.MULTILINE), key
+
+
 def test_a_file_like_another_changes_what_it_names(log):
     path = log('like = "databricks"', 'client = "me"', "[input]", "shape = [4]", name="m.toml")
     mapping, under = load_mapping(str(path)), load_mapping("databricks")
@@ -127,6 +138,16 @@ def test_a_file_like_another_changes_what_it_names(log):
     assert under.input is not None
     assert (mapping.input.shape, mapping.input.field) == ([4], under.input.field)
     assert mapping.time == under.time
+
+
+def test_a_filter_may_be_written_with_dots_or_quotes(log):
+    path = log(
+        'client = "a"',
+        "[filter]",
+        'request.status = 200\n"request.heads[0]" = "x"\n[filter.b.c]\nd = [1]',
+        name="m.toml",
+    )
+    assert load_mapping(str(path)).filter == {"request.status": 200, "request.heads[0]": "x", "b.c.d": [1]}
 
 
 @pytest.mark.parametrize(

@@ -34,18 +34,25 @@ def test_rows_of_csv_over_several_lines_are_as_the_csv_module_reads_them(log):
         assert read(path, "csv", record.next.offset, record.next.line) == found[place + 1 :]
 
 
-def test_a_quote_that_is_not_closed_costs_its_own_line(log):
-    path = log("who,text", 'ann,"open', "bob,1", 'eve,"2"', "", "dan,3")
-    found = read(path, "csv")
-    assert isinstance(found[0], Unreadable)
-    assert (found[0].kind, found[0].line) == ("a quote that is not closed", 2)
-    assert [record.fields["who"] for record in found[1:]] == ["bob", "eve", "dan"]
+def test_behind_a_quote_that_is_never_closed_nothing_is_taken_for_a_row(log):
+    found = read(log("who,text", "ann,1", 'bob,"open', "eve,1", "", "dan,3"), "csv")
+    assert found[0].fields["who"] == "ann"
+    (rest,) = found[1:]
+    assert isinstance(rest, Unreadable)
+    assert (rest.kind, rest.line, rest.count) == ("a quote that is not closed", 3, 4)
+    assert "3 lines, was not read" in rest.detail
 
 
-def test_a_quote_that_is_not_closed_soon_enough_costs_its_own_line(log):
-    found = read(log("who,text", 'ann,"open', *["bob,1"] * 50, 'eve,"2'), "csv", limit=60)
-    assert [each.line for each in found if isinstance(each, Unreadable)] == [2, 53]
-    assert [each.line for each in found if isinstance(each, Record)] == list(range(3, 53))
+@pytest.mark.parametrize("inside", ["\n".join(["root,1"] * 50), "x" * 150 + "\nroot,1\n", 'x""' * 50 + "\nroot,1\n"])
+def test_a_row_that_is_too_long_is_passed_over_whole_whatever_its_text_looks_like(log, inside):
+    path = log("who,text", "ann,1", f'eve,"{inside}"', "bob,2")
+    found = read(path, "csv", limit=100)
+    assert [each.fields["who"] for each in found if isinstance(each, Record)] == ["ann", "bob"]
+    (skipped,) = (each for each in found if isinstance(each, Unreadable))
+    assert (skipped.kind, skipped.line) == ("a line that is too long", 3)
+    assert [each.fields["who"] for each in read(path, "csv", found[1].next.offset, found[1].next.line, limit=100)] == [
+        "bob"
+    ]
 
 
 def test_rows_with_too_few_or_too_many_values_are_named(log):

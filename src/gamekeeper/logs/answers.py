@@ -55,8 +55,8 @@ class AnswerReader:
         if fast is not None:
             return self.posterior(torch.from_numpy(fast))
         values = one_each(value, n, 1 if self.table.form == "labels" else self.width)
-        if n is not None and len(values) != n:
-            raise Unusable(KIND, f"{n} inputs have {len(values)} answers")
+        if not values or n not in (None, len(values)):
+            raise Unusable(KIND, f"{n or 'some'} inputs have {len(values)} answers")
         k = self.width or width_of(values)
         if k is None:
             raise Unusable(KIND, "labels need the number of classes: set `classes` or `names` in [answer]")

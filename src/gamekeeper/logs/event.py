@@ -84,6 +84,7 @@ class Unreadable:
     kind    what is wrong, the same words for all such lines
     detail  what is wrong with this one
     cut     it is the last line of a file and has no end: most likely it was still being written
+    count   how many lines it stands for
     """
 
     kind: str
@@ -91,6 +92,7 @@ class Unreadable:
     line: int
     next: Position
     cut: bool = False
+    count: int = 1
 
 
 class Unusable(Exception):

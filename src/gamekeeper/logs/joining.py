@@ -74,15 +74,11 @@ class Joining:
     def add(self, record: Record) -> None:
         """Raises Unusable for a record that is neither a request nor an answer."""
         kind, key = first(record.fields, self.table.kind), first(record.fields, self.table.id)
-        if kind not in (self.table.request, self.table.response) or key is MISSING:
-            detail = (
-                "it has no id"
-                if key is MISSING
-                else f"its kind is {shown(str(kind))}"
-                if kind is not MISSING
-                else "it has no kind"
-            )
-            raise Unusable("a line that is neither a request nor an answer", detail)
+        if key is MISSING:
+            raise Unusable("a line without an id", f"there is none at {', '.join(map(str, self.table.id))}")
+        if kind not in (self.table.request, self.table.response):
+            kind = "missing" if kind is MISSING else kind
+            raise Unusable("a line that is neither a request nor an answer", f"its kind is {shown(str(kind))}")
         half = Half(record, self.lines, self.size, self.requests)
         self.lines, self.size = self.lines + 1, self.size + record.next.offset - record.offset
         mine, others = (self.waiting, self.orphans) if kind == self.table.request else (self.orphans, self.waiting)

@@ -18,6 +18,7 @@ from gamekeeper.errors import BadConfig
 LINE_LIMIT = 16 * 2**20
 """Bytes of the longest line that is read."""
 STEP = 2**20
+BUFFER = 2**17
 GZIP = b"\x1f\x8b"
 UTF8 = b"\xef\xbb\xbf"
 OTHERS = {
@@ -34,10 +35,11 @@ OTHERS = {
 
 
 @dataclass(frozen=True)
-class Line:
+class LogLine:
     """One line without its end; `text` is None if it was too long to be held.
 
     cut  it is the last of its file and has no end
+    odd  of a line that was too long: whether it holds an odd number of quotes
     """
 
     text: bytes | None
@@ -45,6 +47,7 @@ class Line:
     offset: int
     size: int
     cut: bool = False
+    odd: bool = False
 
 
 def log_files(path: Path) -> list[Path]:
@@ -69,20 +72,20 @@ class LogFile:
 
     packed  whether it is gzip
     raw     the file on disk; `raw.tell()` is how far it has been read
-    damage  why reading stopped before the end, once it has
+    damage  why reading stopped before the end, once it has; one sentence without its full stop
     """
 
     path: Path
     packed: bool
-    raw: io.BufferedReader
-    stream: io.BufferedReader | gzip.GzipFile
+    raw: io.BufferedIOBase
+    stream: io.BufferedIOBase
     damage: str = field(default="")
 
     @property
     def name(self) -> str:
         return self.path.name
 
-    def lines(self, offset: int, number: int, limit: int = LINE_LIMIT) -> Iterator[Line]:
+    def lines(self, offset: int, number: int, limit: int = LINE_LIMIT) -> Iterator[LogLine]:
         """The lines from a place on. A damaged gzip file ends where the damage begins, and `damage` says so."""
         if not self._skip(offset):
             return
@@ -91,10 +94,11 @@ class LogFile:
         while (text := self._next(limit + 1)) != b"":
             size, whole = len(text), text.endswith(b"\n")
             if not whole and size > limit:
-                size += self._rest()
-                yield Line(None, number, offset, size)
+                more, quotes = self._rest()
+                size += more
+                yield LogLine(None, number, offset, size, odd=(text.count(b'"') + quotes) % 2 == 1)
             else:
-                yield Line(text.rstrip(b"\r\n").strip(b"\0"), number, offset, size, cut=not whole)
+                yield LogLine(text.rstrip(b"\r\n").strip(b"\0"), number, offset, size, cut=not whole)
             offset, number = offset + size, number + 1
 
     def __enter__(self) -> "LogFile":
@@ -111,14 +115,14 @@ class LogFile:
             self.damage = f"{self.name} is damaged or cut off ({error}); what stands before that was read"
             return b""
 
-    def _rest(self) -> int:
-        """Reads to the end of a line that is too long; returns how many bytes that took."""
-        total = 0
+    def _rest(self) -> tuple[int, int]:
+        """Reads to the end of a line that is too long; how many bytes and how many quotes that passed."""
+        total = quotes = 0
         while text := self._next(STEP):
-            total += len(text)
+            total, quotes = total + len(text), quotes + text.count(b'"')
             if text.endswith(b"\n"):
                 break
-        return total
+        return total, quotes
 
     def _mark(self) -> int:
         """The length of the byte order mark at the beginning, which is passed over; then nothing else is."""
@@ -157,7 +161,7 @@ class LogFile:
 
 def opened(path: Path) -> LogFile:
     """A file of a log. Raises BadConfig for what is recognised as no text: UTF-16, other packers, Parquet."""
-    raw = path.open("rb")
+    raw = io.BufferedReader(path.open("rb", buffering=0), BUFFER)
     start = raw.read(8)
     raw.seek(0)
     reason = next((text for magic, text in OTHERS.items() if start.startswith(magic)), "")

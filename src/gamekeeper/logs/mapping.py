@@ -118,6 +118,16 @@ class AnswerTable(Table):
     names: Texts | None = None
 
 
+def _dotted(value: Any, inside: str = "") -> Any:
+    """TOML reads `request.status = 200` as a table in a table; as a path it is one name."""
+    if not isinstance(value, dict):
+        return value
+    flat: dict[str, Any] = {}
+    for name, each in value.items():
+        flat |= _dotted(each, f"{inside}{name}.") if isinstance(each, dict) else {inside + name: each}
+    return flat
+
+
 class JoinTable(Table):
     """[join]"""
 
@@ -138,13 +148,13 @@ class Mapping(Table):
     time: Annotated[tuple[TimeTable, ...], BeforeValidator(_times)] = ()
     input: InputTable | None = None
     answer: AnswerTable | None = None
-    filter: dict[Text, Wanted | list[Wanted]] = {}
+    filter: Annotated[dict[Text, Wanted | list[Wanted]], BeforeValidator(_dotted)] = {}
     join: JoinTable | None = None
 
     @model_validator(mode="after")
     def _readable(self) -> "Mapping":
         for text in self.filter:
-            field_path(text)
+            field_path(text)  # raises ValueError
         return self
 
 
@@ -181,7 +191,7 @@ def _read(content: dict[str, Any], where: str) -> Mapping:
         return Mapping.model_validate(content)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()[:5])
-        raise BadConfig(f"{where} is not a mapping: {wrong}. `logs/mapping.py` lists every key.") from None
+        raise BadConfig(f"{where} is not a mapping: {wrong}. docs/logs.md explains every key.") from None
 
 
 def _over(under: Dictionary[str, Any], upper: Dictionary[str, Any]) -> dict[str, Any]:

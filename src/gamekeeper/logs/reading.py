@@ -22,9 +22,12 @@ from gamekeeper.logs.lines import LINE_LIMIT, LogFile, log_files, opened
 from gamekeeper.logs.mapping import Mapping
 from gamekeeper.logs.paths import MISSING, FieldPath, at_path, field_path, first
 from gamekeeper.logs.records import COMBINED, Format, records
-from gamekeeper.logs.tally import Tally
+from gamekeeper.logs.tally import Tally, noted
 from gamekeeper.logs.times import Clock
 from gamekeeper.types import Domain
+
+SAMPLE = 1000
+"""Records from which on a share of them is judged while a log is read."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ class Reading:
             event = self._event(reader, record)
             if event is not None:
                 yield event
-        self.tally.check(self.tolerance.unreadable, least=1)
+        # the few lines that came after a position are no sample of the log
+        self.tally.check(self.tolerance.unreadable, least=1 if self.since is None else SAMPLE)
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -96,7 +100,7 @@ class Reading:
     def _event(self, reader: "EventReader", record: Record | Unreadable) -> Event | None:
         """The event of a record; None, and counted, if there is none."""
         if isinstance(record, Unreadable):
-            self.tally.skip(record.kind, record.detail, record.line, record.next.file, cut=record.cut)
+            self.tally.unreadable(record)
         else:
             try:
                 if reader.wanted(record.fields):
@@ -108,7 +112,7 @@ class Reading:
                 return None
             except Unusable as error:
                 self.tally.skip(error.kind, str(error), record.line, record.file)
-        self.tally.check(self.tolerance.unreadable, least=1000)
+        self.tally.check(self.tolerance.unreadable, least=SAMPLE)
         return None
 
     def _records(self) -> Iterator[Record | Unreadable]:
@@ -121,7 +125,7 @@ class Reading:
                 if kind is not None:
                     yield from records(self._file, kind, offset, line, self.tolerance.line)
                 if self._file.damage:
-                    self.tally.notes.append(self._file.damage)
+                    self.tally.damaged = noted(self.tally.damaged, self._file.damage)
             offset, line = 0, 1
         self._place = len(self._files)
 
@@ -219,5 +223,9 @@ def whole(fields: dict[str, Any], paths: tuple[FieldPath, ...]) -> int | None:
 
 
 def _matches(value: Any, texts: tuple[str, ...]) -> bool:
-    text = "" if value is MISSING else str(value)
-    return any(text == each or ("*" in each and fnmatch.fnmatchcase(text, each)) for each in texts)
+    """Whether a value is one of the texts; of what fnmatch knows, only * is special."""
+    if value is MISSING:
+        return False
+    text = str(value)
+    patterns = (each.replace("[", "[[]").replace("?", "[?]") for each in texts if "*" in each)
+    return text in texts or any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)

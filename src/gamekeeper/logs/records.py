@@ -8,11 +8,12 @@ Keeps       one record
 import csv
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.logs.event import Position, Record, Unreadable, shown
-from gamekeeper.logs.lines import LINE_LIMIT, Line, LogFile
+from gamekeeper.logs.lines import LINE_LIMIT, LogFile, LogLine
 from gamekeeper.protocols.json import loads
 
 Format = Literal["jsonl", "csv", "combined"]
@@ -40,7 +41,7 @@ def records(
             yield parsed(file, each, parse(each.text), limit) if each.text is not None else too_long(file, each, limit)
 
 
-def parsed(file: LogFile, line: Line, fields: dict[str, Any] | str, limit: int) -> Record | Unreadable:
+def parsed(file: LogFile, line: LogLine, fields: dict[str, Any] | str, limit: int) -> Record | Unreadable:
     """A record of the fields of a line, or of the reason why it has none."""
     after = Position(file.name, line.offset + line.size, line.number + 1)
     if isinstance(fields, str):
@@ -49,7 +50,7 @@ def parsed(file: LogFile, line: Line, fields: dict[str, Any] | str, limit: int) 
     return Record(file.name, fields, line.number, line.offset, after)
 
 
-def too_long(file: LogFile, line: Line, limit: int) -> Unreadable:
+def too_long(file: LogFile, line: LogLine, limit: int) -> Unreadable:
     after = Position(file.name, line.offset + line.size, line.number + 1)
     return Unreadable(TOO_LONG, f"it has {line.size:,} bytes; at most {limit:,} are read", line.number, after)
 
@@ -84,28 +85,41 @@ def _unescaped(match: re.Match[str]) -> str:
 # --- CSV
 
 
+@dataclass(frozen=True)
+class RowText:
+    """One row before it is taken apart, and its first and last line; the text is None if it was too long.
+
+    closed  whether its quotes are
+    """
+
+    text: bytes | None
+    first: LogLine
+    last: LogLine
+    closed: bool = True
+
+
 def rows(file: LogFile, offset: int, line: int, limit: int) -> Iterator[Record | Unreadable]:
     """The rows from a place on; the names of the columns are read first, from the beginning."""
     if csv.field_size_limit() < limit:
         csv.field_size_limit(limit)  # for all of this process, and only ever up; the lines are bounded here
     head: list[str] | None = None
-    for text, first, last in joined(file.lines(0, 1, limit), limit):
-        after = Position(file.name, last.offset + last.size, last.number + 1)
+    for each in joined(file.lines(0, 1, limit), limit):
+        after = Position(file.name, each.last.offset + each.last.size, each.last.number + 1)
         if head is None:
-            head = names(file, text)
+            head = names(file, each.text)
             if offset > after.offset:
                 yield from _rows_from(file, head, offset, line, limit)
                 return
         else:
-            yield row(head, text, first, last, after)
+            yield row(head, each, after)
     if head is None and not file.damage:
         raise BadConfig(f"{file.path} is empty; a CSV file needs a first line of names. Leave it out.")
 
 
 def _rows_from(file: LogFile, head: list[str], offset: int, line: int, limit: int) -> Iterator[Record | Unreadable]:
     file.stream.seek(0)
-    for text, first, last in joined(file.lines(offset, line, limit), limit):
-        yield row(head, text, first, last, Position(file.name, last.offset + last.size, last.number + 1))
+    for each in joined(file.lines(offset, line, limit), limit):
+        yield row(head, each, Position(file.name, each.last.offset + each.last.size, each.last.number + 1))
 
 
 def names(file: LogFile, text: bytes | None) -> list[str]:
@@ -117,11 +131,17 @@ def names(file: LogFile, text: bytes | None) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def row(head: list[str], text: bytes | None, first: Line, last: Line, after: Position) -> Record | Unreadable:
-    if text is None:
-        detail = f"it has {first.size:,} bytes, or a quote that is opened in it is not closed soon enough"
-        return Unreadable(TOO_LONG if first.text is None else "a quote that is not closed", detail, first.number, after)
-    cells = cells_of(text)
+def row(head: list[str], lines: RowText, after: Position) -> Record | Unreadable:
+    """The record of a row, or why there is none. A quote that is never closed counts for all lines behind it."""
+    first, last = lines.first, lines.last
+    if not lines.closed:
+        count = last.number - first.number + 1
+        detail = f"a quote is opened in it, and what follows, {count - 1:,} lines, was not read"
+        return Unreadable("a quote that is not closed", detail, first.number, after, last.cut, count)
+    if lines.text is None:
+        detail = f"the row has {after.offset - first.offset:,} bytes in {last.number - first.number + 1:,} lines"
+        return Unreadable(TOO_LONG, detail, first.number, after)
+    cells = cells_of(lines.text)
     if isinstance(cells, str):
         return Unreadable("a line that is not CSV", cells, first.number, after, last.cut)
     if len(cells) != len(head):
@@ -139,37 +159,31 @@ def cells_of(text: bytes) -> list[str] | str:
     return table[0] if table else []
 
 
-def joined(lines: Iterator[Line], limit: int) -> Iterator[tuple[bytes | None, Line, Line]]:
-    """The text of each row with its first and its last line: a quoted value may go over several lines.
+def joined(lines: Iterator[LogLine], limit: int) -> Iterator[RowText]:
+    """The text of each row: a quoted value may go over several lines.
 
-    A quote that is not closed within `limit` bytes, or at all, costs its own line, whose text is None; those behind it are
-    rows again. They hold an even number of quotes each, so none is looked at more than twice.
+    A row of more than `limit` bytes is passed over as a whole, and so is what follows a quote that is never closed: what
+    stands inside quotes is a client's text, which may look like rows and must not be read as such.
     """
-    held: list[Line] = []
-    size = 0
+    first: LogLine | None = None
+    held: list[bytes] | None = []
+    size, last = 0, None
     for line in lines:
-        open_quote = line.text is not None and line.text.count(b'"') % 2 == 1
-        if not held and not open_quote:
+        odd = line.odd if line.text is None else line.text.count(b'"') % 2 == 1
+        if first is None and not odd:
             if line.text != b"":
-                yield line.text, line, line
+                yield RowText(line.text, line, line)
             continue
-        if line.text is None:
-            yield from _given_up(held)
-            yield None, line, line
-            held, size = [], 0
-            continue
-        held.append(line)
         size += line.size
-        if open_quote and len(held) > 1:
-            yield b"\n".join(each.text or b"" for each in held), held[0], line
-            held, size = [], 0
-        elif size > limit or len(held) > LINES:
-            yield from _given_up(held)
-            held, size = [], 0
-    yield from _given_up(held)
-
-
-def _given_up(held: list[Line]) -> Iterator[tuple[bytes | None, Line, Line]]:
-    for number, line in enumerate(held):
-        if number == 0 or line.text != b"":
-            yield None if number == 0 else line.text, line, line
+        if held is None or line.text is None or size > limit or len(held) == LINES:
+            held = None
+        else:
+            held.append(line.text)
+        if first is None:
+            first = line
+        elif odd:
+            yield RowText(None if held is None else b"\n".join(held), first, line)
+            first, held, size = None, [], 0
+        last = line
+    if first is not None and last is not None:
+        yield RowText(None, first, last, closed=False)

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 
 from gamekeeper.errors import BadConfig
-from gamekeeper.logs.event import Event
+from gamekeeper.logs.event import Event, Unreadable
 from gamekeeper.logs.joining import Joining
 from gamekeeper.logs.times import Clock
 
@@ -26,6 +26,8 @@ class Tally:
     """Counts, while a log is read. `sentences` says them.
 
     timeless, inputless, answerless  events that the log has no time, no inputs (nor hashes) or no answers for
+    damaged  files that end in the middle of what gzip packed
+    cut      files whose last line has no end and could not be read; that is not held against the log
     """
 
     path: str
@@ -37,9 +39,9 @@ class Tally:
     inputless: int = 0
     answerless: int = 0
     skipped: dict[str, Skipped] = field(default_factory=dict[str, Skipped])
-    notes: list[str] = field(default_factory=list[str])
+    damaged: Skipped | None = None
+    cut: Skipped | None = None
     joining: Joining | None = None
-    cut: int = 0
 
     def count(self, event: Event) -> None:
         self.events += 1
@@ -48,14 +50,16 @@ class Tally:
         self.inputless += event.inputs is None and not event.hashes
         self.answerless += event.answers is None
 
-    def skip(self, kind: str, detail: str, line: int, file: str, cut: bool = False) -> None:
-        """Counts a record that gave no event. The last line of a file that has no end is not held against the log."""
-        if cut:
-            self.cut += 1
-            self.notes.append(f"line {line} of {file} has no end, and was not read")
-            return
-        entry = self.skipped.setdefault(kind, Skipped(0, f"line {line} of {file}: {detail}"))
-        entry.count += 1
+    def unreadable(self, record: Unreadable) -> None:
+        """Counts a line that gave no record."""
+        if record.cut:
+            self.cut = noted(self.cut, f"line {record.line} of {record.next.file}")
+        else:
+            self.skip(record.kind, record.detail, record.line, record.next.file, record.count)
+
+    def skip(self, kind: str, detail: str, line: int, file: str, count: int = 1) -> None:
+        """Counts a record that gave no event."""
+        self.skipped[kind] = noted(self.skipped.get(kind), f"line {line} of {file}: {detail}", count)
 
     def check(self, share: float, least: int) -> None:
         """Raises BadConfig if more than a share of at least `least` records could not be read."""
@@ -75,7 +79,13 @@ class Tally:
             "answers": self.answerless,
         }
         lines = [f"{each.count:,} skipped: {kind}; the first is {each.example}." for kind, each in self.skipped.items()]
-        lines += [f"{note}." for note in self.notes]
+        if self.damaged:
+            more = f"; {self.damaged.count - 1:,} more files are like that" if self.damaged.count > 1 else ""
+            lines.append(f"{self.damaged.example}{more}.")
+        if self.cut:
+            lines.append(
+                f"Files that end inside a line, which was not read: {self.cut.count:,}; the first is {self.cut.example}."
+            )
         lines += [
             f"{count:,} of {self.events:,} requests have no {name} in the log."
             for name, count in every.items()
@@ -85,3 +95,8 @@ class Tally:
             lines.append(f"{self.filtered:,} records were passed over by the filter.")
         lines += self.clock.sentences()
         return lines + ([] if self.joining is None else self.joining.sentences())
+
+
+def noted(entry: Skipped | None, example: str, count: int = 1) -> Skipped:
+    """More of a kind; the first is the example."""
+    return Skipped(count, example) if entry is None else Skipped(entry.count + count, entry.example)
