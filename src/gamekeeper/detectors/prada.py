@@ -185,7 +185,7 @@ class Within:
         if len(rows) == 1:
             return
         squares = np.square(x).sum(1)
-        scores = products(x, x) * -2 + squares
+        scores = np.concatenate(products(x, x), 1) * -2 + squares
         slack = rounding(squares, float(squares.max()), x.shape[1])
         far = scores > (gaps**2 - squares + 2 * slack)[:, None]
         i, j = np.tril(~far, -1).nonzero()
