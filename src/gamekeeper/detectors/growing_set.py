@@ -19,7 +19,7 @@ from gamekeeper.detectors.nearby import Rows, closest, pair_distances, products,
 HIDDEN, SHOWN, ACCEPTED = 0, 1, 2
 """Of a query: a repeat, which takes no part; one with a distance; one that later queries are compared with."""
 COLUMNS = ("rows", "norms", "times", "turns")
-RUN, EARLY = 4, 10
+RUN, EARLY = 8, 10
 """Rows in the first run of a class and standing; distances a class needs before they count."""
 
 
@@ -60,20 +60,22 @@ class GrowingSets:
         """
         gaps, runs = np.full((3, len(x)), np.inf), self.runs.numpy()
         for standing in range(least, ACCEPTED + 1):
-            spans = [(start, start + used) for _, start, used, _ in runs[runs[:, 0] == 3 * c + standing].tolist()]
-            if spans:
-                gaps[: standing + 1] = np.minimum(gaps[: standing + 1], self._nearest(spans, x))
+            mine = runs[runs[:, 0] == 3 * c + standing]
+            if len(mine):
+                gaps[: standing + 1] = np.minimum(gaps[: standing + 1], self._nearest(mine, x))
         return gaps
 
-    def _nearest(self, spans: list[tuple[int, int]], x: Rows) -> Float[np.ndarray, " n"]:
+    def _nearest(self, runs: Int[np.ndarray, "m 4"], x: Rows) -> Float[np.ndarray, " n"]:
         rows, all_norms = self.rows.numpy(), self.norms.numpy()
+        spans = [(start, start + used) for _, start, used, _ in runs.tolist()]
         norms = np.concatenate([all_norms[start:end] for start, end in spans])
-        scores = np.concatenate([products(x, rows[start:end]) for start, end in spans], 1)
+        scores = np.concatenate([block for start, end in spans for block in products(x, rows[start:end])], 1)
         scores *= -2
         scores += norms
         i, j = closest(scores, rounding(np.square(x).sum(1), float(norms.max()), x.shape[1])).nonzero()
-        where = np.concatenate([np.arange(start, end) for start, end in spans])[j]
-        pairs = pair_distances(rows, x, where, i)
+        ends = runs[:, 2].cumsum()
+        shift = runs[:, 1] + runs[:, 2] - ends  # from a place among the scores to a row
+        pairs = pair_distances(rows, x, j + shift[ends.searchsorted(j, "right")], i)
         if len(pairs) == len(x):
             return pairs
         least = np.full(len(x), np.inf)

@@ -11,9 +11,9 @@ Assumes     natural queries lie at normally distributed distances; a thief's sma
 Deviations  - the score is 1 - the least W so far: it never falls, as an alarm that a person has seen. `stream` follows
               the published alarm; sticky=True keeps it
             - floor: a query no further than this from an earlier one of its class that was shown is a repeat and is not
-              shown. Retries and frames of a video would else alarm with certainty. The published algorithm has none:
+              shown. Retries and frames of a video would else raise alarms. The published algorithm has none:
               `stream` and floor=0. Within a class, because PRADA measures within a class only
-            - delta is the paper's for MNIST; 2 % of honest streams fall below it there. Calibration sets another
+            - delta is the paper's for MNIST, as recalled. Honest streams can fall below it: calibration sets another
             - the same decisions without its quadratic cost: a matrix product finds candidates, whose distances are then
               computed exactly; running moments; a buffer that stays sorted
             - after `most` distinct queries nothing more is learnt of a client
@@ -185,7 +185,7 @@ class Within:
         if len(rows) == 1:
             return
         squares = np.square(x).sum(1)
-        scores = products(x, x) * -2 + squares
+        scores = np.concatenate(products(x, x), 1) * -2 + squares
         slack = rounding(squares, float(squares.max()), x.shape[1])
         far = scores > (gaps**2 - squares + 2 * slack)[:, None]
         i, j = np.tril(~far, -1).nonzero()

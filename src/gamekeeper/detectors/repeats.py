@@ -208,7 +208,7 @@ def near_earlier(before: Rows, x: Float[np.ndarray, "m d"], reach: float, recent
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.square(rows).sum(1)
         mine = norms[len(before) :]
-        gaps = norms - 2 * products(x, rows) + mine[:, None]
+        gaps = norms - 2 * np.concatenate(products(x, rows), 1) + mine[:, None]
         slack = rounding(mine, float(norms.max()), x.shape[1])
         behind = np.arange(len(x))[:, None] + len(before) - np.arange(len(rows))
         near = ~(gaps > reach**2 + 2 * slack[:, None]) & (behind > 0) & (behind <= recent)
