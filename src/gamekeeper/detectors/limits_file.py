@@ -5,6 +5,7 @@
 Numbers are written so that they come back bit for bit.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -44,16 +45,21 @@ def load_limits(path: Path, purpose: str) -> dict[str, Limits]:
 def to_json(limits: Limits) -> dict[str, Any]:
     kind = next(name for name, null in NULLS.items() if isinstance(limits.null, null))
     null = {"kind": kind, **asdict(limits.null)}  # pyright: ignore[reportArgumentType]
-    # JSON has no infinity: a client without any verdict ranks below all others
-    null["highest"] = [None if value == float("-inf") else value for value in null.get("highest", [])]
+    # JSON has neither NaN, a look without any verdict, nor infinity, a client without one
+    null |= {key: [blank(v) for v in null[key]] for key in ("centre", "spread", "highest") if key in null}
     return {"alpha": limits.alpha, "backing": asdict(limits.backing), "null": null}
 
 
 def from_json(data: dict[str, Any]) -> Limits:
     given = dict(data["null"])
-    kind, highest = NULLS[given.pop("kind")], given.pop("highest")
-    if kind is Ranked:
-        given["highest"] = [float("-inf") if value is None else value for value in highest]
+    kind = NULLS[given.pop("kind")]
+    for key, missing in (("centre", float("nan")), ("spread", float("nan")), ("highest", float("-inf"))):
+        if key in given:
+            given[key] = [missing if value is None else value for value in given[key]]
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     null: Null = kind(**values)
     return Limits(null, data["alpha"], Backing(**data["backing"]))
+
+
+def blank(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -8,6 +8,7 @@ answers up to then, beside that of the clone of all answers.
 import functools
 import hashlib
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -94,7 +95,7 @@ def lost(cell: DetectionCell) -> DetectionRow:
 
 
 def run_cell(cell: DetectionCell, folder: Path) -> DetectionRow:
-    """Raises Halt if going on is pointless; any other failure that is expected is a row with its error."""
+    """Raises Halt if going on is pointless; any other failure is a row with its error."""
     try:
         here, lookout = staged(cell.setting, folder)
         if cell.honest:
@@ -104,6 +105,10 @@ def run_cell(cell: DetectionCell, folder: Path) -> DetectionRow:
         raise
     except GamekeeperError as error:
         return blank(cell, f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others; errors.log has its traceback
+        with (folder / "errors.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(f"--- cell {cell.id}\n{traceback.format_exc()}\n")
+        return blank(cell, f"{type(error).__name__}: {error} (traceback in errors.log)")
 
 
 # honest clients
