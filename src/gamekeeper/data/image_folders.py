@@ -102,10 +102,10 @@ def mended(file: Path) -> str:
     """What to do about a file that cannot be decoded as what its name says."""
     with file.open("rb") as opened:
         head = opened.read(12)
-    found = next((name for name, start in HEADS.items() if start in head), None)
-    if found in (None, IMAGES[file.suffix.lower()]):
+    kind = next((name for name, start in HEADS.items() if start in head), None)
+    if kind in (None, IMAGES[file.suffix.lower()]):
         return "Replace or remove it."
-    return f"It begins like a {found} file: give it that ending, or convert it."
+    return f"It begins like a {kind} file: give it that ending, or convert it."
 
 
 def as_shown(file: Path, image: Image.Image) -> None:

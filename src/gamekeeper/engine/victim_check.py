@@ -52,8 +52,8 @@ def check_victim(here: Stage, cells: Sequence[Cell]) -> int:
         met = here.skill
     if not met.sound:
         otherwise = seen_otherwise(met, target, x, truth)
-        why = [weakness(met), *causes(met, target, x, truth)] if otherwise is None else [otherwise]
-        raise BadConfig(" ".join([*why, spent(target, len(x)), ACCEPT]))
+        reasons = [weakness(met), *causes(met, target, x, truth)] if otherwise is None else [otherwise]
+        raise BadConfig(" ".join([*reasons, spent(target, len(x)), ACCEPT]))
     return check_pool(here, cells)
 
 
