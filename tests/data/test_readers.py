@@ -474,7 +474,15 @@ def test_an_image_cut_short_is_refused(tmp_path):
 
 def test_a_file_of_another_format_under_an_image_suffix_is_refused(tmp_path):
     picture(tmp_path / "a.bmp", PIXELS[0]).rename(tmp_path / "a.png")
-    refused(tmp_path, "a.png is not a whole image")
+    refused(tmp_path, r"a\.png is not a whole image .* Replace or remove it")
+    picture(tmp_path / "b.png", PIXELS[0]).rename(tmp_path / "a.png").rename(tmp_path / "a.jpg")
+    refused(tmp_path, r"a\.jpg is not a whole image .* begins like a PNG file: give it that ending")
+
+
+def test_a_folder_of_splits_is_refused_with_the_folder_to_give(tmp_path):
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    picture(tmp_path / "train" / "cat" / "a.png", PIXELS[0])
+    refused(tmp_path, r"cat is a folder, where an image is needed: .* Give .*train if its sub-folders are the classes")
 
 
 def test_an_image_bomb_is_refused_by_its_header(tmp_path, monkeypatch):

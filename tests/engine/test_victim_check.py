@@ -1,5 +1,6 @@
 """A victim that guesses stops the run: before an API is paid for more than a sample, and with what is probably wrong."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import skops.io
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from gamekeeper.engine.run import Stage, one_answer
+from gamekeeper.engine.run import Stage, one_answer, skill_on
+from gamekeeper.engine.victim_check import seen_otherwise
 from gamekeeper.results import Results
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.targets.load import load_target
@@ -159,6 +161,26 @@ def test_a_model_that_sees_the_wrong_scale_is_stopped(folder, capsys):
     skops.io.dump(fitted, folder / "m.skops")
     assert audited(folder, "sklearn", '[model]\nfile = "m.skops"') == 4
     assert "gives class 0 to every one of them: check the scale" in said(capsys)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda x: x.transpose(-1, -2), "rows and columns exchanged"),
+        (lambda x: 1 - x, "dark and light exchanged"),
+        (lambda x: x.flip(-2), "top and bottom exchanged"),
+        (lambda x: x, None),
+    ],
+)
+def test_images_that_files_hold_another_way_round_are_recognised(change, name: str | None):
+    whole = load_target("digits")
+    x, truth = change(whole.test.x).contiguous(), whole.test.y
+    assert truth is not None
+    sentence = seen_otherwise(skill_on(whole.victim(x).y, truth), whole, x, truth)
+    assert (sentence is None) == (name is None)
+    assert sentence is None or (name in sentence and re.search(r"in every image on 9\d %", sentence))
+    remote = replace(whole, remote=True)
+    assert seen_otherwise(skill_on(whole.victim(x).y, truth), remote, x, truth) is None, "every one would be charged"
 
 
 def test_probabilities_that_contradict_predict_are_explained(folder, capsys, monkeypatch):

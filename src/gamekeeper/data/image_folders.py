@@ -17,6 +17,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".pgm": "PPM", ".ppm": "PPM", ".webp": "WEBP"}
 
 
+HEADS = {"PNG": b"\x89PNG", "JPEG": b"\xff\xd8\xff", "WEBP": b"WEBP", "GIF": b"GIF8", "TIFF": b"II*\0"}
+"""What files of these formats have among their first twelve bytes."""
 LEFT_OVER = {"__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN"}
 """What operating systems leave in folders and archives."""
 TURNED = 0x0112
@@ -67,8 +69,15 @@ def load_images(folder: Path, files: list[Path]) -> UInt8[np.ndarray, "n c h w"]
 
 def load_image(file: Path, size: tuple[int, ...] | None, first: Path, count: int) -> UInt8[np.ndarray, "h w ..."]:
     """One image, (h, w) if it is grey and (h, w, 3) if not; `size`, if given, is the size it must have."""
+    if file.is_dir():
+        raise BadConfig(
+            f"{file} is a folder, where an image is needed: classes are the sub-folders of the folder that is given, one level"
+            f" deep. Give {file.parent} if its sub-folders are the classes."
+        )
     if file.suffix.lower() not in IMAGES or not file.is_file():
-        raise BadConfig(f"{file} is not an image. Images are {', '.join(IMAGES)} files; move other files away.")
+        raise BadConfig(
+            f"{file} is not an image. Images are {', '.join(IMAGES)} files; convert others, or move them away."
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -86,7 +95,17 @@ def load_image(file: Path, size: tuple[int, ...] | None, first: Path, count: int
         raise UnsafeFile(f"{file} unpacks to too many pixels ({error}). Make it smaller.") from error
     # what Pillow's decoders raise for damaged files
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise BadConfig(f"{file} is not a whole image ({error}). Replace or remove it.") from error
+        raise BadConfig(f"{file} is not a whole image ({error}). {mended(file)}") from error
+
+
+def mended(file: Path) -> str:
+    """What to do about a file that cannot be decoded as what its name says."""
+    with file.open("rb") as opened:
+        head = opened.read(12)
+    kind = next((name for name, start in HEADS.items() if start in head), None)
+    if kind in (None, IMAGES[file.suffix.lower()]):
+        return "Replace or remove it."
+    return f"It begins like a {kind} file: give it that ending, or convert it."
 
 
 def as_shown(file: Path, image: Image.Image) -> None:

@@ -3,11 +3,12 @@
 What is asked here is asked again by the evaluation and by thieves, who find it in the ledger.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch import Tensor
 
-from gamekeeper.analysis.skill import Skill, of_every_class
+from gamekeeper.analysis.skill import REORDERED, Skill, of_every_class
 from gamekeeper.attacks.theft import Theft, thief_facts
 from gamekeeper.engine.grid import Cell
 from gamekeeper.engine.run import Stage, door, knowledge, one_answer, skill_on
@@ -22,6 +23,14 @@ SAMPLED = 200
 """Test inputs that an API is asked first, of every class."""
 FEW, POOLED = 32, 256
 """Inputs of the pool that are asked first, and at most, to see whether they bring more than one class."""
+VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "rows and columns exchanged": lambda x: x.transpose(-1, -2),
+    "dark and light exchanged": lambda x: 1 - x,
+    "top and bottom exchanged": lambda x: x.flip(-2),
+    "left and right exchanged": lambda x: x.flip(-1),
+    "red and blue exchanged": lambda x: x.flip(1),
+}
+"""What files do to images, which are (n, c, h, w) in 0 to 1, and a look at them shows at once."""
 LISTED = 10
 """Classes named in a message."""
 ACCEPT = "If you mean to steal it all the same, add --accept-weak-victim."
@@ -42,7 +51,9 @@ def check_victim(here: Stage, cells: Sequence[Cell]) -> int:
     else:
         met = here.skill
     if not met.sound:
-        raise BadConfig(" ".join([weakness(met), *causes(met, target, x, truth), spent(target, len(x)), ACCEPT]))
+        otherwise = seen_otherwise(met, target, x, truth)
+        reasons = [weakness(met), *causes(met, target, x, truth)] if otherwise is None else [otherwise]
+        raise BadConfig(" ".join([*reasons, spent(target, len(x)), ACCEPT]))
     return check_pool(here, cells)
 
 
@@ -95,7 +106,7 @@ def weakness(met: Skill) -> str:
     )
 
 
-def causes(met: Skill, target: Target, x: Batch, truth: torch.Tensor) -> list[str]:
+def causes(met: Skill, target: Target, x: Batch, truth: Tensor) -> list[str]:
     """What is probably wrong, a sentence each; none where the test set itself shows nothing."""
     if met.classes < 2:
         return []
@@ -125,7 +136,24 @@ def causes(met: Skill, target: Target, x: Batch, truth: torch.Tensor) -> list[st
     ]
 
 
-def one_hot(labels: torch.Tensor, target: Target) -> torch.Tensor:
+def seen_otherwise(met: Skill, target: Target, x: Batch, truth: Tensor) -> str | None:
+    """Which of VIEWS makes the model far better, in a sentence; None of an API, which would charge for every one."""
+    if target.remote or x.ndim != 4 or met.classes < 2:
+        return None
+    places = torch.from_numpy(of_every_class(truth.numpy(), SAMPLED))
+    x, truth = x[places], truth[places]
+    views = {name: skill_on(target.victim(change(x)).y, truth) for name, change in VIEWS.items()}
+    name = max(views, key=lambda each: views[each].accuracy)
+    best = views[name]
+    if not best.sound or best.accuracy < max(met.accuracy, met.reordered) + REORDERED:
+        return None
+    return (
+        f"the model is right on {100 * met.accuracy:.0f} % of its own test set, and with {name} in every image on"
+        f" {100 * best.accuracy:.0f} %: correct the images in the files, or how the model's inputs are prepared."
+    )
+
+
+def one_hot(labels: Tensor, target: Target) -> Tensor:
     return torch.nn.functional.one_hot(labels.long(), target.victim.task.classes).float()
 
 

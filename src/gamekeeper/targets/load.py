@@ -34,7 +34,7 @@ from gamekeeper.targets import domains
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
 from gamekeeper.targets.drawings import held
-from gamekeeper.targets.files.encoders import check_categories
+from gamekeeper.targets.files.encoders import check_categories, own_values
 from gamekeeper.targets.files.local import (
     SKLEARN_ERRORS,
     explained,
@@ -195,7 +195,7 @@ def rehearsed(model: SklearnModel, config: TargetConfig, folder: Path, schema: S
     file, scale = model_file(config.model.file, folder), schema.scale
     assert scale is not None
     if schema.raw:
-        model = replace(model, rows=RawRows(schema.columns))
+        model = replace(model, rows=RawRows(schema.columns, own_values(model.estimator, schema.columns)))
         rehearse_rows(model, schema, x, file)
         return model
     rehearse(model, taken_box(config), file, SKLEARN_ERRORS)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gamekeeper.data.columns import Column
-from gamekeeper.data.csv_files import Table
+from gamekeeper.data.csv_files import Table, is_number
 from gamekeeper.data.labels import listed
 from gamekeeper.data.raw_rows import WORDS
 from gamekeeper.errors import BadConfig
@@ -22,16 +22,22 @@ from gamekeeper.errors import BadConfig
 class Encoded:
     """One column that an encoder takes, by its place among the model's columns.
 
-    known   its categories as text
+    values  its categories as the encoder was fitted on them
     gaps    cells without a value are known, or something in front of the encoder fills them
     strict  it fails on others, where most pass over them
     """
 
     place: int
     encoder: str
-    known: frozenset[str]
+    values: tuple[Any, ...]
     gaps: bool
     strict: bool
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """The categories by each way of spelling them: a number 2.0 is 2 as well."""
+        numbers = {f"{each:g}": each for each in self.values if isinstance(each, int | float) and each == each}
+        return numbers | {str(each): each for each in self.values}
 
 
 def encoded(part: Any, places: Sequence[int], filled: bool = False) -> Iterator[Encoded]:
@@ -52,8 +58,7 @@ def encoded(part: Any, places: Sequence[int], filled: bool = False) -> Iterator[
         for place, categories in zip(places, part.categories_, strict=True):
             values: list[Any] = np.ravel(categories).tolist()
             gaps = filled or any(each is None or each != each for each in values)
-            known = frozenset(str(each) for each in values)
-            yield Encoded(place, type(part).__name__, known, gaps, strict)
+            yield Encoded(place, type(part).__name__, tuple(values), gaps, strict)
 
 
 def check_categories(
@@ -65,12 +70,23 @@ def check_categories(
     """
     for one in encoded(estimator, range(len(columns))):
         column = columns[one.place]
+        texts = [each for each in one.values if isinstance(each, str)]
+        if texts and not column.categories:
+            raise BadConfig(
+                f"column {column.name} holds numbers in the files, and the model's {one.encoder} was fitted on text:"
+                f" {listed(texts)}. {instead(texts, column)}"
+            )
         if not column.categories or column.name in listed_anyway:
             continue
         for table in tables:
             cell = table.first(column.name, partial(strange, one, table.empties(column.name)))
             if cell is not None:
                 raise BadConfig(f"{cell}, {unknown(one)} {remedy(one, column)}")
+
+
+def own_values(estimator: Any, columns: Sequence[Column]) -> dict[str, dict[str, Any]]:
+    """Of each column of categories, the values that the model's encoder was fitted on, by their text: numbers, perhaps."""
+    return {columns[one.place].name: one.known for one in encoded(estimator, range(len(columns)))}
 
 
 def strange(one: Encoded, empties: Collection[str], text: str) -> bool:
@@ -80,9 +96,16 @@ def strange(one: Encoded, empties: Collection[str], text: str) -> bool:
     return text not in one.known and text.lower() not in {each.lower() for each in one.known if each.lower() in WORDS}
 
 
+def instead(texts: Sequence[str], column: Column) -> str:
+    """What to declare where the model takes text and the files hold numbers."""
+    if all(map(is_number, texts)):
+        return f"List these under {column.name} in [data.categories]."
+    return "Is that the order in which it takes the columns? Write it down in [data]: `columns = [...]`."
+
+
 def unknown(one: Encoded) -> str:
     does = "fails on it" if one.strict else "passes over it, as if the cell held none of these"
-    return f"which the model does not know: its {one.encoder} was fitted on {listed(sorted(one.known))} and {does}."
+    return f"which the model does not know: its {one.encoder} was fitted on {listed(sorted(map(str, one.values)))} and {does}."
 
 
 def remedy(one: Encoded, column: Column) -> str:
