@@ -44,7 +44,7 @@ def load_limits(path: Path, purpose: str) -> dict[str, Limits]:
 
 def to_json(limits: Limits) -> dict[str, Any]:
     kind = next(name for name, null in NULLS.items() if isinstance(limits.null, null))
-    null = {"kind": kind, **asdict(limits.null)}  # pyright: ignore[reportArgumentType]
+    null: dict[str, Any] = {"kind": kind, **asdict(limits.null)}  # pyright: ignore[reportArgumentType]
     # JSON has neither NaN, a look without any verdict, nor infinity, a client without one
     null |= {key: [blank(v) for v in null[key]] for key in ("centre", "spread", "highest") if key in null}
     return {"alpha": limits.alpha, "backing": asdict(limits.backing), "null": null}
