@@ -83,7 +83,7 @@ def drawing(target: Target, name: str) -> Target:
     """The target with a thief who draws in the user's own way. It changes the digest. Raises BadConfig."""
     drawings = own(name)
     digest = hashlib.sha256(f"{target.digest} drawings {name} {drawings!r}".encode()).hexdigest()
-    return replace(target, drawings=drawings, digest=digest)
+    return replace(target, drawings=drawings, drawn_by=repr(drawings), digest=digest)
 
 
 def drawn_pool(target: Target) -> Dataset:

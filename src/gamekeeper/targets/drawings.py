@@ -21,6 +21,10 @@ class Held:
     x: Batch
     classes: Int[Tensor, " n"]
 
+    def __repr__(self) -> str:
+        """Names what it holds: it stands in the ids of results."""
+        return f"Held({len(self.x)} inputs, sha256={Dataset(self.x, self.classes).digest()})"
+
     def __call__(self, n: int, seed: int, /) -> tuple[Batch, Int[Tensor, " n"]]:
         order = torch.randperm(len(self.x), generator=torch.Generator().manual_seed(seed))[:n]
         return self.x[order], self.classes[order]

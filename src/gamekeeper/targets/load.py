@@ -97,7 +97,8 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     keys = ("data.test", "data.pool", "data.train", "thief.seeds", NATURAL, SHIFTED, DRAWN)
     test, pool, train, seeds, natural, shifted, drawn = (sets.get(key) for key in keys)
     also = {NATURAL: natural, SHIFTED: shifted, DRAWN: drawn}
-    optional = {key: held.digest() for key, held in also.items() if held is not None}
+    optional = {key: one.digest() for key, one in also.items() if one is not None}
+    drawings = None if drawn is None else held(drawn)
     assert test is not None
     assert pool is not None
     if known is None:
@@ -129,7 +130,8 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         explain=sold_maps(config),
         schema=schema,
         currency=config.currency,
-        drawings=None if drawn is None else held(drawn),
+        drawings=drawings,
+        drawn_by="" if drawings is None else repr(drawings),
         style=None if config.thief.style is None else config.thief.style.known(),
         prior=None if config.thief.prior is None else tuple(config.thief.prior),
         shifted={} if shifted is None else {SHIFTED: shifted},

@@ -44,6 +44,7 @@ class Target:
     drawings  how a thief who knows what the classes are called draws or generates inputs; None: they cannot
     prior    how frequent each class is, as everybody knows; None: nobody said
     style    how strokes look in the victim's kind of images, as everybody knows; None: not known
+    drawn_by  repr of the drawings that the digest stands for; "" if it stands for none
     natural_truth  the classes of `owner.natural`, by which strengths of `--defense all` are chosen; None: not known
     """
 
@@ -70,13 +71,20 @@ class Target:
     style: Style | None = None
     shifted: Mapping[str, Dataset] = field(default_factory=dict[str, Dataset])
     natural_truth: Tensor | None = None
+    drawn_by: str = ""
 
     def digest_behind(self, defenses: Sequence[Defense]) -> str:
-        """The digest, with the natural inputs if one of the defenses calibrates on them: others answer alike without."""
-        natural = self.owner.natural
+        """The digest, with the natural inputs if one of the defenses calibrates on them: others answer alike without.
+
+        And with the drawings, if they are others than those that the digest stands for: a result of a thief who draws is of one
+        way to draw.
+        """
+        digest, natural = self.digest, self.owner.natural
+        if self.drawings is not None and repr(self.drawings) != self.drawn_by:
+            digest = hashlib.sha256(f"{digest} drawings {self.drawings!r}".encode()).hexdigest()
         if natural is None or not any(getattr(defense, "calibrates", False) for defense in defenses):
-            return self.digest
-        return hashlib.sha256(f"{self.digest} natural {Dataset(natural).digest()}".encode()).hexdigest()
+            return digest
+        return hashlib.sha256(f"{digest} natural {Dataset(natural).digest()}".encode()).hexdigest()
 
 
 def supplied(target: Target, key: str, name: str, auxiliary: Dataset) -> Target:
