@@ -48,8 +48,6 @@ MOVED = ("moved-mnist", "moved-fashion")
 """Runs of thieves who move their questions towards the task, 500 queries."""
 WORST = ("worst-mnist", "worst-mnist-2000", "worst-fashion")
 """Runs of the ensemble."""
-MOVED = ("moved-mnist", "moved-fashion")
-"""Runs of thieves who move their questions towards the task."""
 
 
 VOIDS = "\n*Voids the run:* the headline says this instead of any number.\n"
@@ -97,7 +95,6 @@ TABLES: dict[str, Callable[[], str]] = {
     **{name: partial(run_docs.defenses, name) for name in WORST},
     **{f"{name}-thieves": partial(run_docs.thieves, name) for name in (*WORST, *MOVED)},
     "worst-findings": run_docs.findings,
-    **{name: partial(run_docs.thieves, name) for name in MOVED},
     **{f"auxiliary-{regime}": partial(run_docs.regime_of, regime) for regime in ("related", "unrelated")},
     **{name: partial(run_docs.lined_up, name) for name in ALL},
     **{name: partial(run_docs.curve, name) for name in FEW},

@@ -122,8 +122,7 @@ def thieves(name: str) -> str:
     if not (RESULTS / name / "run.json").exists():
         return f"Not run yet: `results/{name}`.\n"
     whole = summary(name)
-    start = whole.zero_query
-    rows = [] if start is None else [[f"`{start.attack}` (0 queries)", *[value(start.accuracy)] * len(whole.lines)]]
+    rows: list[list[str]] = []
     for attack in whole.attacks:
         found = [{one.attack: one for one in line.thieves}.get(attack) for line in whole.lines]
         best = [line.worst if len(whole.seeds) > 1 else None for line in whole.lines]  # one seed ranks nothing
