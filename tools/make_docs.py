@@ -49,6 +49,7 @@ MOVED = ("moved-mnist", "moved-fashion")
 WORST = ("worst-mnist", "worst-mnist-2000", "worst-fashion")
 """Runs of the ensemble."""
 
+
 VOIDS = "\n*Voids the run:* the headline says this instead of any number.\n"
 """Below a flag that takes the ground from under every number."""
 

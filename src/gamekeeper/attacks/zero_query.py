@@ -5,8 +5,9 @@ Source      none; the review's question to every table: how good is the best cop
 Assumes     what the classes are called, and inputs drawn from that (`NamesOnly`); or how frequent the classes are
             (`CommonestClass`)
 Deviations  the thief learns from the classes they drew as from answers. Audits give them affine views of images: these were
-            chosen on drawings of another seed, and no image of an owner's took part (cross-entropy on 2,000 of them, mnist and
-            fashion: .21 and .10 without views, .13 and .09 with affine, .11 and .12 with affine and elastic ones)
+            chosen on drawings of another seed (cross-entropy on 2,000 of them, mnist and fashion: .21 and .10 without views,
+            .13 and .09 with affine, .11 and .12 with affine and elastic ones). 1,000 of MNIST's public training digits were
+            looked at beside them and not counted
 
 Neither is named with `--attack`: every audit has one of them, with a budget of 0, so that a question to the target would be
 refused.
