@@ -88,6 +88,7 @@ PLURAL = {
     "learner": "Learners",
     "view": "Views",
     "defense": "Defenses",
+    "detector": "Detectors",
     "architecture": "Networks",
     "alias": "Aliases",
 }
