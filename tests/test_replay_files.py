@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from gamekeeper.errors import BadConfig
-from gamekeeper.replay_files import ReplayFiles
+from gamekeeper.replay_files import ReplayFiles, dismissed
 from gamekeeper.replay_rows import AlarmRow, ClientRow, Moment, ReplayHeader, Review
 
 HEADER = ReplayHeader(
@@ -57,3 +57,13 @@ def test_a_folder_without_a_replay_says_what_to_give(tmp_path):
     (tmp_path / "replay.json").write_bytes(b'{"version": "0"}')
     with pytest.raises(BadConfig, match="not the complete header"):
         ReplayFiles(tmp_path).header()
+
+
+def test_only_clients_all_of_whose_alarms_were_dismissed_count_as_honest(tmp_path):
+    files = ReplayFiles(tmp_path)
+    alarms = [dataclasses.replace(ALARM, id=f"{i}", client=client) for i, client in enumerate("aabbcd")]
+    files.write(HEADER, [], alarms)
+    for alarm, decision in (("0", "dismissed"), ("1", "dismissed"), ("2", "dismissed"), ("4", "dismissed"), ("4", "confirmed"),
+                            ("5", "confirmed"), ("5", "dismissed")):  # fmt: skip
+        files.add(dataclasses.replace(REVIEW, alarm=alarm, decision=decision))
+    assert dismissed(tmp_path) == {"a", "d"}  # b has an open alarm; the last word about c is confirmed

@@ -12,6 +12,7 @@ from gamekeeper.replay_rows import AlarmRow, ClientRow, Moment, ReplayHeader, Re
 from gamekeeper.results import Lines, encoded
 
 HEADER, CLIENTS, ALARMS, REVIEWS = "replay.json", "clients.jsonl", "alarms.jsonl", "reviews.jsonl"
+CONFIRMED, DISMISSED = "confirmed", "dismissed"
 TUPLES = ("linked", "notes")
 
 
@@ -54,6 +55,10 @@ class ReplayFiles:
         """Every decision ever taken, oldest first. Raises BadConfig for a line that is none."""
         return self.review_lines.every()
 
+    def decisions(self) -> dict[str, Review]:
+        """The last decision about each alarm that has one, by the alarm's id."""
+        return {each.alarm: each for each in self.reviews()}
+
     def write(self, header: ReplayHeader, clients: Sequence[ClientRow], alarms: Sequence[AlarmRow]) -> None:
         """Each file is written aside and renamed; the header last, so that a folder with a header is whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +70,19 @@ class ReplayFiles:
         """One write and a sync. A line that a crash cut short is moved aside first."""
         self.review_lines.repair()
         self.review_lines.append(review)
+
+
+def dismissed(folder: Path) -> set[str]:
+    """Clients whom a person found honest: all of their alarms were dismissed. The next calibration may count on them.
+
+    A client with an alarm that is open or confirmed is not among them, whatever was decided about the others.
+    """
+    files = ReplayFiles(folder)
+    decisions = files.decisions()
+    alarms = files.alarms()
+    last = {each.id: decisions[each.id].decision if each.id in decisions else "" for each in alarms}
+    doubtful = {each.client for each in alarms if last[each.id] != DISMISSED}
+    return {each.client for each in alarms} - doubtful
 
 
 def replaced(path: Path, parts: Iterable[bytes]) -> None:
