@@ -3,6 +3,7 @@
     replay.json    the header: what was read, which detectors ran, what their limits rest on
     clients.jsonl  the most suspicious clients, most suspicious first
     alarms.jsonl   one line for each alarm, in the order they were raised
+    reviews.jsonl  what people decided about alarms; a later line about an alarm replaces an earlier one
 
 Client names are as the log has them; whoever prints one escapes it (`logs.event.shown`). A number that is unknown is None.
 """
@@ -100,7 +101,7 @@ class Review:
     client: str
     decision: str
     by: str
-    why: str
+    reason: str
     at: float
 
 

@@ -21,13 +21,12 @@ from gamekeeper.engine.session import opened
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import Estimate
 from gamekeeper.results import Lines
+from gamekeeper.surfaces.report.client_words import EVIDENCE_ONLY, NOBODY_CAN
 from gamekeeper.surfaces.report.words import plain
 from gamekeeper.version import __version__
 
 FAILED = 3
 DETECTION, HEADER = "detection.jsonl", "detection.json"
-NOBODY_CAN = "No detector here can tell a thief whose inputs are like your users' from your users."
-EVIDENCE_ONLY = "evidence"
 
 
 @dataclass(frozen=True)
