@@ -67,3 +67,15 @@ def test_only_clients_all_of_whose_alarms_were_dismissed_count_as_honest(tmp_pat
                             ("5", "confirmed"), ("5", "dismissed")):  # fmt: skip
         files.add(dataclasses.replace(REVIEW, alarm=alarm, decision=decision))
     assert dismissed(tmp_path) == {"a", "d"}  # b has an open alarm; the last word about c is confirmed
+
+
+def test_a_decision_about_linked_accounts_is_about_all_of_them(tmp_path):
+    files = ReplayFiles(tmp_path)
+    group = dataclasses.replace(ALARM, id="g", client="a", members=("a", "b"))
+    files.write(HEADER, [], [group, dataclasses.replace(ALARM, id="1", client="c")])
+    files.add(dataclasses.replace(REVIEW, alarm="g", client="a"))
+    files.add(dataclasses.replace(REVIEW, alarm="1", client="c"))
+    assert files.alarms()[0] == group
+    assert dismissed(tmp_path) == {"a", "b", "c"}
+    files.add(dataclasses.replace(REVIEW, alarm="g", client="a", decision="confirmed"))
+    assert dismissed(tmp_path) == {"c"}

@@ -13,7 +13,7 @@ from gamekeeper.results import Lines, encoded
 
 HEADER, CLIENTS, ALARMS, REVIEWS = "replay.json", "clients.jsonl", "alarms.jsonl", "reviews.jsonl"
 CONFIRMED, DISMISSED = "confirmed", "dismissed"
-TUPLES = ("linked", "notes")
+TUPLES = ("linked", "notes", "members")
 
 
 class ReplayFiles:
@@ -81,8 +81,13 @@ def dismissed(folder: Path) -> set[str]:
     decisions = files.decisions()
     alarms = files.alarms()
     last = {each.id: decisions[each.id].decision if each.id in decisions else "" for each in alarms}
-    doubtful = {each.client for each in alarms if last[each.id] != DISMISSED}
-    return {each.client for each in alarms} - doubtful
+    doubtful = {name for each in alarms if last[each.id] != DISMISSED for name in accounts(each)}
+    return {name for each in alarms for name in accounts(each)} - doubtful
+
+
+def accounts(alarm: AlarmRow) -> tuple[str, ...]:
+    """Whom an alarm is about: a client, or accounts that were judged as one."""
+    return alarm.members or (alarm.client,)
 
 
 def replaced(path: Path, parts: Iterable[bytes]) -> None:

@@ -71,6 +71,10 @@ class AlarmRow:
     alpha     the false alarms per client that its limits aim at; backed: what they rest on, in words
     queries   volume so far; per_hour; exact and near: repeats; learnt: see ClientRow
     inputs    statistics of the inputs so far
+    members   of an alarm of linked accounts, judged as one client: all of them, `client` being the first; else empty
+
+    What is said of the client so far (all but `query`, `p`, `score` and `queries`) is as of the end of the part of the log,
+    of at most some thousand queries, in which the alarm was raised.
     """
 
     id: str
@@ -88,6 +92,7 @@ class AlarmRow:
     near: float | None = None
     learnt: float | None = None
     inputs: Mapping[str, float] = field(default_factory=dict[str, float])
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A replayed log of 40 clients, as `gamekeeper replay` would leave it: two thieves, one dismissed client, everybody else honest."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from gamekeeper.replay_rows import AlarmRow, ClientRow, Moment, ReplayHeader, Review
@@ -65,6 +66,11 @@ def alarms() -> list[AlarmRow]:
         alarm("c3d2", "mallory", KNN, 100, 0.0002),
         alarm("d4c3", "load-test", MMD, 150, 0.002),
     ]
+
+
+def together() -> AlarmRow:
+    """An alarm of linked accounts, judged as one client."""
+    return replace(alarm("e5b4", "mallory", MMD, 20, 0.001), members=("mallory", "mallory-2"))
 
 
 def dismissal(alarm: str = "d4c3", client: str = "load-test", decision: str = "dismissed") -> Review:

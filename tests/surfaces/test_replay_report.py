@@ -128,3 +128,15 @@ def test_the_report_is_written_from_the_folder_and_is_a_pure_function_of_it(tmp_
     assert write_replay_report(tmp_path).read_bytes() == first
     files.add(replayed.dismissal())
     assert b"our own load test</b>" in write_replay_report(tmp_path).read_bytes()
+
+
+def test_linked_accounts_stand_with_their_common_alarm():
+    calm = [replace(one, alarmed={}) for one in replayed.clients()]
+    text = Page(replay_page(replayed.header(alarmed=0), calm, [replayed.together()], {})).text
+    assert "No single one of 40 clients looks like a thief, but 1 group of linked accounts does." in text
+    assert "What to do now" in text
+    assert "2 accounts mallory , mallory-2" in text
+    assert "alarm e5b4" in text
+    decided = {"e5b4": replayed.dismissal("e5b4", "mallory")}
+    text = Page(replay_page(replayed.header(alarmed=0), calm, [replayed.together()], decided)).text
+    assert "No alarm among 40 clients." in text

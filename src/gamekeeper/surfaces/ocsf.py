@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from gamekeeper.logs.event import shown
-from gamekeeper.replay_files import CONFIRMED
+from gamekeeper.replay_files import CONFIRMED, accounts
 from gamekeeper.replay_rows import AlarmRow, ReplayHeader, Review
-from gamekeeper.surfaces.report.client_words import meaning, once
+from gamekeeper.surfaces.report.client_words import meaning, once, whom
 
 SCHEMA = "1.3.0"
 CLASS, CATEGORY = 2004, 2
@@ -54,7 +53,7 @@ def finding(alarm: AlarmRow, header: ReplayHeader, review: Review | None) -> dic
         },
         "finding_info": info(alarm, created),
         "resources": [{"type": "machine-learning model", "name": header.target, "uid": header.digest}],
-        "evidences": [{"actor": {"user": {"name": alarm.client}}, "data": statistics(alarm)}],
+        "evidences": [{"actor": {"user": {"name": name}}, "data": statistics(alarm)} for name in accounts(alarm)],
     }
     if alarm.at is not None:
         event["start_time"] = milliseconds(alarm.at)
@@ -99,7 +98,7 @@ def statistics(alarm: AlarmRow) -> Mapping[str, Any]:
 
 def message(alarm: AlarmRow) -> str:
     return (
-        f"{shown(alarm.client)} raised an alarm of {alarm.detector} after {alarm.query:,} new queries; an ordinary client"
+        f"{whom(alarm)} raised an alarm of {alarm.detector} after {alarm.query:,} new queries; an ordinary client"
         f" scores as high {once(alarm.p)}."
     )
 

@@ -22,8 +22,9 @@ from gamekeeper.surfaces.report.standards import REPLAY_ENTRIES, VERSIONS
 
 REPORT = "replay.html"
 TEMPLATE = "replay.html.j2"
-LISTED, CARDS, CALM = 200, 40, 12
-"""Clients in the table, cards, and how many clients without an alarm stand in the table at once. The files hold them all."""
+LISTED, CARDS, CALM, MEMBERS = 200, 40, 12, 20
+"""Clients in the table, cards, how many clients without an alarm stand in the table at once, and accounts of a group. The files hold
+them all."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,11 @@ def replay_page(
     everybody = ranked(clients, alarms, decisions)
     suspects = [one for one in everybody if one.client.alarmed]
     standings = [one.standing for one in suspects]
+    together = grouped(header, alarms)
+    waiting = [own for _, own in together if own and not words.standing(own, decisions)]
     return templates().get_template(TEMPLATE).render(
         header=header,
-        headline=words.headline(header, standings),
+        headline=words.headline(header, standings, len(waiting)),
         read=words.read(header),
         chance=words.chance(header),
         judged=words.judged(header),
@@ -97,10 +100,12 @@ def replay_page(
         listed=everybody[: (first := min(LISTED, len(suspects) + CALM))],
         folded=everybody[first:LISTED],
         unlisted=max(0, header.clients - min(LISTED, len(everybody))),
-        groups=header.groups,
+        groups=together[:LISTED],
+        waiting=len(waiting),
         decisions=decisions,
         folder=shlex.quote(str(folder)),
         named=words.NAMED,
+        most=MEMBERS,
         entries=REPLAY_ENTRIES,
         versions=VERSIONS,
     )  # fmt: skip
@@ -110,7 +115,8 @@ def ranked(clients: Sequence[ClientRow], alarms: Sequence[AlarmRow], decisions: 
     """Clients with an alarm first, then by suspicion; the first CARDS of those with one have a card."""
     raised: dict[str, list[AlarmRow]] = {}
     for each in alarms:
-        raised.setdefault(each.client, []).append(each)
+        if not each.members:
+            raised.setdefault(each.client, []).append(each)
     order = sorted(clients, key=lambda one: (not one.alarmed, words.suspicion(one), -one.queries))
     suspects: list[Suspect] = []
     for number, one in enumerate(order, 1):
@@ -118,6 +124,17 @@ def ranked(clients: Sequence[ClientRow], alarms: Sequence[AlarmRow], decisions: 
         place = number if one.alarmed and number <= CARDS else 0
         suspects.append(Suspect(one, own, words.standing(own, decisions), place, drawing(one, own, place)))
     return suspects
+
+
+def grouped(header: ReplayHeader, alarms: Sequence[AlarmRow]) -> list[tuple[Sequence[str], list[AlarmRow]]]:
+    """Linked accounts with the alarms that they raised together; those with alarms first."""
+    raised: dict[frozenset[str], list[AlarmRow]] = {frozenset(group): [] for group in header.groups}
+    names: dict[frozenset[str], Sequence[str]] = {frozenset(group): group for group in header.groups}
+    for each in alarms:
+        if each.members:
+            raised.setdefault(frozenset(each.members), []).append(each)
+            names.setdefault(frozenset(each.members), each.members)
+    return sorted(((names[key], own) for key, own in raised.items()), key=lambda one: (not one[1], -len(one[0])))
 
 
 def drawing(client: ClientRow, alarms: Sequence[AlarmRow], place: int) -> Markup | None:

@@ -19,7 +19,7 @@ from gamekeeper.replay_rows import AlarmRow, Review
 from gamekeeper.results import encoded
 from gamekeeper.surfaces.ocsf import finding
 from gamekeeper.surfaces.replay_report import write_replay_report
-from gamekeeper.surfaces.report.client_words import moment, once
+from gamekeeper.surfaces.report.client_words import moment, once, whom
 from gamekeeper.surfaces.report.words import plain
 
 
@@ -47,7 +47,7 @@ def table(alarms: list[AlarmRow]) -> Table:
     for each in alarms:
         cells = (
             plain(each.id),
-            shown(each.client, 40),
+            whom(each),
             plain(each.detector),
             moment(each.at),
             f"{each.query:,}",
@@ -72,7 +72,7 @@ def decide(folder: Path, alarm: str | None, confirm: bool, dismiss: bool, by: st
     write_replay_report(folder)
     left = len({each.id for each in files.alarms()} - set(files.decisions()))
     Console(highlight=False).print(
-        f"{files.decisions()[row.id].decision}: alarm {plain(row.id)} of {shown(row.client)}. {left} open.",
+        f"{files.decisions()[row.id].decision}: alarm {plain(row.id)} of {whom(row)}. {left} open.",
         soft_wrap=True,
         markup=False,
     )

@@ -68,11 +68,14 @@ def once(p: float) -> str:
     return f"less than once in {count(1 / SURE)}" if p < SURE else f"once in {count(rough(1 / p))}"
 
 
-def headline(header: ReplayHeader, decisions: Sequence[str]) -> str:
-    """decisions: the standing of each suspect: "" for open, else what a person decided."""
+def headline(header: ReplayHeader, decisions: Sequence[str], groups: int = 0) -> str:
+    """decisions: the standing of each suspect: "" for open, else what a person decided. groups: open alarms of linked accounts."""
     among = f"{count(header.clients)} client{'' if header.clients == 1 else 's'}"
     if not judged(header):
         return f"Nobody could be judged: no detector with limits could run on this log of {among}."
+    if header.alarmed == 0 and groups:
+        are = "1 group of linked accounts does" if groups == 1 else f"{count(groups)} groups of linked accounts do"
+        return f"No single one of {among} looks like a thief, but {are}."
     if header.alarmed == 0:
         return f"No alarm among {among}."
     open_ones = header.alarmed - sum(1 for each in decisions if each)
@@ -120,6 +123,14 @@ def standing(alarms: Sequence[AlarmRow], decisions: Mapping[str, Review]) -> str
 
 def decided(review: Review) -> str:
     return f"{plain(review.decision)} by {shown(review.by)} on {moment(review.at)}: {shown(review.reason, 600)}"
+
+
+def whom(alarm: AlarmRow) -> str:
+    """Whom an alarm is about, shortened."""
+    if not alarm.members:
+        return shown(alarm.client, 40)
+    more = f" and {count(len(alarm.members) - 3)} more" if len(alarm.members) > 3 else ""
+    return f"{', '.join(shown(name, 40) for name in alarm.members[:3])}{more}, together"
 
 
 def volume(client: ClientRow) -> str:
