@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -70,6 +72,10 @@ class AlarmRow:
     alpha     the false alarms per client that its limits aim at; backed: what they rest on, in words
     queries   volume so far; per_hour; exact and near: repeats; learnt: see ClientRow
     inputs    statistics of the inputs so far
+    members   of an alarm of linked accounts, judged as one client: all of them, `client` being the first; else empty
+
+    What is said of the client so far (all but `query`, `p`, `score` and `queries`) is as of the end of the part of the log,
+    of at most some thousand queries, in which the alarm was raised.
     """
 
     id: str
@@ -87,6 +93,7 @@ class AlarmRow:
     near: float | None = None
     learnt: float | None = None
     inputs: Mapping[str, float] = field(default_factory=dict[str, float])
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,3 +141,20 @@ class ReplayHeader:
     groups: tuple[tuple[str, ...], ...] = ()
     command: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def to_line(row: ClientRow | AlarmRow | Review) -> bytes:
+    """One line of JSON, without its end."""
+    return orjson.dumps(row)
+
+
+def client_row(data: dict[str, Any]) -> ClientRow:
+    """What `to_line` wrote. Raises TypeError for any other fields."""
+    history = tuple(Moment(**moment) for moment in data.get("history", ()))
+    values: dict[str, Any] = {**data, "linked": tuple(data.get("linked", ())), "history": history}
+    return ClientRow(**values)
+
+
+def alarm_row(data: dict[str, Any]) -> AlarmRow:
+    values: dict[str, Any] = {**data, "members": tuple(data.get("members", ()))}
+    return AlarmRow(**values)
