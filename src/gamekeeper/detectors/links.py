@@ -19,6 +19,7 @@ of one application that sends much the same inputs (its demo pictures) are linke
 Thieves who send different natural inputs from each account are not linked.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
+from safetensors.torch import load, save
 from scipy.stats import poisson
 from torch import Tensor
 
@@ -175,6 +177,27 @@ class Links:
                 members.setdefault(place[account], set()).add(name)
         return sorted((names for names in members.values() if len(names) > 1), key=min)
 
+    def saved(self) -> bytes:
+        """All that was seen, from which `restore` goes on to the same groups."""
+        tensors = {
+            "rows": self.rows[: self.total],
+            "account": self.account[: self.total],
+            "crowd": self.crowd[: self.total],
+            "edges": torch.cat([torch.empty(2, 0, dtype=torch.int64), *self.edges], 1),
+        }
+        counts = {"total": self.total, "accounts": self.accounts, "numbers": self.numbers}
+        return save({name: each.contiguous() for name, each in tensors.items()}, {"counts": json.dumps(counts)})
+
+    def restore(self, data: bytes) -> None:
+        """What was saved by links of the same recipe and owner."""
+        tensors, counts = load(data), json.loads(header(data)["counts"])
+        n = len(tensors["rows"])
+        self.rows[:n], self.account[:n], self.crowd[:n] = tensors["rows"], tensors["account"], tensors["crowd"]
+        self.norms[:n] = self.rows[:n].square().sum(1)
+        self.edges = [tensors["edges"]]
+        self.stored = self.edges[0].shape[1]
+        self.total, self.accounts, self.numbers = counts["total"], counts["accounts"], counts["numbers"]
+
     def wide(self, a: Tensor, b: Tensor) -> int:
         """How many pairs of the rows in these slots are within twice the distance of near ones."""
         far, norms = self.rows[b].T, self.norms[b]
@@ -182,6 +205,11 @@ class Links:
         return sum(
             int((torch.addmm(norms, f, far, alpha=-2) < (4 * self.near - own)[:, None]).sum()) for f, own in blocks
         )
+
+
+def header(data: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file."""
+    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
 
 
 def nearest(pairs: Pairs) -> Tensor:

@@ -49,6 +49,20 @@ class Standing:
 
 
 @dataclass(frozen=True, eq=False)
+class Looked:
+    """What became of a request.
+
+    scores  of every detector
+    rows    of which rows of the request these scores are, ascending
+    new     the rows that were answered and are new: those that detectors with limits are shown
+    """
+
+    scores: Mapping[str, Tensor]
+    rows: Mapping[str, Int[Tensor, " s"]]
+    new: Int[Tensor, " r"]
+
+
+@dataclass(frozen=True, eq=False)
 class Lookout:
     """Detectors by name, armed on one victim.
 
@@ -78,7 +92,14 @@ class Lookout:
     def look(self, x: Batch, clean: Reply, at: float, memories: Memories) -> Mapping[str, Tensor]:
         """Shows a request of one client to every detector: its scores. Updates the memories.
 
-        Those of a detector with limits are after each row that is new, those of evidence after each answered row.
+        See `looked`.
+        """
+        return self.looked(x, clean, at, memories).scores
+
+    def looked(self, x: Batch, clean: Reply, at: float, memories: Memories) -> Looked:
+        """Shows a request of one client to every detector, and says which rows each was shown. Updates the memories.
+
+        Scores of a detector with limits are after each row that is new, those of evidence after each answered row.
 
         clean  the victim's own answers, never those of a defense; rows without one are shown to nobody
         at     when the request arrived, in seconds since 1970; NaN if unknown
@@ -86,10 +107,12 @@ class Lookout:
         rows = answered(clean)
         if not bool(rows.all()):
             x, clean = x[rows], taken(self.victim, clean, rows)
+        places = rows.nonzero()[:, 0]
         standing: Standing = memories.setdefault(STANDING, self.fresh())
         new = self._new(x, at, memories)
         given = {name: self._score(name, x, clean, at, memories) for name in self.posts if not self._limited(name)}
-        for part in self._parts(new.nonzero()[:, 0], standing):
+        fresh = new.nonzero()[:, 0]
+        for part in self._parts(fresh, standing):
             answers = clean if len(part) == len(x) else taken(self.victim, clean, part)
             scores = {
                 name: self._score(name, x[part], answers, at, memories) for name in self.posts if self._limited(name)
@@ -99,7 +122,9 @@ class Lookout:
             if standing.seen == self.window:
                 self._start_anew(memories, standing)
         self._note(given, standing)
-        return {name: given.get(name, NO_SCORES) for name in self.posts}
+        scores = {name: given.get(name, NO_SCORES) for name in self.posts}
+        shown = {name: places[fresh] if self._limited(name) else places for name in self.posts}
+        return Looked(scores, shown, places[fresh])
 
     def new_rows(self, x: Batch) -> Int[Tensor, " r"]:
         """Which of a client's queries, from the first, are new."""

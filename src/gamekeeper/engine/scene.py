@@ -6,7 +6,7 @@ What honest clients send is drawn from other inputs than those that set referenc
 import functools
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -21,12 +21,12 @@ from gamekeeper.detectors.limits import LOOKS, Limits, shared
 from gamekeeper.detectors.limits_file import load_limits, save_limits
 from gamekeeper.detectors.lookout import Lookout, Post
 from gamekeeper.detectors.repeats import RepeatsWatch
-from gamekeeper.errors import BadConfig
+from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.methods import EVIDENCE, parse_detector
 from gamekeeper.targets.choice import Source
 from gamekeeper.targets.load import beside
 from gamekeeper.targets.target import Target
-from gamekeeper.types import Batch, Owner, Watch
+from gamekeeper.types import Batch, Model, Owner, Watch
 
 LIMITS = "limits.json"
 FORMAT = "0.2.0"
@@ -63,6 +63,7 @@ class Scene:
     watches   the detectors, armed, without `repeats`
     evidence  those of them that never raise an alarm
     repeats   hides repeats from the others; None if it is not among the detectors
+    left_out  detectors that this target does not suit, and why
     """
 
     setting: Setting
@@ -72,6 +73,19 @@ class Scene:
     watches: Mapping[str, Watch]
     evidence: frozenset[str]
     repeats: RepeatsWatch | None
+    left_out: Mapping[str, Unsuited] = field(default_factory=dict[str, Unsuited])
+
+    @property
+    def basis(self) -> str:
+        """A digest of all that the scores depend on, but for the detector: limits for them are of use wherever it is the same."""
+        natural = self.target.owner.natural
+        held = Dataset(natural).digest() if natural is not None else ""
+        return hashlib.sha256(f"{FORMAT} {self.target.digest} {held} {self.setting.seed}".encode()).hexdigest()
+
+    @property
+    def alarming(self) -> list[str]:
+        """The detectors that may raise alarms."""
+        return [name for name in self.watches if name not in self.evidence]
 
     @property
     def purpose(self) -> str:
@@ -89,6 +103,14 @@ class Scene:
 
 def scene(setting: Setting) -> Scene:
     """Loads the target and arms the detectors. Raises BadConfig and Unsuited with what is missing."""
+    here = partial_scene(setting)
+    for error in here.left_out.values():
+        raise error
+    return here
+
+
+def partial_scene(setting: Setting) -> Scene:
+    """The same with the detectors that suit the target; the others are left out. Raises BadConfig."""
     target = setting.target.load()
     if target.remote:
         raise BadConfig(
@@ -98,7 +120,7 @@ def scene(setting: Setting) -> Scene:
     victim = observed(target.victim)
     held, unseen = benign_inputs(setting, target)
     mine = replace(target.owner, natural=held)
-    armed = {text: parse_detector(text).arm(victim, mine, setting.seed) for text in setting.detectors}
+    armed, left_out = armed_each(setting, victim, mine)
     repeats = [watch for watch in armed.values() if isinstance(watch, RepeatsWatch)]
     left = left_of(mine, setting.seed)
     return Scene(
@@ -109,7 +131,20 @@ def scene(setting: Setting) -> Scene:
         {text: watch for text, watch in armed.items() if not isinstance(watch, RepeatsWatch)},
         frozenset(text for text in setting.detectors if text.partition(":")[0] in EVIDENCE),
         repeats[0] if repeats else None,
+        left_out,
     )
+
+
+def armed_each(setting: Setting, victim: Model, owner: Owner) -> tuple[dict[str, Watch], dict[str, Unsuited]]:
+    """The detectors that suit this victim, armed, and what the others lack."""
+    armed: dict[str, Watch] = {}
+    left_out: dict[str, Unsuited] = {}
+    for text in setting.detectors:
+        try:
+            armed[text] = parse_detector(text).arm(victim, owner, setting.seed)
+        except Unsuited as error:
+            left_out[text] = error
+    return armed, left_out
 
 
 def left_of(owner: Owner, seed: int) -> Batch:
@@ -150,9 +185,8 @@ def calibrated(here: Scene, folder: Path, say: Say) -> dict[str, Limits]:
         except BadConfig:  # of an earlier setting: made anew
             path.unlink()
     setting = here.setting
-    alarming = [name for name in here.watches if name not in here.evidence]
     limits: dict[str, Limits] = {}
-    for name, alpha in shared(setting.alpha, alarming).items():
+    for name, alpha in shared(setting.alpha, here.alarming).items():
         say(f"calibrating {name}")
         limits[name] = limits_from_inputs(
             here.watches[name], here.benign, alpha, setting.seed, setting.looks, others=here.unseen

@@ -5,6 +5,7 @@ Assumes     the files do not change while they are read, but for lines that are 
 Keeps       one record, or the window of `joining.py`; nothing for each client
 """
 
+import copy
 import fnmatch
 import math
 from collections.abc import Iterator
@@ -59,6 +60,7 @@ class Reading:
     names: tuple[str, ...]
     since: Position | None
     tolerance: Tolerance
+    earlier: Tally | None = None
     tally: Tally = field(init=False)
     _files: list[Path] = field(init=False)
     _sizes: list[int] = field(init=False)
@@ -69,7 +71,7 @@ class Reading:
     def __post_init__(self) -> None:
         self._files = log_files(self.path)
         self._sizes = [file.stat().st_size for file in self._files]
-        self.tally = Tally(str(self.path), Clock(self.tolerance.back))
+        self.tally = self._start()
         if self.since is not None:
             names = [file.name for file in self._files]
             if self.since.file not in names:
@@ -79,7 +81,7 @@ class Reading:
             self._first = self._place = names.index(self.since.file)
 
     def __iter__(self) -> Iterator[Event]:
-        self.tally = Tally(str(self.path), Clock(self.tolerance.back))
+        self.tally = self._start()
         reader = EventReader.of(self)
         lines = self._records()
         if self.mapping.join is not None:
@@ -91,6 +93,11 @@ class Reading:
                 yield event
         # the few lines that came after a position are no sample of the log
         self.tally.check(self.tolerance.unreadable, least=1 if self.since is None else SAMPLE)
+
+    def _start(self) -> Tally:
+        return (
+            Tally(str(self.path), Clock(self.tolerance.back)) if self.earlier is None else copy.deepcopy(self.earlier)
+        )
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -138,17 +145,19 @@ def events(
     names: tuple[str, ...] = (),
     since: Position | None = None,
     tolerance: Tolerance = Tolerance(),
+    earlier: Tally | None = None,
 ) -> Reading:
     """The events of a log, a file or a folder of files, read one by one.
 
     domain   the target's: inputs are checked against it, and skipped if it does not take them
     classes  how many the target has, and `names` what they are called, in its order
     since    the position of an event; reading goes on behind it
+    earlier  what had been read up to there, which is counted on; None: counting begins anew
 
     Raises BadConfig for a log that is no text, for one of which more than a tenth cannot be read (while it is read, or at
     its end), and for a clock that goes back too far.
     """
-    return Reading(path, mapping, domain, classes, names, since, tolerance)
+    return Reading(path, mapping, domain, classes, names, since, tolerance, earlier)
 
 
 def looks_like(path: Path) -> Format | None:

@@ -4,8 +4,10 @@ Source      none
 Keeps       a count and one example for each kind of thing that was wrong; there are some twenty kinds
 """
 
+import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.logs.event import Event, Unreadable
@@ -42,6 +44,20 @@ class Tally:
     damaged: Skipped | None = None
     cut: Skipped | None = None
     joining: Joining | None = None
+
+    def saved(self) -> str:
+        """As JSON, without what joins lines."""
+        return json.dumps(asdict(replace(self, joining=None)))
+
+    @staticmethod
+    def restored(text: str) -> "Tally":
+        """What `saved` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        for name in ("damaged", "cut"):
+            values[name] = values[name] and Skipped(**values[name])
+        skipped = {kind: Skipped(**each) for kind, each in values.pop("skipped").items()}
+        values["clock"] = Clock(**values["clock"])
+        return Tally(**values, skipped=skipped)
 
     def count(self, event: Event) -> None:
         self.events += 1

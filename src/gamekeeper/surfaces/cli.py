@@ -219,6 +219,64 @@ def alarms(
 
 
 @app.command()
+def replay(
+    log: Annotated[Path, typer.Argument(help="A log of who asked what: a file, or a folder of files; gzip is read.")],
+    mapping: Annotated[
+        str,
+        typer.Option(help="What is what in the log: kserve, databricks, nginx, openai, or a TOML file (docs/logs.md)."),
+    ],
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="The model that answered, built in or a TOML file. Without it: volume and exact repeats only."
+        ),
+    ] = None,
+    limits: Annotated[
+        Path | None,
+        typer.Option(help="Limits from `gamekeeper calibrate`. [dim]Default: made from benign inputs[/dim]"),
+    ] = None,
+    benign: Annotated[
+        str | None,
+        typer.Option(help="A data file of inputs like a user's. [dim]Default: the target's natural inputs[/dim]"),
+    ] = None,
+    detector: Annotated[
+        list[str] | None, typer.Option(help=f"A detector. Repeat for several. {default(DETECTORS)}")
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=1, help="False alarms per client to aim at, all detectors together.")
+    ] = 0.01,
+    top: Annotated[
+        int, typer.Option(min=1, help="How many clients are written down, the most suspicious first.")
+    ] = 1000,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the replay; give the same folder again to resume.")
+    ] = None,
+    fail_if_alarm: Annotated[
+        bool, typer.Option("--fail-if-alarm", help="Exit with code 1 if any client raises an alarm.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print results as JSON instead of a table.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only totals and paths.")] = False,
+) -> None:
+    """Read a log: who looks like a thief, why, how sure that is, and how much they have learnt."""
+    from gamekeeper.surfaces.replay import Wanted, run
+
+    wanted = Wanted(
+        log,
+        mapping,
+        target,
+        limits,
+        benign,
+        tuple(detector) if detector else None,
+        tuple(DETECTORS),
+        alpha,
+        top,
+        fail_if_alarm,
+    )
+    folder = out or Path("gamekeeper-runs") / f"replay-{log.name.split('.')[0]}"
+    raise typer.Exit(run(wanted, folder, json, quiet, sys.argv[1:]))
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of an audit.")],
     png: Annotated[bool, typer.Option("--png", help="Write the figures as PNG files as well.")] = False,
