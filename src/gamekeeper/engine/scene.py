@@ -83,9 +83,8 @@ class Scene:
         return hashlib.sha256(f"{FORMAT} {self.target.digest} {held} {natural} {how}".encode()).hexdigest()
 
     def lookout(self, limits: Mapping[str, Limits]) -> Lookout:
-        return Lookout(
-            self.target.victim, {name: Post(watch, limits.get(name)) for name, watch in self.watches.items()}
-        )
+        posts = {name: Post(watch, limits.get(name)) for name, watch in self.watches.items()}
+        return Lookout(self.target.victim, posts, self.repeats)
 
 
 def scene(setting: Setting) -> Scene:
