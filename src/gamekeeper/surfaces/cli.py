@@ -182,6 +182,18 @@ def detect(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of an audit.")],
+    png: Annotated[bool, typer.Option("--png", help="Write the figures as PNG files as well.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print results as JSON instead of a table.")] = False,
+) -> None:
+    """Write report.html and print the table from a folder of results."""
+    from gamekeeper.surfaces.audit import show_report
+
+    show_report(folder, png, json)
+
+
+@app.command()
 def review(
     folder: Annotated[Path, typer.Argument(help="Folder of a replayed log.")],
     alarm: Annotated[
