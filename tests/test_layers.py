@@ -26,7 +26,7 @@ LAYERS = [
     {"attacks", "learners", "defenses"},  # one paper per file
     {"methods", "follow_on"},  # names of all methods; what a copy is good for
     {"targets"},  # models and data somebody chose, from files or over HTTP
-    {"results", "older_rows", "detection_rows", "replay_rows"},  # the public format: a row per cell
+    {"results", "older_rows", "detection_rows", "replay_rows", "replay_files"},  # the public format: a row per cell
     {"analysis"},  # what rows say: flags, summaries, thresholds
     {"engine"},  # plan, session, backends, one theft
     {"reproductions"},  # published experiments as data

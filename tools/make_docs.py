@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import bench_docs
+import detection_docs
 import paper_docs
 import run_docs
 import study_docs
@@ -23,6 +24,7 @@ from poisoning_docs import poisoning
 
 from gamekeeper.analysis.flags import FLAGS
 from gamekeeper.data.batteries import index
+from gamekeeper.methods import DETECTORS, EVIDENCE
 from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.surfaces.report.curves import trade_curves
 from gamekeeper.surfaces.report.figures import price_curve, svg, utility_plot
@@ -48,6 +50,8 @@ MOVED = ("moved-mnist", "moved-fashion")
 """Runs of thieves who move their questions towards the task, 500 queries."""
 WORST = ("worst-mnist", "worst-mnist-2000", "worst-fashion")
 """Runs of the ensemble."""
+ALARMING = [name for name in DETECTORS if name not in EVIDENCE]
+"""Detectors that raise alarms."""
 
 
 VOIDS = "\n*Voids the run:* the headline says this instead of any number.\n"
@@ -114,6 +118,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "training-soft": partial(training_docs.compared, ["soft"]),
     "training-labels": partial(training_docs.compared, ["labels", "labels, views"]),
     "training-semi": partial(training_docs.compared, ["letters", "own kind"]),
+    **{f"{name}-thieves": partial(detection_docs.thieves, name) for name in detection_docs.RUNS},
+    **{f"{name}-honest": partial(detection_docs.honest, name) for name in detection_docs.RUNS},
+    **{f"{name}-limits": partial(detection_docs.limits, name) for name in detection_docs.RUNS},
+    **{f"{name}-{each}": partial(detection_docs.part, name, each) for name in detection_docs.RUNS for each in ALARMING},
     **bench_docs.TABLES,
     **{f"study-{name}": partial(study, name) for name in study_docs.TABLES},
 }

@@ -19,7 +19,7 @@ from gamekeeper.surfaces.reproduce import beside_ours, beside_paper, difference
 
 PAPERS = ROOT / "docs/papers"
 HEAD = re.compile(r"^- (Paper|Methods|Files): (.*)$", re.MULTILINE)
-ROOMS = ("attacks", "learners", "defenses", "follow_on")
+ROOMS = ("attacks", "learners", "defenses", "detectors", "follow_on")
 """Order of the index, by the folder of a page's first file; what is in none of them comes last."""
 
 

@@ -3,6 +3,7 @@
     replay.json    the header: what was read, which detectors ran, what their limits rest on
     clients.jsonl  the most suspicious clients, most suspicious first
     alarms.jsonl   one line for each alarm, in the order they were raised
+    reviews.jsonl  what people decided about alarms; a later line about an alarm replaces an earlier one
 
 Client names are as the log has them; whoever prints one escapes it (`logs.event.shown`). A number that is unknown is None.
 """
@@ -10,8 +11,6 @@ Client names are as the log has them; whoever prints one escapes it (`logs.event
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import orjson
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class Review:
     client: str
     decision: str
     by: str
-    why: str
+    reason: str
     at: float
 
 
@@ -141,20 +140,3 @@ class ReplayHeader:
     groups: tuple[tuple[str, ...], ...] = ()
     command: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
-def to_line(row: ClientRow | AlarmRow | Review) -> bytes:
-    """One line of JSON, without its end."""
-    return orjson.dumps(row)
-
-
-def client_row(data: dict[str, Any]) -> ClientRow:
-    """What `to_line` wrote. Raises TypeError for any other fields."""
-    history = tuple(Moment(**moment) for moment in data.get("history", ()))
-    values: dict[str, Any] = {**data, "linked": tuple(data.get("linked", ())), "history": history}
-    return ClientRow(**values)
-
-
-def alarm_row(data: dict[str, Any]) -> AlarmRow:
-    values: dict[str, Any] = {**data, "members": tuple(data.get("members", ()))}
-    return AlarmRow(**values)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from gamekeeper.data.splits import row_keys
 from gamekeeper.detectors.calibrate import Benign, at_looks, limits_from_clients, limits_from_inputs
 from gamekeeper.detectors.limits import Backing, Binomial, Limits
 from gamekeeper.detectors.lookout import Lookout, Post, Standing
@@ -144,6 +145,20 @@ def test_real_clients_rank_a_client_among_themselves():
     assert limits.null.looks == (20, 50, 100)
     assert limits.backing == Backing("clients", 0, 200, 10)
     assert rate(Mean(), limits, 600, 9) <= 0.05 + 3 * math.sqrt(2 * 0.05 * 0.95 / 200)
+
+
+def test_a_null_has_uneven_class_mixes_unless_the_watch_says_otherwise():
+    benign = normal(4_000, 0)
+
+    def lowest(concentrations: tuple[float, ...]) -> float:
+        """The rarer class's share in the most uneven of some clients."""
+        shares = [float(each.clean.y[:, 0].mean()) for each in benign.streams(30, 100, 0, concentrations)]
+        return min(min(share, 1 - share) for share in shares)
+
+    assert lowest((math.inf,)) > 0.3
+    assert lowest((math.inf, 0.3)) < 0.1
+    keys = [row_keys(each.x) for each in benign.streams(6, 100, 0)]
+    assert all(len(set(each)) == len(each) for each in keys)
 
 
 def test_a_file_sorted_by_class_is_noticed():

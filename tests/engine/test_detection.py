@@ -1,7 +1,10 @@
 """Detection runs: what clients send, what a row says, and that nothing leaks between calibration and the clients."""
 
 import functools
+import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -89,6 +92,19 @@ def test_a_run_notices_noise_and_neither_honest_clients_nor_the_insider(tmp_path
     assert honest.clients == 20
     assert honest.alarmed[ANY] <= 3  # at most 1 in 20 is expected; 4 of 20 would come once in 60 runs
     assert honest.bytes > 1_000
+
+
+def test_repeats_are_hidden_from_detectors_that_alarm(tmp_path: Path):
+    here = scene(replace(SETTING, detectors=("repeats", "mmd"), alpha=0.01))
+    lookout = here.lookout(calibrated(here, tmp_path, lambda doing: None))
+    for seed in range(3):
+        client = KINDS["retries"](here.unseen, 60, seed, here.target.box)
+        memories: dict[str, Any] = {}
+        lookout.look(client.x, client.clean, math.nan, memories)
+        distinct = len(set(row_keys(client.x)))
+        assert memories["standing"].seen + memories["standing"].before == distinct
+        assert memories["repeats"].exact == 60 - distinct
+        assert not lookout.alarms(memories)
 
 
 def test_a_thiefs_row_says_what_they_had_learnt_by_the_alarm(tmp_path: Path):

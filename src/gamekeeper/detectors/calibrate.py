@@ -23,6 +23,8 @@ from gamekeeper.types import Batch, Model, Reply, Scores, Watch
 SHARE = 4
 """A stream holds at most one in SHARE of the inputs that streams are drawn from: larger ones would be much alike."""
 CONCENTRATIONS = (math.inf, 1.0, 0.3)
+"""Honest clients do not all ask about every class alike: a third of a null's clients have the class mix of the inputs, a third
+one drawn from Dirichlet(1), a third one from Dirichlet(.3)."""
 MARGIN = 1.0
 """Streams drawn, as a multiple of the least number that can back an alpha."""
 
@@ -32,6 +34,14 @@ class Counting(Protocol):
     """A watch whose score is how many of a client's queries it flagged, each by itself."""
 
     def flags(self, x: Batch, clean: Reply) -> Bool[Tensor, " n"]: ...
+
+
+@runtime_checkable
+class Mixed(Protocol):
+    """A watch that says which class mixes its null is drawn with; others have the null of `CONCENTRATIONS`."""
+
+    @property
+    def concentrations(self) -> tuple[float, ...]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +68,16 @@ class Benign:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         return self.rows(order[: len(order) // 2]), self.rows(order[len(order) // 2 :])
 
-    def streams(self, n: int, length: int, seed: int) -> Iterator["Benign"]:
+    def streams(
+        self, n: int, length: int, seed: int, concentrations: Sequence[float] = CONCENTRATIONS
+    ) -> Iterator["Benign"]:
         """n clients, each with at most `length` of these inputs, none twice; clients may share inputs.
 
-        Honest clients do not all ask about every class alike: one in three has the class mix of the inputs, one in three a
-        mix drawn from Dirichlet(1), one in three from Dirichlet(.3). A client whose classes run out asks less.
+        Their class mixes are drawn with each of the concentrations in turn. A client whose classes run out asks less.
         """
         generator = torch.Generator().manual_seed(seed)
         for place in range(n):
-            yield self.mixed(length, CONCENTRATIONS[place % len(CONCENTRATIONS)], generator)
+            yield self.mixed(length, concentrations[place % len(concentrations)], generator)
 
     def mixed(self, n: int, concentration: float, generator: torch.Generator) -> "Benign":
         """A client whose class mix is drawn from a Dirichlet distribution; an infinite concentration leaves it as it is."""
@@ -132,7 +143,8 @@ def limits_from_inputs(
             f" {len(benign)}. Give more (--benign), or leave the detector out."
         )
     drawn = streams or math.ceil(MARGIN / alpha)
-    scores = [at_looks(each.scores(watch), reached) for each in ours.streams(drawn, reached[-1], seed)]
+    mixes = watch.concentrations if isinstance(watch, Mixed) else CONCENTRATIONS
+    scores = [at_looks(each.scores(watch), reached) for each in ours.streams(drawn, reached[-1], seed, mixes)]
     null = Ranked.of(torch.stack(scores), reached)
     return Limits(null, alpha, backing("streams", watch, null, alpha, others, reached))
 

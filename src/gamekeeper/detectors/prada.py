@@ -85,6 +85,15 @@ class PradaWatch:
     most: int
 
     @property
+    def concentrations(self) -> tuple[float, ...]:
+        """The null is of clients with the class mix of the benign inputs, as the paper assumes.
+
+        W falls for honest clients who ask about few classes. Limits that allow for them would find JBDA hundreds of queries
+        later (docs/detect.md); instead a few in a hundred of such clients alarm.
+        """
+        return (math.inf,)
+
+    @property
     def threshold(self) -> float:
         """The score above which the paper alarms."""
         return 1 - self.delta

@@ -240,6 +240,43 @@ def replay(
 
 
 @app.command()
+def review(
+    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log.")],
+    alarm: Annotated[
+        str | None, typer.Argument(help="Id of an alarm; leave it out to list those that are open.")
+    ] = None,
+    confirm: Annotated[bool, typer.Option("--confirm", help="This client was stealing.")] = False,
+    dismiss: Annotated[
+        bool, typer.Option("--dismiss", help="This client is honest; the next calibration may count on them.")
+    ] = False,
+    by: Annotated[str, typer.Option(help="Who decides.")] = "",
+    reason: Annotated[str, typer.Option("--why", help="The reason, in a sentence.")] = "",
+) -> None:
+    """Decide about alarms and write the decision down. Nobody is ever banned: what follows is up to you."""
+    from gamekeeper.surfaces.review import decide, list_open
+
+    if alarm is None and not (confirm or dismiss):
+        list_open(folder)
+    else:
+        decide(folder, alarm, confirm, dismiss, by, reason)
+
+
+@app.command()
+def alarms(
+    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log.")],
+    form: Annotated[
+        str, typer.Option("--format", help="jsonl, or ocsf: Detection Findings of OCSF 1.3.0 for a SIEM.")
+    ] = "jsonl",
+) -> None:
+    """Print a replay's alarms, one line of JSON each, with what people decided. They are questions, not verdicts."""
+    from gamekeeper.surfaces.review import print_alarms
+
+    if form not in ("jsonl", "ocsf"):
+        raise typer.BadParameter(f"'{form}' is no format of alarms. Known: jsonl, ocsf.", param_hint="--format")
+    print_alarms(folder, form)
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of an audit.")],
     png: Annotated[bool, typer.Option("--png", help="Write the figures as PNG files as well.")] = False,

@@ -21,13 +21,16 @@ from gamekeeper.engine.session import opened
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import Estimate
 from gamekeeper.results import Lines
+from gamekeeper.surfaces.report.client_words import EVIDENCE_ONLY, NOBODY_CAN
 from gamekeeper.surfaces.report.words import plain
 from gamekeeper.version import __version__
 
 FAILED = 3
+COLUMNS = (
+    "own: share of a thief's own queries, the rest natural; by N: runs noticed after N queries of all accounts; learnt: accuracy"
+    " of the clone at the alarm over that of all answers; µs and kB: all detectors, per query and per client."
+)
 DETECTION, HEADER = "detection.jsonl", "detection.json"
-NOBODY_CAN = "No detector here can tell a thief whose inputs are like your users' from your users."
-EVIDENCE_ONLY = "evidence"
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ def conclude(folder: Path, summary: DetectionSummary, limits: dict[str, Limits],
         console.print(honest_table(summary.honest))
         for name, each in limits.items():
             console.print(backed(name, each), soft_wrap=True, markup=False)
+        console.print(COLUMNS, soft_wrap=True, markup=False)
         for who, error in summary.failed.items():
             console.print(f"{who}: {error}", soft_wrap=True, markup=False)
     for line in sentences(summary):
@@ -161,7 +165,8 @@ def sentences(summary: DetectionSummary) -> list[str]:
 
 
 def per_thousand(rate: Estimate) -> str:
-    return f"{1_000 * rate.value:.3g} ({1_000 * rate.low:.2g} to {1_000 * rate.high:.2g})"
+    low, value, high = (1_000 * part for part in (rate.low, rate.value, rate.high))
+    return f"{value:.1f} ({low:.1f} to {high:.1f})" if high < 10 else f"{value:.0f} ({low:.0f} to {high:.0f})"
 
 
 def backed(name: str, limits: Limits) -> str:
@@ -175,23 +180,29 @@ def backed(name: str, limits: Limits) -> str:
     )
 
 
+def short(name: str) -> str:
+    """A detector's name in a column: `ood_share:score=knn` is knn."""
+    first, _, rest = name.partition(":")
+    return rest.partition("=")[2] if rest.startswith("score=") else first
+
+
 def thieves_table(lines: Sequence[ThiefLine]) -> Table:
     within = sorted({n for line in lines for n in line.noticed})
     table = Table(title="thieves", box=None, header_style="bold", pad_edge=False, title_justify="left")
-    table.add_column("who")
-    for name in ("own %", "accounts", *(f"by {n:,}" for n in within), "delay", "first", "learnt", "µs", "bytes"):
-        table.add_column(name, justify="left" if name == "first" else "right")
+    table.add_column("who", no_wrap=True)
+    for name in ("own", "accounts", *(f"by {n:,}" for n in within), "delay", "first", "learnt", "µs", "kB"):
+        table.add_column(name, justify="left" if name == "first" else "right", no_wrap=True)
     for line in lines:
         table.add_row(
             line.who,
-            f"{100 * line.mix:.0f}",
+            f"{100 * line.mix:.0f} %",
             str(line.accounts),
             *(f"{100 * line.noticed[n].value:.0f} %" if n in line.noticed else "" for n in within),
             "never" if line.delay is None else f"{line.delay:.0f}",
-            line.first,
+            short(line.first),
             f"{100 * line.learnt:.0f} %",
             f"{1e6 * line.seconds:.0f}",
-            f"{line.bytes:,}",
+            f"{line.bytes / 1_000:,.0f}",
         )
     return table
 
@@ -208,10 +219,10 @@ def honest_table(lines: Sequence[HonestLine]) -> Table:
     table.add_column("who")
     table.add_column("clients", justify="right")
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column("any (95 %)" if name == ANY else short(name), justify="right", no_wrap=True)
     for line in lines:
         rates = [
-            per_thousand(line.alarmed[name]) if name == ANY else f"{1_000 * line.alarmed[name].value:.3g}"
+            per_thousand(line.alarmed[name]) if name == ANY else f"{1_000 * line.alarmed[name].value:.1f}"
             for name in names
         ]
         table.add_row(line.who, f"{line.clients:,}", *rates)

@@ -91,3 +91,48 @@ ENTRIES = (
         "No ownership claim was made or verified.",
     ),
 )
+
+REPLAY_ENTRIES = (
+    Entry(
+        "AML.T0024.002",
+        "ATLAS",
+        "Extraction of a model through its inference API",
+        "informs",
+        "Who in this log may have done that, and how much they may have learnt. A thief whose inputs are like your users' is not noticed.",
+    ),
+    Entry(
+        "AML.M0024",
+        "ATLAS",
+        "Mitigation: telemetry logging",
+        "measured",
+        "What can be told from the log that you keep; detectors that lacked something in it are named, with what they lacked.",
+    ),
+    Entry(
+        "C11.5.2",
+        "AISVS",
+        "Extraction alerts with the metadata of the suspicious queries (level 2)",
+        "measured",
+        "Each alarm has the principal, the volume, the rate, repeats and statistics of the inputs; `gamekeeper alarms` gives them to a SIEM.",
+    ),
+    Entry(
+        "C11.5.3",
+        "AISVS",
+        "Query-pattern analysis feeding an automated detector (level 2)",
+        "measured",
+        "The detectors above, with what their limits rest on.",
+    ),
+    Entry(
+        "C11.5.1",
+        "AISVS",
+        "Rate limits sized to the extraction threat model (level 1)",
+        "informs",
+        "What each client sent, and how much they may have learnt from it. No limit was tested.",
+    ),
+    Entry(
+        "C11.5.4",
+        "AISVS",
+        "Watermarks or fingerprints that identify copies (level 3)",
+        "not covered",
+        "No ownership claim was made or verified.",
+    ),
+)
