@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 
 @dataclass(frozen=True)
 class Moment:
@@ -142,20 +140,3 @@ class ReplayHeader:
     groups: tuple[tuple[str, ...], ...] = ()
     command: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
-def to_line(row: ClientRow | AlarmRow | Review) -> bytes:
-    """One line of JSON, without its end."""
-    return orjson.dumps(row)
-
-
-def client_row(data: dict[str, Any]) -> ClientRow:
-    """What `to_line` wrote. Raises TypeError for any other fields."""
-    history = tuple(Moment(**moment) for moment in data.get("history", ()))
-    values: dict[str, Any] = {**data, "linked": tuple(data.get("linked", ())), "history": history}
-    return ClientRow(**values)
-
-
-def alarm_row(data: dict[str, Any]) -> AlarmRow:
-    values: dict[str, Any] = {**data, "members": tuple(data.get("members", ()))}
-    return AlarmRow(**values)

@@ -13,7 +13,8 @@ from pathlib import Path
 import orjson
 
 from gamekeeper.errors import BadConfig
-from gamekeeper.replay_rows import AlarmRow, alarm_row, to_line
+from gamekeeper.replay_files import alarm, to_line
+from gamekeeper.replay_rows import AlarmRow
 
 NAME = "replay.sqlite"
 SCHEMA = """
@@ -61,12 +62,12 @@ class ReplayFile:
         self.db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", [name, value])
 
     def add(self, alarms: Sequence[AlarmRow]) -> None:
-        self.db.executemany("INSERT INTO alarm (line) VALUES (?)", [[to_line(alarm)] for alarm in alarms])
+        self.db.executemany("INSERT INTO alarm (line) VALUES (?)", [[to_line(each)] for each in alarms])
 
     def alarms(self) -> list[AlarmRow]:
         """In the order they were raised."""
         rows = self.db.execute("SELECT line FROM alarm ORDER BY number").fetchall()
-        return [alarm_row(orjson.loads(line)) for (line,) in rows]
+        return [alarm(orjson.loads(line)) for (line,) in rows]
 
     def commit(self) -> None:
         """Everything so far is on disk."""

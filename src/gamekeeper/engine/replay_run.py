@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-import orjson
-
 from gamekeeper.engine.replay import Panel, Replay, backed, parts
 from gamekeeper.engine.replay_client import known
 from gamekeeper.engine.replay_file import NAME, ReplayFile, replay_file
@@ -21,13 +19,13 @@ from gamekeeper.logs.event import Event, position
 from gamekeeper.logs.mapping import Mapping as LogMapping
 from gamekeeper.logs.reading import Reading, events
 from gamekeeper.logs.tally import Tally
-from gamekeeper.replay_rows import ClientRow, ReplayHeader, to_line
+from gamekeeper.replay_files import ReplayFiles
+from gamekeeper.replay_rows import ClientRow, ReplayHeader
 from gamekeeper.service.clients_file import SpilledClients
 from gamekeeper.types import Domain
 from gamekeeper.version import __version__
 
 FORMAT = "0.2.0"
-CLIENTS, ALARMS, HEADER = "clients.jsonl", "alarms.jsonl", "replay.json"
 EVERY = 10
 """Parts of the log between commits."""
 LEARNT = 100
@@ -200,9 +198,7 @@ def finish(
     others = {name: tuple(each for each in group if each != name) for group in groups for name in group}
     rows = list(top(job, done.replay, others))
     header = heading(job, panel, done, groups)
-    write(folder / CLIENTS, b"".join(to_line(row) + b"\n" for row in rows))
-    write(folder / ALARMS, b"".join(to_line(alarm) + b"\n" for alarm in alarms))
-    write(folder / HEADER, orjson.dumps(header, option=orjson.OPT_INDENT_2))
+    ReplayFiles(folder).write(header, rows, alarms)
     return header
 
 
@@ -249,9 +245,3 @@ def differing(replay: Replay) -> list[str]:
         f"The target gives another class than the log for {replay.differing:,} of {replay.compared:,} answers ({share:.1%})."
         " Is it the model that answered then, with its inputs in the same units?"
     ]
-
-
-def write(path: Path, content: bytes) -> None:
-    aside = path.with_name(f"{path.name}.new")
-    aside.write_bytes(content)
-    aside.replace(path)

@@ -194,43 +194,6 @@ def report(
 
 
 @app.command()
-def review(
-    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log.")],
-    alarm: Annotated[
-        str | None, typer.Argument(help="Id of an alarm; leave it out to list those that are open.")
-    ] = None,
-    confirm: Annotated[bool, typer.Option("--confirm", help="This client was stealing.")] = False,
-    dismiss: Annotated[
-        bool, typer.Option("--dismiss", help="This client is honest; the next calibration may count on them.")
-    ] = False,
-    by: Annotated[str, typer.Option(help="Who decides.")] = "",
-    reason: Annotated[str, typer.Option("--why", help="The reason, in a sentence.")] = "",
-) -> None:
-    """Decide about alarms and write the decision down. Nobody is ever banned: what follows is up to you."""
-    from gamekeeper.surfaces.review import decide, list_open
-
-    if alarm is None and not (confirm or dismiss):
-        list_open(folder)
-    else:
-        decide(folder, alarm, confirm, dismiss, by, reason)
-
-
-@app.command()
-def alarms(
-    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log.")],
-    form: Annotated[
-        str, typer.Option("--format", help="jsonl, or ocsf: Detection Findings of OCSF 1.3.0 for a SIEM.")
-    ] = "jsonl",
-) -> None:
-    """Print a replay's alarms, one line of JSON each, with what people decided. They are questions, not verdicts."""
-    from gamekeeper.surfaces.review import print_alarms
-
-    if form not in ("jsonl", "ocsf"):
-        raise typer.BadParameter(f"'{form}' is no format of alarms. Known: jsonl, ocsf.", param_hint="--format")
-    print_alarms(folder, form)
-
-
-@app.command()
 def replay(
     log: Annotated[Path, typer.Argument(help="A log of who asked what: a file, or a folder of files; gzip is read.")],
     mapping: Annotated[
@@ -289,15 +252,40 @@ def replay(
 
 
 @app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of an audit.")],
-    png: Annotated[bool, typer.Option("--png", help="Write the figures as PNG files as well.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print results as JSON instead of a table.")] = False,
+def review(
+    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log.")],
+    alarm: Annotated[
+        str | None, typer.Argument(help="Id of an alarm; leave it out to list those that are open.")
+    ] = None,
+    confirm: Annotated[bool, typer.Option("--confirm", help="This client was stealing.")] = False,
+    dismiss: Annotated[
+        bool, typer.Option("--dismiss", help="This client is honest; the next calibration may count on them.")
+    ] = False,
+    by: Annotated[str, typer.Option(help="Who decides.")] = "",
+    reason: Annotated[str, typer.Option("--why", help="The reason, in a sentence.")] = "",
 ) -> None:
-    """Write report.html and print the table from a folder of results."""
-    from gamekeeper.surfaces.audit import show_report
+    """Decide about alarms and write the decision down. Nobody is ever banned: what follows is up to you."""
+    from gamekeeper.surfaces.review import decide, list_open
 
-    show_report(folder, png, json)
+    if alarm is None and not (confirm or dismiss):
+        list_open(folder)
+    else:
+        decide(folder, alarm, confirm, dismiss, by, reason)
+
+
+@app.command()
+def alarms(
+    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log.")],
+    form: Annotated[
+        str, typer.Option("--format", help="jsonl, or ocsf: Detection Findings of OCSF 1.3.0 for a SIEM.")
+    ] = "jsonl",
+) -> None:
+    """Print a replay's alarms, one line of JSON each, with what people decided. They are questions, not verdicts."""
+    from gamekeeper.surfaces.review import print_alarms
+
+    if form not in ("jsonl", "ocsf"):
+        raise typer.BadParameter(f"'{form}' is no format of alarms. Known: jsonl, ocsf.", param_hint="--format")
+    print_alarms(folder, form)
 
 
 @app.command()

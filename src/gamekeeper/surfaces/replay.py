@@ -23,14 +23,16 @@ from gamekeeper.engine.replay_panel import (
     detectors_in,
     panel,
 )
-from gamekeeper.engine.replay_run import ALARMS, CLIENTS, HEADER, Job, run_replay
+from gamekeeper.engine.replay_run import Job, run_replay
 from gamekeeper.engine.replay_run import Progress as Advance
 from gamekeeper.engine.scene import Say, Scene, Setting, partial_scene
 from gamekeeper.engine.session import make_folder
 from gamekeeper.errors import BadConfig
 from gamekeeper.logs.event import shown
 from gamekeeper.logs.mapping import load_mapping
-from gamekeeper.replay_rows import AlarmRow, ClientRow, ReplayHeader, alarm_row, client_row
+from gamekeeper.replay_files import ReplayFiles
+from gamekeeper.replay_rows import AlarmRow, ClientRow, ReplayHeader
+from gamekeeper.surfaces.replay_report import REPORT, write_replay_report
 from gamekeeper.surfaces.report.words import plain
 from gamekeeper.targets.choice import Choice
 
@@ -86,6 +88,7 @@ def run(wanted: Wanted, folder: Path, json: bool, quiet: bool, arguments: Sequen
         )
         with progress(console) as advance:
             header = run_replay(job, watched, folder, advance)
+        write_replay_report(folder)
     conclude(folder, header, json, quiet)
     return ALARMED if wanted.fail_if_alarm and header.alarmed else 0
 
@@ -134,7 +137,8 @@ def progress(console: Console) -> Generator[Advance, None, None]:
 
 
 def conclude(folder: Path, header: ReplayHeader, json: bool, quiet: bool) -> None:
-    alarms, clients = load_alarms(folder), load_clients(folder)
+    files = ReplayFiles(folder)
+    alarms, clients = files.alarms(), {row.client: row for row in files.clients()}
     if json:
         whole = {**asdict(header), "alarms": [asdict(alarm) for alarm in alarms]}
         sys.stdout.write(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode() + "\n")
@@ -147,17 +151,7 @@ def conclude(folder: Path, header: ReplayHeader, json: bool, quiet: bool) -> Non
     if not quiet:
         for line in details(header):
             console.print(line, soft_wrap=True, markup=False)
-    names = ", ".join(plain(str(folder / name)) for name in (HEADER, CLIENTS, ALARMS))
-    console.print(f"rows: {names}", soft_wrap=True, markup=False)
-
-
-def load_alarms(folder: Path) -> list[AlarmRow]:
-    return [alarm_row(orjson.loads(line)) for line in (folder / ALARMS).read_bytes().splitlines()]
-
-
-def load_clients(folder: Path) -> dict[str, ClientRow]:
-    rows = [client_row(orjson.loads(line)) for line in (folder / CLIENTS).read_bytes().splitlines()]
-    return {row.client: row for row in rows}
+    console.print(f"report: {plain(str(folder / REPORT))}", soft_wrap=True, markup=False)
 
 
 def alarm_table(alarms: Sequence[AlarmRow], clients: dict[str, ClientRow]) -> Table:
