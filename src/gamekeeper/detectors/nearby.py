@@ -1,15 +1,15 @@
 """Distances between inputs: exact ones, a bound on the error of fast ones, and how far a retry may lie from the original."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy.stats import gamma
 
 from gamekeeper.errors import Unsuited
 from gamekeeper.types import Box, Domain, Ranges
 
 Rows = Float[np.ndarray, "n d"]
-PAIRS = 2_048
-"""Exact distances computed at a time."""
+PART = 16_000
+"""Numbers that are computed at a time: of float64 fewer bytes than glibc takes from the system anew for every array (128 KiB)."""
 SMALL, LEAST_BLOCK = 900_000, 32
 """Multiplications up to which OpenBLAS multiplies without packing (it switches at 10^6); rows of a block at least."""
 JITTER, SHARE = 0.02, 0.99
@@ -23,8 +23,14 @@ def distance(a: Float[np.ndarray, "*n d"], b: Float[np.ndarray, "*m d"]) -> Floa
 
 def pair_distances(a: Rows, b: Float[np.ndarray, "m d"], i: np.ndarray, j: np.ndarray) -> Float[np.ndarray, " pairs"]:
     """distance(a[i], b[j]) in bounded memory."""
-    parts = [slice(start, start + PAIRS) for start in range(0, len(i), PAIRS)]
-    return np.concatenate([distance(a[i[part]], b[j[part]]) for part in parts]) if parts else np.empty(0)
+    gaps = [distance(a[i[part]], b[j[part]]) for part in parts(len(i), a.shape[1])]
+    return np.concatenate(gaps) if gaps else np.empty(0)
+
+
+def parts(n: int, d: int) -> list[slice]:
+    """n rows of d numbers, a part at a time."""
+    step = max(1, PART // max(1, d))
+    return [slice(start, start + step) for start in range(0, n, step)]
 
 
 def rounding(squares: Float[np.ndarray, " n"], largest: float, d: int) -> Float[np.ndarray, " n"]:
@@ -40,13 +46,6 @@ def products(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> list[F
     """a @ b.T in blocks of columns, which numpy multiplies two to three times as fast as the whole if a has few rows."""
     step = max(LEAST_BLOCK, SMALL // max(1, a.size))
     return [a @ b[start : start + step].T for start in range(0, len(b), step)]
-
-
-def closest(score: Float[np.ndarray, "n m"], slack: Float[np.ndarray, " n"]) -> Bool[np.ndarray, "n m"]:
-    """Which rows may be the nearest, given scores that are exact up to half the slack or have overflowed."""
-    reach = (np.fmin.reduce(score, 1) + slack)[:, None]
-    near = score <= reach
-    return near if np.isfinite(reach).all() else near | ~np.isfinite(score) | ~np.isfinite(reach)
 
 
 def floor(box: Domain) -> float:
