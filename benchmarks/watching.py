@@ -6,6 +6,7 @@ own work is what all together take beyond their parts. One thread, CPU time, med
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -110,7 +111,7 @@ def measure() -> dict[str, object]:
     here = scene(Setting(Choice("mnist"), tuple(DETECTORS), 0.01))
     with TemporaryDirectory() as folder:
         limits = calibrated(here, Path(folder), lambda said: None)
-    lookout = here.lookout(limits)
+    lookout = replace(here.lookout(limits), repeats=here.repeats)
     return {
         "queries": QUERIES,
         "rows": [shares(here, lookout, batch) for batch in BATCHES],
@@ -123,6 +124,8 @@ def show(result: dict[str, object]) -> None:
     print(f"default detectors, in LeNet answers per query of a client who sends {result['queries']}:")
     for row in result["rows"]:  # pyright: ignore
         parts = ", ".join(f"{name} {share:.2f}" for name, share in row["shares"].items())
-        print(f"  requests of {row['batch']}: {row['all']} in all (aim {row['aim']:g}): {parts}; an answer {row['plain_us']} us")
+        print(
+            f"  requests of {row['batch']}: {row['all']} in all (aim {row['aim']:g}): {parts}; an answer {row['plain_us']} us"
+        )
     parts = ", ".join(f"{name} {size:,}" for name, size in result["bytes"].items())  # pyright: ignore
     print(f"  bytes after {result['window']} new queries: {parts}")

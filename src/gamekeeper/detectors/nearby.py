@@ -1,4 +1,4 @@
-"""Distances between inputs: exact ones, a bound on the error of fast ones, and how far a retry may lie from the original."""
+"""Distances between inputs, and how far a retry may lie from the original."""
 
 import numpy as np
 from jaxtyping import Float
@@ -10,8 +10,6 @@ from gamekeeper.types import Box, Domain, Ranges
 Rows = Float[np.ndarray, "n d"]
 PART = 16_000
 """Numbers that are computed at a time: of float64 fewer bytes than glibc takes from the system anew for every array (128 KiB)."""
-SMALL, LEAST_BLOCK = 900_000, 32
-"""Multiplications up to which OpenBLAS multiplies without packing (it switches at 10^6); rows of a block at least."""
 JITTER, SHARE = 0.02, 0.99
 """Noise of a frame or a retry, as a share of each entry's range; the share of such repeats within the floor."""
 
@@ -31,21 +29,6 @@ def parts(n: int, d: int) -> list[slice]:
     """n rows of d numbers, a part at a time."""
     step = max(1, PART // max(1, d))
     return [slice(start, start + step) for start in range(0, n, step)]
-
-
-def rounding(squares: Float[np.ndarray, " n"], largest: float, d: int) -> Float[np.ndarray, " n"]:
-    """Twice the most by which a computed |b|^2 - 2 a.b can be wrong, given |a|^2 of each row a and the largest |b|^2.
-
-    Of two rows b whose computed values differ by more, the one with the smaller value is certainly nearer.
-    """
-    eps = float(np.finfo(squares.dtype).eps)
-    return eps * ((2 * d + 8) * np.sqrt(squares * largest) + 32 * largest)
-
-
-def products(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> list[Float[np.ndarray, "n _"]]:
-    """a @ b.T in blocks of columns, which numpy multiplies two to three times as fast as the whole if a has few rows."""
-    step = max(LEAST_BLOCK, SMALL // max(1, a.size))
-    return [a @ b[start : start + step].T for start in range(0, len(b), step)]
 
 
 def floor(box: Domain) -> float:
