@@ -20,6 +20,7 @@ from benchmarks import (
     recovery,
     tables,
     training,
+    watching,
 )
 from gamekeeper.version import __version__
 
@@ -35,6 +36,7 @@ ALL = {
     "ensemble": ensemble,
     "tables": tables,
     "detectors": detectors,
+    "watching": watching,
 }
 
 
