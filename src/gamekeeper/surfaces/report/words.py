@@ -339,7 +339,7 @@ def free_anyway(summary: Summary, line: DefenseSummary) -> str:
     free, worst = summary.zero_query, line.worst
     if free is None or worst is None or free.accuracy.value <= worst.accuracy.value:
         return ""
-    return f". Behind it nobody needs to ask: the copy that asked nothing has {share(summary, free)}"
+    return f" Behind it nobody needs to ask: the copy that asked nothing has {share(summary, free)}."
 
 
 def hope(summary: Summary, best: BestDefense, sentence: str) -> str:
