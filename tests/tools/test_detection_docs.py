@@ -50,7 +50,8 @@ def test_thieves_stand_with_delay_and_what_they_have_by_then():
     assert len(rows) == 3  # the head, its line, and one thief; what the header does not name is left out
     assert dict(zip(rows[0], rows[2], strict=True)) == {
         "thief": "`knockoff`", "own queries": "100 %", "accounts": "1", "noticed by 50": "50 %", "noticed by 100": "50 %",
-        "noticed by 250": "50 %", "noticed by 500": "50 %", "delay": "20", "first": "`mmd`", "learnt by then": "75 %", "runs": "2",
+        "noticed by 250": "50 %", "noticed by 500": "50 %", "delay": "20", "first": "`mmd`", "learnt by then": "75 %",
+        "all answers": "0.800", "runs": "2",
     }  # fmt: skip
 
 
@@ -74,3 +75,11 @@ def test_one_detector_has_its_own_part():
 def test_a_run_that_is_not_there_says_how_to_make_it():
     for table in (detection_docs.thieves, detection_docs.honest, detection_docs.limits):
         assert table("detect-fashion") == "Not run yet: `gamekeeper detect fashion`.\n"
+
+
+def test_an_unfinished_run_says_so(tmp_path):
+    assert "Unfinished" not in detection_docs.thieves("detect-mnist")
+    header = HEADER | {"cells": [*HEADER["cells"], "c3"]}
+    (tmp_path / "detect-mnist/detection.json").write_bytes(orjson.dumps(header))
+    detection_docs.rows.cache_clear()
+    assert "Unfinished: 3 of 4 cells." in detection_docs.thieves("detect-mnist")

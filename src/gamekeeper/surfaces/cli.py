@@ -257,6 +257,7 @@ def review(
     alarm: Annotated[
         str | None, typer.Argument(help="Id of an alarm; leave it out to list those that are open.")
     ] = None,
+    client: Annotated[str | None, typer.Option(help="Decide about all open alarms of this client at once.")] = None,
     confirm: Annotated[bool, typer.Option("--confirm", help="This client was stealing.")] = False,
     dismiss: Annotated[
         bool, typer.Option("--dismiss", help="This client is honest; the next calibration may count on them.")
@@ -265,12 +266,12 @@ def review(
     reason: Annotated[str, typer.Option("--why", help="The reason, in a sentence.")] = "",
 ) -> None:
     """Decide about alarms and write the decision down. Nobody is ever banned: what follows is up to you."""
-    from gamekeeper.surfaces.review import decide, list_open
+    from gamekeeper.surfaces.review import Answer, decide, list_open
 
-    if alarm is None and not (confirm or dismiss):
+    if alarm is None and client is None and not (confirm or dismiss):
         list_open(folder)
     else:
-        decide(folder, alarm, confirm, dismiss, by, reason)
+        decide(folder, Answer(alarm, client, confirm, dismiss, by, reason))
 
 
 @app.command()
