@@ -1,8 +1,8 @@
 """What the default detectors cost a service that answers with a LeNet, in its own answers, and what they remember of a client.
 
 Each call answers a new client, who sends natural digits in requests of one size, until they have sent 448. Detectors are
-armed and calibrated as `gamekeeper detect` does. `noting` is what it costs that the network notes its features; the lookout's
-own work is what all together take beyond their parts. One thread, CPU time, medians of rounds in which each takes its turn.
+armed and calibrated as `gamekeeper detect` does. `noting` is what it costs that the network notes its features; `lookout` is
+what all together take beyond their parts: its own work, and that parts and answer find colder caches than alone. One thread, CPU time, medians of rounds in which each takes its turn.
 """
 
 from collections.abc import Callable, Mapping

@@ -125,7 +125,10 @@ class GrowingSets:
         if end > self.rows.shape[0]:
             self._make_room(end)
         for column, new in ((self.rows, x), (self.kinds, kinds), (self.times, times)):
-            new.take(rows, 0, out=column.numpy()[start:end], mode="clip")  # without a copy
+            if len(rows) == len(x):
+                column.numpy()[start:end] = new
+            else:  # without a copy
+                new.take(rows, 0, out=column.numpy()[start:end], mode="clip")
         self.stored = end
         kinds = kinds[rows]
         for kind in set(kinds.tolist()):

@@ -21,7 +21,8 @@ def distance(a: Float[np.ndarray, "*n d"], b: Float[np.ndarray, "*m d"]) -> Floa
 
 def pair_distances(a: Rows, b: Float[np.ndarray, "m d"], i: np.ndarray, j: np.ndarray) -> Float[np.ndarray, " pairs"]:
     """distance(a[i], b[j]) in bounded memory."""
-    gaps = [distance(a[i[part]], b[j[part]]) for part in parts(len(i), a.shape[1])]
+    alone = b.shape[0] == 1
+    gaps = [distance(a[i[part]], b if alone else b[j[part]]) for part in parts(len(i), a.shape[1])]
     return np.concatenate(gaps) if gaps else np.empty(0)
 
 
