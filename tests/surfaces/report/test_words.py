@@ -93,6 +93,14 @@ def test_headline_of_a_defense_that_helps():
     )
 
 
+@pytest.mark.parametrize(("free", "said"), [(0.72, True), (0.69, False)])
+def test_headline_says_where_a_copy_that_asked_nothing_beats_those_who_ask(free: float, said: bool):
+    rows = grid(none=(0.90, 0.70), label=(0.70, 0.70))
+    zero = replace(row("none", "names_only", 0, accuracy=free), reads="nothing")
+    text = headline(summary([zero, *rows]))
+    assert ("Behind it nobody needs to ask: the copy that asked nothing has 73 %." in text) == said
+
+
 def test_headline_says_where_the_bare_label_would_do_as_well():
     assert "nothing but the label would do as well (0.70)" in headline(
         summary(grid(KNOWING, none=(0.9, 0.7, 0.9), poison=(0.5, 0.7, 0.6)))
