@@ -189,6 +189,9 @@ def test_a_commitment_opens_with_its_claim_and_opening_only():
     assert not opens("", digest, opening)
     with pytest.raises(BadClaim, match="32 bytes"):
         commitment(digest, b"short")
+    for text in (digest.upper(), digest[:-1], digest + "\n", "xyz"):
+        with pytest.raises(BadClaim, match="64 lower-case"):
+            commitment(text, opening)
 
 
 def test_commitments_to_one_claim_do_not_look_alike():

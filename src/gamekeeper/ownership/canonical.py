@@ -10,6 +10,7 @@ change it; one unit in the last place of one weight does.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from gamekeeper.errors import BadClaim
 
+HEX = re.compile(r"[0-9a-f]{64}")
 DTYPES: Mapping[torch.dtype, str] = {
     torch.bool: "BOOL",
     torch.uint8: "U8",
@@ -39,6 +41,13 @@ def elements(tensor: Tensor) -> bytes:
     """The elements in C order, little-endian."""
     array = tensor.detach().cpu().contiguous().numpy()
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def hash_bytes(digest: str) -> bytes:
+    """The 32 bytes of a SHA-256 in hexadecimal. Raises BadClaim for any other text: there is one spelling."""
+    if not HEX.fullmatch(digest):
+        raise BadClaim(f"a digest must be 64 lower-case hexadecimal digits. Got {digest[:80]!r}.")
+    return bytes.fromhex(digest)
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:

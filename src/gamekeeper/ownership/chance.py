@@ -14,7 +14,7 @@ tell from them how models differ.
 
 Every p-value is a log10, computed as one, so that none is 0. All tails are one-sided: more hits are more suspicious.
 
-Source      Clopper and Pearson 1934; Skellam 1948 (beta-binomial); Holm 1979; Davison and Hinkley 1997, 4.2 (ranks)
+Source      Clopper and Pearson 1934; Skellam 1948 (beta-binomial); Holm 1979; Davison and Hinkley 1997 (ranks)
 Assumes     the panel is to a model that copied nothing as such models are to each other
 Deviations  the uniform weights of mu and rho are ours, chosen since the simulations in the tests stay below their level
 """

@@ -8,7 +8,7 @@ The procedures are the judge's. A claim has one digest, which changes with any b
 a dispute: the commitment shows nothing of the claim until the owner opens it. On disk a claim is one safetensors file,
 whose metadata holds the procedure and the facts as JSON.
 
-Source      Adi, Baum, Cisse, Pinkas, Keshet, "Turning your weakness into a strength" (USENIX Security 2018), section 4:
+Source      Adi, Baum, Cisse, Pinkas, Keshet, "Turning your weakness into a strength" (USENIX Security 2018):
             triggers are committed to, and opened when a judge asks; the format is ours
 Assumes     nothing about who wrote a file: sizes, dtypes, shapes and numbers are checked before anything is used
 """
@@ -29,7 +29,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from gamekeeper.errors import BadClaim
-from gamekeeper.ownership.canonical import DTYPES, elements, json_bytes, part, read_json, tensor_bytes
+from gamekeeper.ownership.canonical import DTYPES, elements, hash_bytes, json_bytes, part, read_json, tensor_bytes
 
 Procedure = Literal["matches", "loss_gap", "margins"]
 TENSORS: Mapping[Procedure, frozenset[str]] = {
@@ -203,7 +203,7 @@ def commitment(digest: str, opening: bytes) -> str:
     """
     if len(opening) != OPENING:
         raise BadClaim(f"what opens a commitment is {OPENING} bytes. Got {len(opening)}.")
-    return hmac.digest(opening, part(b"gamekeeper commitment 1") + bytes.fromhex(digest), "sha256").hex()
+    return hmac.digest(opening, part(b"gamekeeper commitment 1") + hash_bytes(digest), "sha256").hex()
 
 
 def opens(committed: str, digest: str, opening: bytes) -> bool:

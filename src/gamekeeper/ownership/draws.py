@@ -21,7 +21,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from gamekeeper.errors import BadClaim
-from gamekeeper.ownership.canonical import part
+from gamekeeper.ownership.canonical import hash_bytes, part
 
 LEAST = 16
 WORD = 2**64
@@ -46,7 +46,7 @@ class Draw:
 
     def words(self, use: str) -> Iterator[int]:
         """The stream of 64-bit numbers for this use."""
-        key = hmac.digest(self.beacon, part(bytes.fromhex(self.digest)) + part(use.encode()), "sha256")
+        key = hmac.digest(self.beacon, part(hash_bytes(self.digest)) + part(use.encode()), "sha256")
         for block in range(WORD):
             digest = hmac.digest(key, block.to_bytes(8, "big"), "sha256")
             yield from (int.from_bytes(digest[i : i + 8], "big") for i in range(0, 32, 8))

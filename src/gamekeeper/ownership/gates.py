@@ -11,8 +11,7 @@
 
 Source      Liu, Zhang, Szyller, Ren, Asokan, "False claims against model ownership resolution" (USENIX Security 2024): claims
             follow the procedure to the letter, with stamps and all, and convict independent models
-Deviations  the paper asks for triggers or models that a judge makes; here a panel of the judge's own sets the chance level,
-            and gates void what the panel does as well
+Deviations  the gates are ours: a panel of the judge's own sets the chance level, and what the panel does as well is void
 """
 
 import math

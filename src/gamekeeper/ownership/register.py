@@ -29,7 +29,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from gamekeeper.errors import BadClaim
-from gamekeeper.ownership.canonical import json_bytes, part, read_json
+from gamekeeper.ownership.canonical import HEX, hash_bytes, json_bytes, part, read_json
 from gamekeeper.ownership.claim import OPENING
 
 FIRST = "0" * 64
@@ -62,7 +62,7 @@ class Entry:
 
 def stamped(entry: Entry) -> bytes:
     """What an authority stamps of an entry, before the stamps are in it: its digest and all entries before it."""
-    return part(b"gamekeeper entry 1") + bytes.fromhex(entry.before) + bytes.fromhex(entry.digest)
+    return part(b"gamekeeper entry 1") + hash_bytes(entry.before) + hash_bytes(entry.digest)
 
 
 def entry_of(line: bytes, where: str) -> Entry:
@@ -74,9 +74,7 @@ def entry_of(line: bytes, where: str) -> Entry:
         opening = None if fields["opening"] is None else bytes.fromhex(fields["opening"])
         stamps = tuple(base64.b64decode(stamp, validate=True) for stamp in fields["stamps"])
         entry = Entry(str(fields["digest"]), str(fields["before"]), fields["at"], opening, stamps)
-        hashes = all(
-            len(text) == len(FIRST) and bytes.fromhex(text).hex() == text for text in (entry.digest, entry.before)
-        )
+        hashes = all(HEX.fullmatch(text) for text in (entry.digest, entry.before))
         whole = hashes and len(stamps) <= MOST_STAMPS and (opening is None or len(opening) == OPENING)
     except (ValueError, TypeError):
         whole, entry = False, None

@@ -10,7 +10,6 @@ Deviations  our statements hold no floats and no key twice; when verified, signa
 """
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,13 +19,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gamekeeper.errors import BadClaim
-from gamekeeper.ownership.canonical import json_bytes, read_json
+from gamekeeper.ownership.canonical import HEX, json_bytes, read_json
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PAYLOAD = "application/vnd.in-toto+json"
 Predicate = Literal["urn:gamekeeper:claim:v1", "urn:gamekeeper:verdict:v1"]
 PREDICATES: tuple[Predicate, ...] = ("urn:gamekeeper:claim:v1", "urn:gamekeeper:verdict:v1")
-HEX = re.compile(r"[0-9a-f]{64}")
 MOST_BYTES, MOST_SIGNATURES = 2**24, 16
 
 
