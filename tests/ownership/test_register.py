@@ -1,6 +1,7 @@
 """An entry that was edited, moved or removed is noticed; one that a crash tore is not missed."""
 
 import itertools
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -194,3 +195,24 @@ def test_a_stamp_dates_an_entry_and_all_before_it(register, tmp_path):
     for moved in (replace(last, before=FIRST), replace(last, digest=DIGESTS[4])):
         with pytest.raises(BadClaim, match="Mismatch"):
             verified(last.stamps[0], stamped(moved), [local.root])
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda v: st.lists(v, max_size=3)
+)
+
+
+@given(st.sampled_from(["at", "before", "digest", "opening", "stamps"]), values)
+def test_no_other_error_is_raised_by_a_line(tmp_path_factory, field, value):
+    fields = json.loads(chain(1)[0].line())
+    path = tmp_path_factory.mktemp("r") / "register.jsonl"
+    path.write_bytes(compact(fields | {field: value}) + b"\n")
+    try:
+        entries = read(path)
+    except BadClaim:
+        return
+    assert entries[0].line() + b"\n" == path.read_bytes()
+
+
+def compact(fields) -> bytes:
+    return json.dumps(fields, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode(errors="replace")

@@ -146,3 +146,18 @@ def test_what_is_stated_holds_no_floats():
         signed(Statement(OURS.subjects, OURS.kind, {"p": 0.01}), KEY)
     assert statement_of(OURS.payload()) == OURS
     assert json.loads(OURS.payload())["_type"] == STATEMENT
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(st.sampled_from(["name", "digest", "sha256", "sig"]), v),
+)
+
+
+@given(st.sampled_from(["_type", "subject", "predicateType"]), st.sampled_from(list(PLAIN)), values)
+def test_no_other_error_is_raised(inside, outside, value):
+    """Every field of the statement and of its envelope in turn is something else."""
+    with pytest.raises(BadClaim):
+        verified(without(**{inside: value}), [PUBLIC])
+    with pytest.raises(BadClaim):
+        verified(json.dumps(PLAIN | {outside: value}).encode(), [PUBLIC])
