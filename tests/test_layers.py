@@ -24,6 +24,7 @@ LAYERS = [
     },  # units of columns; fitting networks; the wire with its meter, ledger and client memory
     {"detectors"},  # score what a client asks; change nothing
     {"attacks", "learners", "defenses"},  # one paper per file
+    {"ownership"},  # claims, their dates, and the judge of them
     {"methods", "follow_on"},  # names of all methods; what a copy is good for
     {"targets"},  # models and data somebody chose, from files or over HTTP
     {"results", "older_rows", "detection_rows", "replay_rows", "replay_files"},  # the public format: a row per cell

@@ -84,7 +84,7 @@ def opens_bytes(call: ast.Call) -> bool:
     """Whether a call opens bytes, or something that is no file at all."""
     owner = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
     modes = [one.value for one in call.args if isinstance(one, ast.Constant)]
-    return owner in OTHER_OPENS or any(mode in ("rb", "wb", "ab") for mode in modes)
+    return owner in OTHER_OPENS or any(mode in ("rb", "wb", "ab", "r+b") for mode in modes)
 
 
 OTHER_OPENS = {"os", "gzip", "Image", "archive", "service"}

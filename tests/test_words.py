@@ -50,6 +50,7 @@ RENAMED = {
 ALLOWED = {
     ("results.py", "kept"),  # a key of the public format
     ("reproductions/description.py", "said"),  # a key of `gamekeeper reproduce --json`
+    ("ownership/judge.py", "Verdict"),  # of a judge, on a claim
     ("defenses/mad/recipe.py", "vertex"),  # the paper's own vertices, of the simplex
 }
 

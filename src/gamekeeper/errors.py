@@ -5,6 +5,7 @@
     ├── UnsafeFile        a file that could run code, or that is not what it claims to be      exit 4
     ├── BadQuery          an input outside the target's domain; nothing was sent or charged    exit 4
     ├── BudgetExceeded    the batch exceeds what is left of the budget; nothing was sent       exit 4
+    ├── BadClaim          a claim, register, stamp or statement that is damaged or forged        exit 4
     ├── Unsuited          a method needs what this target or this thief does not have          exit 4
     └── Halt              continuing would be pointless, or would lose answers already paid for
         ├── OracleError       the target's answer cannot be used
@@ -39,6 +40,10 @@ class BadQuery(GamekeeperError):
 
 class BudgetExceeded(GamekeeperError):
     """The batch exceeds what is left of the budget. Nothing was sent."""
+
+
+class BadClaim(GamekeeperError):
+    """A claim, register, time stamp or statement that is damaged, altered or not what it claims to be."""
 
 
 class Unsuited(GamekeeperError):
