@@ -18,6 +18,7 @@ from benchmarks import (
     perturbing,
     querying,
     recovery,
+    replay,
     tables,
     training,
 )
@@ -35,6 +36,7 @@ ALL = {
     "ensemble": ensemble,
     "tables": tables,
     "detectors": detectors,
+    "replay": replay,
 }
 
 
