@@ -5,6 +5,7 @@ import json
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,6 +22,7 @@ from benchmarks import (
     replay,
     tables,
     training,
+    watching,
 )
 from gamekeeper.version import __version__
 
@@ -37,13 +39,22 @@ ALL = {
     "tables": tables,
     "detectors": detectors,
     "replay": replay,
+    "watching": watching,
 }
+
+
+def together(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Results of some benchmarks among older ones of others. Each says what it was measured with, if not with the others."""
+    about = new.pop("about")
+    return old | {name: result | {"about": about} for name, result in new.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(ALL), metavar="NAME", help=f"of {', '.join(ALL)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the results to FILE; those of others that it has stay"
+    )
     arguments = parser.parse_args()
     about = {
         "version": __version__,
@@ -51,11 +62,13 @@ def main() -> None:
         "python": platform.python_version(),
         "date": datetime.now(UTC).date().isoformat(),
     }
-    results: dict[str, object] = {"about": about}
+    results: dict[str, Any] = {"about": about}
     for name in arguments.names:
         results[name] = ALL[name].measure()
         ALL[name].show(results[name])
     if arguments.json:
+        if arguments.json.exists() and set(arguments.names) < set(ALL):
+            results = together(json.loads(arguments.json.read_text()), results)
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 

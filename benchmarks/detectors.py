@@ -8,7 +8,7 @@ medians of rounds in which each takes its turn.
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,9 +85,10 @@ def history(x: np.ndarray, labels: np.ndarray, watch: PradaWatch) -> tuple[Growi
     memory, distances = watch.fresh(), {c: list[float]() for c in range(CLASSES)}
     record = memory.record
 
-    def noting(c: int, gap: float) -> None:
-        distances[c].append(gap)
-        record(c, gap)
+    def noting(gaps: Sequence[tuple[int, float]]) -> None:
+        for c, gap in gaps:
+            distances[c].append(gap)
+        record(gaps)
 
     memory.record = noting
     watch.look(x, labels, np.zeros(len(x)), memory)
@@ -129,7 +130,7 @@ def turns(
 def prada() -> dict[str, object]:
     x, labels = queries()
     watches = {
-        reach > 0: PradaWatch(x.shape[1], CLASSES, 0.95, 10, reach, 10 * HISTORY) for reach in (0.0, floor(Box(SHAPE)))
+        reach > 0: PradaWatch(SHAPE, CLASSES, 0.95, 10, reach, 10 * HISTORY) for reach in (0.0, floor(Box(SHAPE)))
     }
     memory, distances = history(x[:HISTORY], labels[:HISTORY], watches[False])
     x, labels = x[HISTORY:], labels[HISTORY:]

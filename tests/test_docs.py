@@ -61,14 +61,14 @@ def test_every_method_file_is_in_the_paper_index():
     index = (ROOT / "docs/papers.md").read_text()
     files = {
         sys.modules[recipe.__module__].__file__
-        for kind in ("attack", "learner", "defense")
+        for kind in ("attack", "learner", "defense", "detector")
         for recipe in KINDS[kind].values()
     }
     missing = [path for path in files if str(Path(path).relative_to(SOURCE)) not in index]
     assert not missing, "write docs/papers/NAME.md with a line '- Files: ...', then run `make docs`"
 
 
-@pytest.mark.parametrize("kind", ["attack", "learner", "view", "defense", "wrapper", "architecture"])
+@pytest.mark.parametrize("kind", ["attack", "learner", "view", "defense", "wrapper", "detector", "architecture"])
 def test_every_method_has_a_paper_page(kind):
     index = (ROOT / "docs/papers.md").read_text()
     missing = [name for name in KINDS[kind] if f"`{name}`" not in index]

@@ -17,9 +17,57 @@ def clone_metrics() -> dict[str, Any]:
     return json.loads((RESULTS / "bench.json").read_text())
 
 
-def stamp() -> str:
-    about = clone_metrics()["about"]
+def stamp(name: str = "") -> str:
+    """What the results were measured with; of a benchmark that ran alone, what it was."""
+    about = clone_metrics().get(name, {}).get("about") or clone_metrics()["about"]
     return f"`results/bench.json`, gamekeeper {about['version']}, torch {about['torch']}, {about['date']}. `make bench`"
+
+
+def detectors() -> str:
+    if "detectors" not in clone_metrics():
+        return missing("detectors")
+    seen = clone_metrics()["detectors"]["prada"]
+    rows = [
+        [
+            f"requests of {row['batch']}{', with the floor for near repeats' if row['floor'] else ''}",
+            f"{row['us']} µs",
+            str(row["ratio"]),
+            "–" if row["floor"] else f"{row['aim']:g}",
+        ]
+        for row in seen["rows"]
+    ]
+    below = (
+        f"After {seen['history']:,} queries, {seen['growing']:,} of them in growing sets; the published loop takes"
+        f" {seen['published_us']:,} µs, and W differs from its by {seen['largest_difference_of_w']:.0e}. The client's memory"
+        f" has {seen['bytes'] / 1e6:.0f} MB."
+    )
+    return table(["PRADA", "a query", "times as fast as the loop", "aim"], rows, f"{below} {stamp('detectors')}")
+
+
+def watching() -> str:
+    if "watching" not in clone_metrics():
+        return missing("watching")
+    seen = clone_metrics()["watching"]
+    names = {"noting": "features noted", "lookout": "the lookout, and colder caches"}
+    rows = [
+        [
+            names.get(part, f"`{part}`"),
+            *(f"{row['shares'][part]:.2f}" for row in seen["rows"]),
+            f"{seen['bytes'][part]:,}" if part in seen["bytes"] else "–",
+        ]
+        for part in seen["rows"][0]["shares"]
+    ]
+    rows.append(
+        ["**all together**", *(f"**{row['all']:.2f}**" for row in seen["rows"]), f"{sum(seen['bytes'].values()):,}"]
+    )
+    rows.append(["aim", *(f"{row['aim']:g}" for row in seen["rows"]), "–"])
+    head = ["further LeNet answers", *(f"requests of {row['batch']}" for row in seen["rows"]), "bytes of a client"]
+    answers = ", ".join(f"{row['plain_us']} µs" for row in seen["rows"])
+    below = (
+        f"CPU time over that of the plain answer ({answers} a query), for a client who sends {seen['queries']} digits; bytes"
+        f" after {seen['window']} new queries, which is the most but for hashes of later ones, 8 bytes each."
+    )
+    return table(head, rows, f"{below} {stamp('watching')}")
 
 
 def missing(name: str) -> str:
@@ -241,6 +289,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "bench-recovery": recovery,
     "bench-ensemble": ensemble,
     "bench-perturbing": perturbing,
+    "bench-detectors": detectors,
+    "bench-watching": watching,
     "bench-deep-defense": deep_defense,
     "bench-tables": tables,
 }

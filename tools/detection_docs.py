@@ -49,9 +49,11 @@ def stamp(name: str) -> str:
     inputs = ", ".join(f"{count:,} {use}" for use, count in run["inputs"].items())
     every = {row.seed for row in rows(name)}
     seeds = f"seeds {min(every)} to {max(every)}" if len(every) > 1 else "one seed"
+    done, wanted = len(rows(name)), len(run["cells"])
+    unfinished = "" if done == wanted else f" Unfinished: {done} of {wanted} cells."
     return (
         f"Nominal rate of all detectors together: {1_000 * run['alpha']:g} per 1,000 clients. Different inputs: {inputs}."
-        f" `results/{name}`, gamekeeper {run['version']}, {seeds}, {run['date']}."
+        f" `results/{name}`, gamekeeper {run['version']}, {seeds}, {run['date']}.{unfinished}"
     )
 
 
@@ -69,6 +71,7 @@ def thieves(name: str) -> str:
         "delay",
         "first",
         "learnt by then",
+        "all answers",
         "runs",
     ]
     body = [
@@ -76,11 +79,11 @@ def thieves(name: str) -> str:
             f"`{line.who}`", f"{100 * line.mix:.0f} %", str(line.accounts),
             *(percent(line.noticed.get(n)) for n in within),
             "never" if line.delay is None else f"{line.delay:.0f}", f"`{line.first}`" if line.first else "–",
-            f"{100 * line.learnt:.0f} %", str(line.runs),
+            f"{100 * line.learnt:.0f} %", f"{line.whole:.3f}", str(line.runs),
         ]
         for line in lines
     ]  # fmt: skip
-    return table(head, body, f"Delay: the median number of queries of all accounts up to the first alarm. Learnt by then: accuracy of the clone at the alarm over that of the clone of all answers; 100 % if nobody noticed. {stamp(name)}")  # fmt: skip
+    return table(head, body, f"Delay: the median number of queries of all accounts up to the first alarm. Learnt by then: accuracy of the clone at the alarm over that of the clone of all answers, which is in the next column; 100 % if nobody noticed, and more where the further answers do harm. {stamp(name)}")  # fmt: skip
 
 
 def honest(name: str) -> str:

@@ -93,7 +93,7 @@ def test_more_clients_than_the_page_lists_are_counted():
 
 @pytest.mark.parametrize(
     ("p", "words"),
-    [(0.0001, "once in 10,000"), (0.00021, "once in 4,800"), (0.9, "more than once in 2"), (0.0, "less than once in 1,000,000,000")],
+    [(0.0001, "once in 10,000"), (0.00021, "once in 4,800"), (0.9, "more than once in 2"), (0.0, "less than once in 1,000,000")],
 )  # fmt: skip
 def test_a_p_value_in_words(p: float, words: str):
     assert once(p) == words

@@ -8,6 +8,7 @@ import pytest
 from gamekeeper.replay_files import ReplayFiles, dismissed
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.surfaces.ocsf import finding
+from gamekeeper.surfaces.review import shortened
 from tests.surfaces import replayed
 
 MINE = ("--by", "ann", "--why", "our own load test")
@@ -25,7 +26,9 @@ def test_a_dismissal_is_written_down_and_its_client_is_honest_to_the_next_calibr
     assert "4 of 4 alarms are open." in listed
     assert "\x1b" not in listed  # the name of a client is not a command to the terminal
     assert guarded(["review", folder, "d4c3", "--dismiss", *MINE]) == 0
-    assert "dismissed: alarm d4c3 of load-test. 3 open." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "dismissed: alarm d4c3 of load-test." in said
+    assert "3 of 4 alarms are open." in said
     files = ReplayFiles(tmp_path / "replay")
     row = files.reviews()[0]
     assert (row.alarm, row.client, row.decision, row.by, row.reason) == (
@@ -55,7 +58,9 @@ def test_the_last_decision_counts_and_the_first_stays_on_paper(folder, tmp_path)
         (["d4c3", *MINE], "got neither"),
         (["d4c3", "--confirm", "--dismiss", *MINE], "got both"),
         (["d4c3", "--confirm", "--by", "ann"], "needs --by, who decided, and --why"),
-        (["--confirm", *MINE], "needs the id of an alarm"),
+        (["--confirm", *MINE], "needs the id of an alarm, or --client"),
+        (["b2e1", "--client", "mallory", "--confirm", *MINE], "needs the id of an alarm, or --client"),
+        (["--client", "ann", "--confirm", *MINE], "client 'ann' has no open alarm"),
         (["zz", "--confirm", *MINE], "there is no alarm 'zz'"),
         (["", "--confirm", *MINE], "4 alarms begin with ''"),
     ],
@@ -106,3 +111,17 @@ def test_what_the_log_does_not_know_is_not_in_the_finding():
     assert "start_time" not in event
     assert "learnt" not in event["evidences"][0]["data"]
     assert event["time"] == 1_795_910_400_000
+
+
+def test_all_open_alarms_of_a_client_can_be_decided_about_at_once(folder, tmp_path, capsys):
+    files = ReplayFiles(tmp_path / "replay")
+    files.write(replayed.header(), replayed.clients(), [*replayed.alarms(), replayed.together()])
+    assert guarded(["review", folder, "b2e1", "--confirm", *MINE]) == 0
+    assert guarded(["review", folder, "--client", "mallory", "--dismiss", *MINE]) == 0
+    assert [(row.alarm, row.decision) for row in files.reviews()] == [("b2e1", "confirmed"), ("c3d2", "dismissed")]
+    assert "3 of 5 alarms are open." in capsys.readouterr().out  # one of them of two accounts together
+
+
+def test_shown_ids_tell_alarms_apart():
+    assert shortened(["abcdefgh", "abcdefzz", "b"]) == {"abcdefgh": "abcdefg", "abcdefzz": "abcdefz", "b": "b"}
+    assert shortened(["same", "same"]) == {"same": "same"}

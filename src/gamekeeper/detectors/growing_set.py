@@ -1,11 +1,14 @@
 """What PRADA remembers of one client: the queries, by class, and the sorted distances between them. No decisions here.
 
-Rows of one class and standing lie in runs that double in size and never move, so a search is a matrix product with each
-run, and at most half of the rows are empty. Everything is a tensor or a number; numpy sees the same bytes (`Tensor.numpy`).
+Queries lie in the order they came. Their shadows (shadows.py) lie in one block for each class and standing, so a search is
+one product of short vectors, which leaves few queries whose distances are computed. Everything is a tensor or a number;
+numpy sees the same bytes (`Tensor.numpy`).
 
-Bytes: 4 d + 20 for each row, at most twice as many as queries; 8 for each distance, at most twice; 120 for each class.
+Bytes: 4 d + 24 for each query of d numbers, 4 s + 8 for its shadow of s numbers, both at most twice; 8 for each distance, at
+most twice; 120 for each class.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,22 +17,23 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gamekeeper.detectors.nearby import Rows, closest, pair_distances, products, rounding
+from gamekeeper.detectors.nearby import Rows, distance, pair_distances
+from gamekeeper.detectors.shadows import Shadow, at_least
 
 HIDDEN, SHOWN, ACCEPTED = 0, 1, 2
 """Of a query: a repeat, which takes no part; one with a distance; one that later queries are compared with."""
-COLUMNS = ("rows", "norms", "times", "turns")
-RUN, EARLY = 8, 10
-"""Rows in the first run of a class and standing; distances a class needs before they count."""
+LEAST, EARLY = 8, 10
+"""Rows in a block or a column, once there are any; distances a class needs before they count."""
 
 
 @dataclass
 class GrowingSets:
     """Of one client.
 
-    rows, norms        queries and their squared norms, (r, d) and (r,); zeros where none is stored yet
-    times, turns       when each came, and as the how-manieth of those stored, (r,)
-    runs               (m, 4): 3 class + standing, first row, rows used, rows
+    rows, times        queries, (r, d), and when each came, (r,); zeros where none is stored yet
+    kinds              3 class + standing of each, (r,)
+    shadows, places    in blocks: shadows, (q, s), and the row that each is of, (q,)
+    blocks             (3 k, 3), by kind: where its block starts, how many rows are used, how many it has
     early              the first distances of each class, (k, 10)
     counts             distances of each class, (k,)
     joining            what decides who is accepted, (k, 4): the fields of `Joining`
@@ -39,10 +43,11 @@ class GrowingSets:
     """
 
     rows: Tensor
-    norms: Tensor
     times: Tensor
-    turns: Tensor
-    runs: Tensor
+    kinds: Tensor
+    shadows: Tensor
+    places: Tensor
+    blocks: Tensor
     early: Tensor
     counts: Tensor
     joining: Tensor
@@ -53,34 +58,31 @@ class GrowingSets:
     seen: int = 0
     least: float = float("nan")
 
-    def nearest(self, c: int, x: Rows, least: int = HIDDEN) -> Float[np.ndarray, "3 n"]:
+    def nearest(self, c: int, x: Rows, shadows: Shadow, least: int = HIDDEN) -> Float[np.ndarray, "3 n"]:
         """L2 distances, exact in float64, from each row to the nearest query of the class, of any standing, shown and accepted.
 
         Only queries of standing `least` or above are looked at.
         """
-        gaps, runs = np.full((3, len(x)), np.inf), self.runs.numpy()
+        gaps = np.full((3, len(x)), np.inf)
         for standing in range(least, ACCEPTED + 1):
-            mine = runs[runs[:, 0] == 3 * c + standing]
-            if len(mine):
-                gaps[: standing + 1] = np.minimum(gaps[: standing + 1], self._nearest(mine, x))
+            start, used, _ = self.blocks.numpy()[3 * c + standing].tolist()
+            if used:
+                those = self._nearest(slice(start, start + used), x, shadows)
+                gaps[: standing + 1] = np.minimum(gaps[: standing + 1], those)
         return gaps
 
-    def _nearest(self, runs: Int[np.ndarray, "m 4"], x: Rows) -> Float[np.ndarray, " n"]:
-        rows, all_norms = self.rows.numpy(), self.norms.numpy()
-        spans = [(start, start + used) for _, start, used, _ in runs.tolist()]
-        norms = np.concatenate([all_norms[start:end] for start, end in spans])
-        scores = np.concatenate([block for start, end in spans for block in products(x, rows[start:end])], 1)
-        scores *= -2
-        scores += norms
-        i, j = closest(scores, rounding(np.square(x).sum(1), float(norms.max()), x.shape[1])).nonzero()
-        ends = runs[:, 2].cumsum()
-        shift = runs[:, 1] + runs[:, 2] - ends  # from a place among the scores to a row
-        pairs = pair_distances(rows, x, j + shift[ends.searchsorted(j, "right")], i)
-        if len(pairs) == len(x):
-            return pairs
-        least = np.full(len(x), np.inf)
-        np.minimum.at(least, i, pairs)
-        return least
+    def _nearest(self, block: slice, x: Rows, shadows: Shadow) -> Float[np.ndarray, " n"]:
+        """The distance to the likeliest row is the most that any other's lower bound may be."""
+        rows, places = self.rows.numpy(), self.places.numpy()[block]
+        bounds = at_least(shadows, self.shadows.numpy()[block])
+        likely = bounds.argmin(1)
+        gaps = distance(rows[places[likely]], x)
+        maybe = ~(bounds > np.square(gaps)[:, None])
+        maybe[np.arange(len(x)), likely] = False
+        i, j = maybe.nonzero()
+        if len(i):
+            np.minimum.at(gaps, i, pair_distances(rows, x, places[j], i))
+        return gaps
 
     def rule(self, c: int) -> "Joining":
         """What decides which queries of the class are accepted; `learn` writes it back."""
@@ -89,24 +91,25 @@ class GrowingSets:
     def learn(self, c: int, rule: "Joining") -> None:
         self.joining.numpy()[c] = (rule.accepted, rule.mean, rule.squares, rule.threshold)
 
-    def record(self, c: int, gap: float) -> None:
-        """Another distance of the class; it counts as soon as the class has EARLY of them."""
-        counts, early = self.counts.numpy(), self.early.numpy()
-        n = int(counts[c])
-        counts[c] = n + 1
-        if n < EARLY:
-            early[c, n] = gap
-        for value in early[c].tolist() if n == EARLY - 1 else [gap] if n >= EARLY else []:
-            end = self.measured + self.waiting
-            if end == len(self.distances):
-                self.distances = torch.cat([self.distances, torch.zeros_like(self.distances)])
-            self.distances.numpy()[end] = value
-            self.waiting += 1
+    def record(self, gaps: Sequence[tuple[int, float]]) -> None:
+        """More distances, each of a class; they count as soon as the class has EARLY of them."""
+        counts, early, ready = self.counts.numpy(), self.early.numpy(), list[float]()
+        for c, gap in gaps:
+            n = int(counts[c])
+            counts[c] = n + 1
+            if n < EARLY:
+                early[c, n] = gap
+            if n >= EARLY - 1:
+                ready += [gap] if n >= EARLY else early[c].tolist()
+        start = self.measured + self.waiting
+        while start + len(ready) > self.distances.shape[0]:
+            self.distances = torch.cat([self.distances, torch.zeros_like(self.distances)])
+        self.distances.numpy()[start : start + len(ready)] = ready
+        self.waiting += len(ready)
 
     def sorted_distances(self) -> Float[np.ndarray, " n"]:
         """All distances that count, sorted: those waiting are put in their places."""
-        ordered = self.distances.numpy()
-        end = self.measured + self.waiting
+        ordered, end = self.distances.numpy(), self.measured + self.waiting
         for new in ordered[self.measured : end].tolist():
             place = int(ordered[: self.measured].searchsorted(new))
             ordered[place + 1 : self.measured + 1] = ordered[place : self.measured]
@@ -115,43 +118,58 @@ class GrowingSets:
         self.waiting = 0
         return ordered[:end]
 
-    def store(
-        self, c: int, standing: int, x: Rows, times: Float[np.ndarray, " n"], turns: Int[np.ndarray, " n"]
-    ) -> None:
-        """Adds queries of one class and standing."""
-        columns = (x, np.square(x).sum(1), times, turns)
-        done = 0
-        while done < len(x):
-            run = self._open_run(3 * c + standing)
-            _, start, used, size = run.tolist()
-            n = min(size - used, len(x) - done)
-            for name, column in zip(COLUMNS, columns, strict=True):
-                getattr(self, name).numpy()[start + used : start + used + n] = column[done : done + n]
-            run[2] += n
-            done += n
-        self.stored += len(x)
+    def store(self, x: Rows, shadows: Shadow, kinds: Int[np.ndarray, " n"], times: Float[np.ndarray, " n"]) -> None:
+        """Adds queries, in order; those of a negative kind are left out."""
+        (rows,) = (kinds >= 0).nonzero()
+        start, end = self.stored, self.stored + len(rows)
+        if end > self.rows.shape[0]:
+            self._make_room(end)
+        for column, new in ((self.rows, x), (self.kinds, kinds), (self.times, times)):
+            if len(rows) == len(x):
+                column.numpy()[start:end] = new
+            else:  # without a copy
+                new.take(rows, 0, out=column.numpy()[start:end], mode="clip")
+        self.stored = end
+        kinds = kinds[rows]
+        for kind in set(kinds.tolist()):
+            mine = (kinds == kind).nonzero()[0]
+            self._file(kind, shadows[rows[mine]], mine + start)
 
-    def _open_run(self, kind: int) -> Int[np.ndarray, "4"]:
-        """A run with an empty row: a new one, as large as all of its kind before it, if there is none."""
-        runs = self.runs.numpy()
-        mine = (runs[:, 0] == kind).nonzero()[0]
-        if len(mine) and runs[mine[-1], 2] < runs[mine[-1], 3]:
-            return runs[mine[-1]]
-        size = max(RUN, int(runs[mine, 3].sum()))
-        self.runs = torch.cat([self.runs, torch.tensor([[kind, len(self.rows), 0, size]])])
-        for name in COLUMNS:
+    def _make_room(self, n: int) -> None:
+        for name in ("rows", "kinds", "times"):
             column: Tensor = getattr(self, name)
-            setattr(self, name, torch.cat([column, column.new_zeros((size, *column.shape[1:]))]))
-        return self.runs.numpy()[-1]
+            more = column.new_zeros((roomy(len(column), n) - len(column), *column.shape[1:]))
+            setattr(self, name, torch.cat([column, more]))
+
+    def _file(self, kind: int, shadows: Shadow, places: Int[np.ndarray, " n"]) -> None:
+        blocks = self.blocks.numpy()
+        start, used, size = blocks[kind].tolist()
+        after = used + len(places)
+        if after > size:
+            more = roomy(size, after) - size
+            for name in ("shadows", "places"):
+                column: Tensor = getattr(self, name)
+                end = start + size
+                parts = [column[:end], column.new_zeros((more, *column.shape[1:])), column[end:]]
+                setattr(self, name, torch.cat(parts))
+            blocks[kind, 2] += more
+            blocks[kind + 1 :, 0] += more
+        self.shadows.numpy()[start + used : start + after] = shadows
+        self.places.numpy()[start + used : start + after] = places
+        blocks[kind, 1] = after
 
     def queries(self) -> "Queries":
         """All stored queries in the order they came."""
-        runs = self.runs.tolist()
-        where = np.concatenate([np.arange(0), *(np.arange(start, start + used) for _, start, used, _ in runs)])
-        kinds = np.concatenate([np.arange(0), *(np.full(used, kind) for kind, _, used, _ in runs)])
-        order = np.argsort(self.turns.numpy()[where])
-        where, kinds = where[order], kinds[order]
-        return Queries(self.rows.numpy()[where], kinds // 3, kinds % 3, self.times.numpy()[where])
+        kinds = self.kinds.numpy()[: self.stored]
+        return Queries(self.rows.numpy()[: self.stored], kinds // 3, kinds % 3, self.times.numpy()[: self.stored])
+
+
+def roomy(size: int, n: int) -> int:
+    """The size of something that n must fit into: doubled as often as it takes."""
+    size = max(size, LEAST)
+    while size < n:
+        size *= 2
+    return size
 
 
 @dataclass
@@ -181,15 +199,16 @@ class Queries(NamedTuple):
     times: Float[np.ndarray, " n"]
 
 
-def empty(d: int, k: int, dtype: torch.dtype = torch.float32) -> GrowingSets:
-    """The memory of a new client who sends inputs of d numbers and gets answers over k classes."""
+def empty(d: int, s: int, k: int, dtype: torch.dtype = torch.float32) -> GrowingSets:
+    """The memory of a new client who sends inputs of d numbers, with shadows of s, and gets answers over k classes."""
     real, whole = torch.float64, torch.int64
     return GrowingSets(
         rows=torch.zeros(0, d, dtype=dtype),
-        norms=torch.zeros(0, dtype=dtype),
         times=torch.zeros(0, dtype=real),
-        turns=torch.zeros(0, dtype=whole),
-        runs=torch.zeros(0, 4, dtype=whole),
+        kinds=torch.zeros(0, dtype=whole),
+        shadows=torch.zeros(0, s, dtype=dtype),
+        places=torch.zeros(0, dtype=whole),
+        blocks=torch.zeros(3 * k, 3, dtype=whole),
         early=torch.zeros(k, EARLY, dtype=real),
         counts=torch.zeros(k, dtype=whole),
         joining=torch.zeros(k, 4, dtype=real),

@@ -113,12 +113,13 @@ class Lookout:
         given = {name: self._score(name, x, clean, at, memories) for name in self.posts if not self._limited(name)}
         fresh = new.nonzero()[:, 0]
         for part in self._parts(fresh, standing):
-            answers = clean if len(part) == len(x) else taken(self.victim, clean, part)
+            whole = part.shape[0] == x.shape[0]
+            mine, answers = (x, clean) if whole else (x[part], taken(self.victim, clean, part))
             scores = {
-                name: self._score(name, x[part], answers, at, memories) for name in self.posts if self._limited(name)
+                name: self._score(name, mine, answers, at, memories) for name in self.posts if self._limited(name)
             }
             self._judge(scores, standing)
-            given |= {name: torch.cat([given.get(name, NO_SCORES), each]) for name, each in scores.items()}
+            given |= {name: torch.cat([given[name], each]) if name in given else each for name, each in scores.items()}
             if standing.seen == self.window:
                 self._start_anew(memories, standing)
         self._note(given, standing)
@@ -177,9 +178,8 @@ class Lookout:
 
     def _note(self, given: Mapping[str, Tensor], standing: Standing) -> None:
         for place, name in enumerate(self.posts):
-            verdicts = given.get(name, NO_SCORES)
-            verdicts = verdicts[~verdicts.isnan()]
-            if len(verdicts):
+            verdicts = [score for score in given.get(name, NO_SCORES).tolist() if not math.isnan(score)]
+            if verdicts:
                 standing.score[place] = verdicts[-1]
 
     def alarms(self, memories: Memories) -> Mapping[str, int]:

@@ -1,17 +1,15 @@
-"""Distances between inputs: exact ones, a bound on the error of fast ones, and how far a retry may lie from the original."""
+"""Distances between inputs, and how far a retry may lie from the original."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy.stats import gamma
 
 from gamekeeper.errors import Unsuited
 from gamekeeper.types import Box, Domain, Ranges
 
 Rows = Float[np.ndarray, "n d"]
-PAIRS = 2_048
-"""Exact distances computed at a time."""
-SMALL, LEAST_BLOCK = 900_000, 32
-"""Multiplications up to which OpenBLAS multiplies without packing (it switches at 10^6); rows of a block at least."""
+PART = 16_000
+"""Numbers that are computed at a time: of float64 fewer bytes than glibc takes from the system anew for every array (128 KiB)."""
 JITTER, SHARE = 0.02, 0.99
 """Noise of a frame or a retry, as a share of each entry's range; the share of such repeats within the floor."""
 
@@ -23,30 +21,15 @@ def distance(a: Float[np.ndarray, "*n d"], b: Float[np.ndarray, "*m d"]) -> Floa
 
 def pair_distances(a: Rows, b: Float[np.ndarray, "m d"], i: np.ndarray, j: np.ndarray) -> Float[np.ndarray, " pairs"]:
     """distance(a[i], b[j]) in bounded memory."""
-    parts = [slice(start, start + PAIRS) for start in range(0, len(i), PAIRS)]
-    return np.concatenate([distance(a[i[part]], b[j[part]]) for part in parts]) if parts else np.empty(0)
+    alone = b.shape[0] == 1
+    gaps = [distance(a[i[part]], b if alone else b[j[part]]) for part in parts(len(i), a.shape[1])]
+    return np.concatenate(gaps) if gaps else np.empty(0)
 
 
-def rounding(squares: Float[np.ndarray, " n"], largest: float, d: int) -> Float[np.ndarray, " n"]:
-    """Twice the most by which a computed |b|^2 - 2 a.b can be wrong, given |a|^2 of each row a and the largest |b|^2.
-
-    Of two rows b whose computed values differ by more, the one with the smaller value is certainly nearer.
-    """
-    eps = float(np.finfo(squares.dtype).eps)
-    return eps * ((2 * d + 8) * np.sqrt(squares * largest) + 32 * largest)
-
-
-def products(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> list[Float[np.ndarray, "n _"]]:
-    """a @ b.T in blocks of columns, which numpy multiplies two to three times as fast as the whole if a has few rows."""
-    step = max(LEAST_BLOCK, SMALL // max(1, a.size))
-    return [a @ b[start : start + step].T for start in range(0, len(b), step)]
-
-
-def closest(score: Float[np.ndarray, "n m"], slack: Float[np.ndarray, " n"]) -> Bool[np.ndarray, "n m"]:
-    """Which rows may be the nearest, given scores that are exact up to half the slack or have overflowed."""
-    reach = (np.fmin.reduce(score, 1) + slack)[:, None]
-    near = score <= reach
-    return near if np.isfinite(reach).all() else near | ~np.isfinite(score) | ~np.isfinite(reach)
+def parts(n: int, d: int) -> list[slice]:
+    """n rows of d numbers, a part at a time."""
+    step = max(1, PART // max(1, d))
+    return [slice(start, start + step) for start in range(0, n, step)]
 
 
 def floor(box: Domain) -> float:

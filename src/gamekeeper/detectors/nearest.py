@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gamekeeper.types import Scores
 
-AXES = 128
+AXES = 96
 SAMPLE = 500
 """Rows that the axes are fitted to: their principal directions."""
 ROUNDING = 1e-5

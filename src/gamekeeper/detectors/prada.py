@@ -14,11 +14,11 @@ Deviations  - the score is 1 - the least W so far: it never falls, as an alarm t
               shown. Retries and frames of a video would else raise alarms. The published algorithm has none:
               `stream` and floor=0. Within a class, because PRADA measures within a class only
             - delta is the paper's for MNIST, as recalled. Honest streams can fall below it: calibration sets another
-            - the same decisions without its quadratic cost: a matrix product finds candidates, whose distances are then
-              computed exactly; running moments; a buffer that stays sorted
+            - the same decisions at less cost: a product of short vectors (shadows.py) finds candidates, whose distances are
+              then computed exactly; running moments; a buffer that stays sorted
             - after `most` distinct queries nothing more is learnt of a client
-Keeps       every distinct query: 4 d + 28 bytes each, at most double while a class grows: 32 MB for 10,000 of 28x28
-            (growing_set.py)
+Keeps       every distinct query: 4 (d + s) + 40 bytes each, s = 146 for images, at most double while it grows: 2.2 MB for
+            500 of 28x28, 61 MB for 10,000 (growing_set.py)
 """
 
 import math
@@ -30,7 +30,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 
 from gamekeeper.detectors.growing_set import ACCEPTED, HIDDEN, SHOWN, GrowingSets, Joining, empty
-from gamekeeper.detectors.nearby import Rows, floor, pair_distances, products, rounding
+from gamekeeper.detectors.nearby import Rows, floor, pair_distances
+from gamekeeper.detectors.shadows import Shadow, at_least, shadows, width
 from gamekeeper.detectors.shapiro_wilk import w
 from gamekeeper.errors import BadConfig, BadQuery
 from gamekeeper.needs import classes_of
@@ -64,20 +65,20 @@ class Prada:
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "PradaWatch":
         """Raises Unsuited if the victim has fewer than two classes, or no floor is given and the domain has no ranges."""
-        classes, width = classes_of(victim, "Prada"), math.prod(owner.box.shape)
+        classes = classes_of(victim, "Prada")
         reach = floor(owner.box) if self.floor is None else self.floor
-        return PradaWatch(width, classes, self.delta, self.every, reach, self.most)
+        return PradaWatch(owner.box.shape, classes, self.delta, self.every, reach, self.most)
 
 
 @dataclass(frozen=True)
 class PradaWatch:
-    """PRADA for inputs of `width` numbers and answers over `classes` classes.
+    """PRADA for inputs of one shape and answers over `classes` classes.
 
     Merging is exact while the memories and what comes of them hold fewer than `most` queries, and where the times of all
     queries are known: it replays them in order of time, those of one instant in the order of the memories.
     """
 
-    width: int
+    shape: tuple[int, ...]
     classes: int
     delta: float
     every: int
@@ -99,7 +100,7 @@ class PradaWatch:
         return 1 - self.delta
 
     def fresh(self) -> GrowingSets:
-        return empty(self.width, self.classes)
+        return empty(math.prod(self.shape), width(self.shape), self.classes)
 
     def score(self, x: Batch, clean: Reply, at: float, memory: GrowingSets) -> Scores:
         """1 - the least W so far, in [0, 1]; NaN before the first test, which needs more than 100 distances."""
@@ -123,7 +124,7 @@ class PradaWatch:
     ) -> Float[np.ndarray, " n"]:
         """W after each query that a test follows, else NaN. Updates the memory."""
         tests = np.full(len(x), np.nan)
-        with np.errstate(over="ignore", invalid="ignore"):  # squares of huge inputs, which `closest` expects
+        with np.errstate(over="ignore", invalid="ignore"):  # of huge inputs, whose shadows are NaN
             for start in range(0, len(x), CHUNK):
                 part = slice(start, start + CHUNK)
                 tests[part] = self._chunk(x[part], labels[part].tolist(), times[part], memory)
@@ -133,45 +134,38 @@ class PradaWatch:
         self, x: Rows, labels: list[int], times: Float[np.ndarray, " n"], memory: GrowingSets
     ) -> Float[np.ndarray, " n"]:
         """Distances to earlier chunks first, then one query after the other: each may join before the next comes."""
-        tests, standing, turns = np.full(len(x), np.nan), [-1] * len(x), list(range(len(x)))
-        groups: dict[int, list[int]] = {}
-        for i, c in enumerate(labels):
-            groups.setdefault(c, []).append(i)
+        tests, standing = np.full(len(x), np.nan), [-1] * len(x)
+        shadow, groups = shadows(x, self.shape), grouped(labels)
         gaps, within = np.empty((3, len(x))), Within(len(x))
         for c, rows in groups.items():
-            mine = x[rows]
-            gaps[:, rows] = memory.nearest(c, mine, HIDDEN if self.floor > 0 else ACCEPTED)
-            within.add(rows, mine, gaps[ACCEPTED, rows])
-        rules, turn = {c: memory.rule(c) for c in groups}, memory.stored
+            mine, dark = x[rows], shadow[rows]
+            gaps[:, rows] = memory.nearest(c, mine, dark, HIDDEN if self.floor > 0 else ACCEPTED)
+            within.add(rows, mine, dark, gaps[ACCEPTED, rows])
+        rules, left = {c: memory.rule(c) for c in groups}, self.most - memory.stored
+        new: list[tuple[int, float]] = []
         for i, (c, before) in enumerate(zip(labels, gaps.T.tolist(), strict=True)):
-            if turn == self.most:
+            if left == 0:
                 break
             same, repeated, gap = within.closer(i, before, standing)
             if same == 0 < self.floor:
                 continue  # of exact copies the first is remembered
-            turns[i], turn = turn, turn + 1
+            left -= 1
             if repeated <= self.floor and self.floor > 0:
                 standing[i] = HIDDEN
                 continue
             if gap < np.inf:
-                memory.record(c, gap)
+                new.append((c, gap))
             standing[i] = join(rules[c], gap)
             if memory.seen % self.every == 0:
-                tests[i] = self._test(memory)
+                memory.record(new)
+                tests[i], new = self._test(memory), []
             memory.seen += 1
-        self._remember(x, times, groups, standing, turns, memory)
-        for c in groups:
-            memory.learn(c, rules[c])
+        memory.record(new)
+        kinds = [3 * c + kind if kind >= 0 else -1 for c, kind in zip(labels, standing, strict=True)]
+        memory.store(x, shadow, np.array(kinds), times)
+        for c, rule in rules.items():
+            memory.learn(c, rule)
         return tests
-
-    def _remember(
-        self, x: Rows, times: Float[np.ndarray, " n"], groups: dict[int, list[int]], standing: list[int],
-        turns: list[int], memory: GrowingSets,
-    ) -> None:  # fmt: skip
-        for c, rows in groups.items():
-            for kind in {standing[i] for i in rows} - {-1}:
-                stored = [i for i in rows if standing[i] == kind]
-                memory.store(c, kind, x[stored], times[stored], np.array([turns[i] for i in stored]))
 
     def _test(self, memory: GrowingSets) -> float:
         """W, if there are enough distances; else NaN."""
@@ -189,14 +183,11 @@ class Within:
     def __init__(self, n: int) -> None:
         self.pairs: list[list[tuple[int, float]]] = [[] for _ in range(n)]
 
-    def add(self, rows: list[int], x: Rows, gaps: Float[np.ndarray, " n"]) -> None:
+    def add(self, rows: list[int], x: Rows, shadow: Shadow, gaps: Float[np.ndarray, " n"]) -> None:
         """Rows of one class, and how far each is from the growing set: only earlier rows that may be closer matter."""
         if len(rows) == 1:
             return
-        squares = np.square(x).sum(1)
-        scores = np.concatenate(products(x, x), 1) * -2 + squares
-        slack = rounding(squares, float(squares.max()), x.shape[1])
-        far = scores > (gaps**2 - squares + 2 * slack)[:, None]
+        far = at_least(shadow, shadow) > np.square(gaps)[:, None]
         i, j = np.tril(~far, -1).nonzero()
         for a, b, gap in zip(i.tolist(), j.tolist(), pair_distances(x, x, i, j).tolist(), strict=True):
             self.pairs[rows[a]].append((rows[b], gap))
@@ -207,6 +198,14 @@ class Within:
             for least in range(standing[j] + 1):
                 gaps[least] = min(gaps[least], gap)
         return gaps
+
+
+def grouped(labels: list[int]) -> dict[int, list[int]]:
+    """The rows of each class."""
+    groups: dict[int, list[int]] = {}
+    for i, c in enumerate(labels):
+        groups.setdefault(c, []).append(i)
+    return groups
 
 
 def join(rule: Joining, gap: float) -> int:
@@ -223,7 +222,8 @@ def normality(ordered: Float[np.ndarray, " n"]) -> float:
     Of equal distances none is left.
     """
     centred = ordered - ordered.mean()
-    inside = ordered[np.abs(centred) < OUTLYING * np.sqrt(np.square(centred).mean())]
+    reach = OUTLYING * np.sqrt(np.square(centred).mean())
+    inside = ordered[centred.searchsorted(-reach, "right") : centred.searchsorted(reach)]
     return w(inside) if len(inside) > ENOUGH else float("nan")
 
 
@@ -249,8 +249,8 @@ def stream(
         raise BadQuery(f"a stream needs finite inputs and a label for each. Got {x.shape} and {labels.shape}.")
     rows = np.ascontiguousarray(numbers.reshape(len(x), math.prod(x.shape[1:])))
     names, classes = np.unique(labels, return_inverse=True)
-    watch = PradaWatch(rows.shape[1], len(names), delta, EVERY, floor, max(1, len(rows)))
-    memory = empty(rows.shape[1], len(names), torch.from_numpy(rows).dtype)
+    watch = PradaWatch(x.shape[1:], len(names), delta, EVERY, floor, max(1, len(rows)))
+    memory = empty(rows.shape[1], width(watch.shape), len(names), torch.from_numpy(rows).dtype)
     tests = watch.look(rows, classes, np.full(len(rows), np.nan), memory)
     return tests, alarms(tests, delta, sticky)
 

@@ -4,8 +4,8 @@ Source      none, our own bookkeeping; near repeats as in PRADA's floor (`nearby
 Equations   score = (exact + near repeats) / queries compared
 Assumes     nothing of the victim; exact repeats need the inputs or their hashes, near repeats the inputs
 Deviations  none
-Keeps       the last `recent` distinct inputs, 4 d bytes each, and 8 bytes for each of `most` distinct inputs: 1.6 MB and
-            0.8 MB at most for 28x28; rows are added as they come
+Keeps       the last `recent` distinct inputs, 4 (d + s) bytes each, with s numbers of a shadow (shadows.py), and 8 bytes for
+            each of `most` distinct inputs: 1.9 MB and 0.8 MB at most for 28x28; rows are added as they come
 
 Honest clients repeat as well: retries, caches that expire, frames of a video. A high share says that PRADA is not shown
 much of this client, or that somebody averages noisy answers. An input that recurs after `most` distinct others is taken
@@ -16,13 +16,16 @@ Memories do not merge: which of two clients' queries are near each other is not 
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from gamekeeper.detectors.nearby import Rows, floor, pair_distances, products, rounding
+from gamekeeper.detectors.growing_set import roomy
+from gamekeeper.detectors.nearby import Rows, floor, pair_distances
+from gamekeeper.detectors.shadows import Shadow, at_least, shadows
 from gamekeeper.errors import BadConfig
 from gamekeeper.types import Batch, Model, Owner, Reply, Scores
 
@@ -52,14 +55,18 @@ class Traffic:
 class RepeatsMemory:
     """Of one client.
 
-    rows      the last distinct inputs, (r, d), oldest first
+    rows      the last distinct inputs, (r, d): once there are `recent`, each new one takes the place of the oldest
+    shadows   of these, (r, s)
+    distinct  inputs that have been put there
     hashes    of all distinct inputs, sorted, (m,)
     queries, compared, exact, near      counts; `compared` had an input or a hash
     timed, first, last, hour, in_hour, busiest      queries with a time; times in seconds since 1970; of the current hour
     """
 
     rows: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    shadows: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     hashes: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    distinct: int = 0
     queries: int = 0
     compared: int = 0
     exact: int = 0
@@ -112,7 +119,8 @@ class RepeatsWatch:
         """Which queries repeat no earlier one of this client, exactly or nearly."""
         rows = np.ascontiguousarray(x.detach().flatten(1).float().cpu().numpy())
         parts = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-        repeated = [self._compare(part, memory) for part in parts]
+        with np.errstate(over="ignore", invalid="ignore"):  # of huge inputs, whose shadows are NaN
+            repeated = [self._compare(part, tuple(x.shape[1:]), memory) for part in parts]
         clock(len(x), at, memory)
         return ~torch.cat(repeated) if repeated else torch.ones(0, dtype=torch.bool)
 
@@ -127,14 +135,30 @@ class RepeatsWatch:
         """Notes n queries of which nothing is known but the time: they count for volume and rate."""
         clock(n, at, memory)
 
-    def _compare(self, x: Rows, memory: RepeatsMemory) -> Bool[Tensor, " n"]:
+    def _compare(self, x: Rows, shape: tuple[int, ...], memory: RepeatsMemory) -> Bool[Tensor, " n"]:
         again = self._known(hashes_of(x), memory)
-        new = x[~again]
-        before = memory.rows.numpy() if memory.rows.numel() else new[:0]
         near = np.zeros(len(x), bool)
-        near[~again] = near_earlier(before, new, self.floor, self.recent)
-        memory.rows = torch.from_numpy(np.concatenate([before, new])[-self.recent :].copy())
+        if not again.all():
+            near[~again] = self._near(x[~again] if again.any() else x, shape, memory)
         return counted(again, near, memory)
+
+    def _near(self, x: Rows, shape: tuple[int, ...], memory: RepeatsMemory) -> Bool[np.ndarray, " n"]:
+        """Which of these distinct rows are near one of the `recent` before them. Remembers them all."""
+        dark, size, come = shadows(x, shape), min(memory.distinct, self.recent), memory.distinct
+        make_room(memory, come + len(x), x.shape[1], dark.shape[1], self.recent)
+        rows, old = memory.rows.numpy(), memory.shadows.numpy()
+        turns = come + np.arange(len(x))
+        came = come - 1 - (come - 1 - np.arange(size)) % self.recent
+        i, j = possible(dark, old[:size], turns[:, None] - came, self.floor, self.recent)
+        near = np.zeros(len(x), bool)
+        near[i[pair_distances(x, rows, i, j) <= self.floor]] = True
+        if len(x) > 1:
+            i, j = possible(dark, dark, turns[:, None] - turns, self.floor, self.recent)
+            near[i[pair_distances(x, x, i, j) <= self.floor]] = True
+        places = turns[-self.recent :] % self.recent
+        rows[places], old[places] = x[-self.recent :], dark[-self.recent :]
+        memory.distinct += len(x)
+        return near
 
     def _known(self, hashes: Int[np.ndarray, " n"], memory: RepeatsMemory) -> Bool[np.ndarray, " n"]:
         """Which inputs came before, in this batch too. Remembers the others while there is room."""
@@ -186,6 +210,11 @@ def traffic(memory: RepeatsMemory) -> Traffic:
     return Traffic(memory.queries, per_hour, memory.busiest, exact, near)
 
 
+@lru_cache(maxsize=32)
+def odd_numbers(n: int) -> Shaped[np.ndarray, " n"]:
+    return np.random.default_rng(0).integers(0, 2**64, n, dtype=np.uint64) | np.uint64(1)
+
+
 def hashes_of(x: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
     """64-bit hashes of float32 rows: each number mixed, then a sum with fixed random odd weights. -0 is 0.
 
@@ -196,23 +225,25 @@ def hashes_of(x: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
         for odd in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9):
             words = words * np.uint64(odd)
             words ^= words >> SHIFT
-        weights = np.random.default_rng(0).integers(0, 2**64, x.shape[1], dtype=np.uint64) | np.uint64(1)
-        return (words * weights).sum(1, dtype=np.uint64).view(np.int64)
+        return (words * odd_numbers(x.shape[1])).sum(1, dtype=np.uint64).view(np.int64)
 
 
-def near_earlier(before: Rows, x: Float[np.ndarray, "m d"], reach: float, recent: int) -> Bool[np.ndarray, " m"]:
-    """Which rows lie within L2 `reach` of one of the `recent` rows before them, in `before` or in x."""
-    if len(x) == 0 or x.shape[1] == 0:
-        return np.zeros(len(x), bool)
-    rows = np.concatenate([before, x])
-    with np.errstate(over="ignore", invalid="ignore"):
-        norms = np.square(rows).sum(1)
-        mine = norms[len(before) :]
-        gaps = norms - 2 * np.concatenate(products(x, rows), 1) + mine[:, None]
-        slack = rounding(mine, float(norms.max()), x.shape[1])
-        behind = np.arange(len(x))[:, None] + len(before) - np.arange(len(rows))
-        near = ~(gaps > reach**2 + 2 * slack[:, None]) & (behind > 0) & (behind <= recent)
+def make_room(memory: RepeatsMemory, n: int, d: int, s: int, recent: int) -> None:
+    """Makes place for n inputs, at most `recent`, of d numbers and with shadows of s."""
+    size = memory.rows.shape[0]
+    if size < min(n, recent):
+        larger = min(recent, roomy(size, n))
+        rows, dark = torch.zeros(larger, d), torch.zeros(larger, s)
+        if size:
+            rows[:size], dark[:size] = memory.rows, memory.shadows
+        memory.rows, memory.shadows = rows, dark
+
+
+def possible(
+    x: Shadow, others: Float[np.ndarray, "m s"], behind: Int[np.ndarray, "n m"], reach: float, recent: int
+) -> tuple[Int[np.ndarray, " c"], Int[np.ndarray, " c"]]:
+    """Pairs that may be within reach, of which the other came before, by at most `recent`."""
+    near = ~(at_least(x, others) > reach**2)
+    near &= (behind > 0) & (behind <= recent)
     i, j = near.nonzero()
-    close = np.zeros(len(x), bool)
-    close[i[pair_distances(x, rows, i, j) <= reach]] = True
-    return close
+    return i, j

@@ -13,8 +13,9 @@ from torch import Tensor
 from gamekeeper.detectors.features import taken
 from gamekeeper.detectors.limits import Backing, Limits
 from gamekeeper.detectors.lookout import STANDING, Looked, Standing
-from gamekeeper.engine.replay import RECORD, Panel, Replay, parts, printable
+from gamekeeper.engine.replay import RECORD, Panel, Replay
 from gamekeeper.engine.replay_client import Record
+from gamekeeper.engine.replay_events import parts, printable
 from gamekeeper.engine.replay_panel import WHERE_NOTHING
 from gamekeeper.engine.scene import Scene
 from gamekeeper.errors import Unsuited

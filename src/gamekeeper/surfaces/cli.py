@@ -182,6 +182,18 @@ def detect(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of an audit.")],
+    png: Annotated[bool, typer.Option("--png", help="Write the figures as PNG files as well.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print results as JSON instead of a table.")] = False,
+) -> None:
+    """Write report.html and print the table from a folder of results."""
+    from gamekeeper.surfaces.audit import show_report
+
+    show_report(folder, png, json)
+
+
+@app.command()
 def calibrate(
     target: Annotated[str, typer.Argument(help="What is watched: a built-in target or a TOML file.")] = "mnist",
     benign: Annotated[
@@ -280,6 +292,7 @@ def review(
     alarm: Annotated[
         str | None, typer.Argument(help="Id of an alarm; leave it out to list those that are open.")
     ] = None,
+    client: Annotated[str | None, typer.Option(help="Decide about all open alarms of this client at once.")] = None,
     confirm: Annotated[bool, typer.Option("--confirm", help="This client was stealing.")] = False,
     dismiss: Annotated[
         bool, typer.Option("--dismiss", help="This client is honest; the next calibration may count on them.")
@@ -288,12 +301,12 @@ def review(
     reason: Annotated[str, typer.Option("--why", help="The reason, in a sentence.")] = "",
 ) -> None:
     """Decide about alarms and write the decision down. Nobody is ever banned: what follows is up to you."""
-    from gamekeeper.surfaces.review import decide, list_open
+    from gamekeeper.surfaces.review import Answer, decide, list_open
 
-    if alarm is None and not (confirm or dismiss):
+    if alarm is None and client is None and not (confirm or dismiss):
         list_open(folder)
     else:
-        decide(folder, alarm, confirm, dismiss, by, reason)
+        decide(folder, Answer(alarm, client, confirm, dismiss, by, reason))
 
 
 @app.command()
@@ -309,18 +322,6 @@ def alarms(
     if form not in ("jsonl", "ocsf"):
         raise typer.BadParameter(f"'{form}' is no format of alarms. Known: jsonl, ocsf.", param_hint="--format")
     print_alarms(folder, form)
-
-
-@app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of an audit.")],
-    png: Annotated[bool, typer.Option("--png", help="Write the figures as PNG files as well.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print results as JSON instead of a table.")] = False,
-) -> None:
-    """Write report.html and print the table from a folder of results."""
-    from gamekeeper.surfaces.audit import show_report
-
-    show_report(folder, png, json)
 
 
 @app.command()

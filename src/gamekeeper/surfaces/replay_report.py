@@ -56,6 +56,14 @@ class Suspect:
         return [*facts, ("linked accounts", ", ".join(map(shown, one.linked)))] if one.linked else facts
 
     @property
+    def meanings(self) -> list[tuple[list[str], str]]:
+        """Detectors that raised an alarm, by what that means."""
+        by_text: dict[str, list[str]] = {}
+        for name in self.client.alarmed:
+            by_text.setdefault(words.meaning(name), []).append(name)
+        return [(names, text) for text, names in by_text.items()]
+
+    @property
     def excuses(self) -> list[str]:
         """Honest clients who may look like this one."""
         return list(dict.fromkeys(text for name in self.client.alarmed if (text := words.excuse(name))))
@@ -150,7 +158,6 @@ def templates() -> Any:
         "once": words.once,
         "share": words.share,
         "amount": words.amount,
-        "meaning": words.meaning,
         "decided": words.decided,
         "day": words.moment,
         "date": words.date,

@@ -5,22 +5,26 @@ Nothing here acts on a client. A decision is a line in reviews.jsonl; the last o
 
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.logs.event import shown
-from gamekeeper.replay_files import CONFIRMED, DISMISSED, ReplayFiles
+from gamekeeper.replay_files import CONFIRMED, DISMISSED, ReplayFiles, accounts
 from gamekeeper.replay_rows import AlarmRow, Review
 from gamekeeper.results import encoded
 from gamekeeper.surfaces.ocsf import finding
 from gamekeeper.surfaces.replay_report import write_replay_report
-from gamekeeper.surfaces.report.client_words import moment, once, whom
+from gamekeeper.surfaces.report.client_words import once, whom
 from gamekeeper.surfaces.report.words import plain
+
+LEAST = 6
+"""Characters of an alarm's id that are shown at least."""
 
 
 def list_open(folder: Path) -> None:
@@ -42,43 +46,76 @@ def list_open(folder: Path) -> None:
 
 def table(alarms: list[AlarmRow]) -> Table:
     columns = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("alarm", "client", "detector", "when", "after", "an ordinary client"):
+    for name in ("alarm", "client", "detector", "after", "an ordinary client"):
         columns.add_column(name, justify="right" if name == "after" else "left", overflow="fold")
+    short = shortened([each.id for each in alarms])
     for each in alarms:
-        cells = (
-            plain(each.id),
-            whom(each),
-            plain(each.detector),
-            moment(each.at),
-            f"{each.query:,}",
-            once(each.p),
-        )
-        columns.add_row(*(cell.replace("[", r"\[") for cell in cells))
-    return columns  # fmt: skip
+        cells = (short[each.id], whom(each), plain(each.detector), f"{each.query:,}", once(each.p))
+        columns.add_row(*map(escape, cells))
+    return columns
 
 
-def decide(folder: Path, alarm: str | None, confirm: bool, dismiss: bool, by: str, reason: str) -> None:
-    """Writes one decision down and the report anew. Raises BadConfig, and writes nothing, unless all of it is given."""
+def shortened(ids: list[str]) -> dict[str, str]:
+    """Beginnings that tell ids apart, of at least LEAST characters."""
+    length = LEAST
+    while len({each[:length] for each in ids}) < len(set(ids)):
+        length += 1
+    return {each: plain(each[:length]) for each in ids}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person decides, and whose question it answers: an alarm, by its id, or all open ones of a client."""
+
+    alarm: str | None
+    client: str | None
+    confirm: bool
+    dismiss: bool
+    by: str
+    reason: str
+
+    def decision(self) -> str:
+        """Raises BadConfig unless all of it is given."""
+        if self.confirm == self.dismiss:
+            raise BadConfig(f"a review needs --confirm or --dismiss; got {'both' if self.confirm else 'neither'}.")
+        if not self.by.strip() or not self.reason.strip():
+            raise BadConfig("a review needs --by, who decided, and --why, in a sentence: somebody will ask later.")
+        return CONFIRMED if self.confirm else DISMISSED
+
+
+def decide(folder: Path, answer: Answer) -> None:
+    """Writes a decision down and the report anew. Raises BadConfig, and writes nothing, unless the answer is whole."""
     files = ReplayFiles(folder)
     files.header()
-    if confirm == dismiss:
-        raise BadConfig(f"a review needs --confirm or --dismiss; got {'both' if confirm else 'neither'}.")
-    if not by.strip() or not reason.strip():
-        raise BadConfig("a review needs --by, who decided, and --why, in a sentence: somebody will ask later.")
-    if alarm is None:
-        raise BadConfig(f"a review needs the id of an alarm. List the open ones: gamekeeper review {folder}")
-    row = chosen(files.alarms(), alarm, folder)
-    files.add(Review(row.id, row.client, CONFIRMED if confirm else DISMISSED, by.strip(), reason.strip(), time.time()))
+    decision = answer.decision()
+    alarms = files.alarms()
+    for row in chosen(alarms, answer, set(files.decisions()), folder):
+        files.add(Review(row.id, row.client, decision, answer.by.strip(), answer.reason.strip(), time.time()))
+        Console(highlight=False).print(
+            f"{decision}: alarm {plain(row.id)} of {whom(row)}.", soft_wrap=True, markup=False
+        )
     write_replay_report(folder)
-    left = len({each.id for each in files.alarms()} - set(files.decisions()))
-    Console(highlight=False).print(
-        f"{files.decisions()[row.id].decision}: alarm {plain(row.id)} of {whom(row)}. {left} open.",
-        soft_wrap=True,
-        markup=False,
-    )
+    left = len({each.id for each in alarms} - set(files.decisions()))
+    Console(highlight=False).print(f"{left} of {len(alarms)} alarms are open.")
 
 
-def chosen(alarms: list[AlarmRow], beginning: str, folder: Path) -> AlarmRow:
+def chosen(alarms: list[AlarmRow], answer: Answer, settled: set[str], folder: Path) -> list[AlarmRow]:
+    """The alarms that an answer is about."""
+    if (answer.alarm is None) == (answer.client is None):
+        raise BadConfig(
+            f"a review needs the id of an alarm, or --client. List the open ones: gamekeeper review {folder}"
+        )
+    if answer.alarm is not None:
+        return [by_id(alarms, answer.alarm, folder)]
+    own = [each for each in alarms if accounts(each) == (answer.client,) and each.id not in settled]
+    if not own:
+        raise BadConfig(
+            f"client '{shown(answer.client or '')}' has no open alarm in {folder}. List the open ones: gamekeeper review {folder}"
+        )
+    return own
+
+
+def by_id(alarms: list[AlarmRow], beginning: str, folder: Path) -> AlarmRow:
     """The alarm whose id is this, or the only one whose id begins like this."""
     exact = [each for each in alarms if each.id == beginning]
     near = exact or [each for each in alarms if each.id.startswith(beginning)]

@@ -14,8 +14,8 @@ from gamekeeper.surfaces.report.words import count, plain, rough
 
 EVIDENCE_ONLY = "evidence"
 NOBODY_CAN = "No detector here can tell a thief whose inputs are like your users' from your users."
-SURE, UNUSUAL = 1e-9, 0.5
-"""Beyond the first a chance is no longer spelt out; above the second it is no number either."""
+SURE, UNUSUAL = 1e-6, 0.5
+"""Beyond the first a chance is no longer spelt out, since no limits are checked on so many clients; above the second it is no number either."""
 NAMED = 6
 """How many suspects the first lines of a report name."""
 MEANINGS = {
@@ -140,6 +140,8 @@ def volume(client: ClientRow) -> str:
 
 
 def repeats(client: ClientRow) -> str:
+    if client.exact == client.near == 0:
+        return "none"
     parts = [] if client.exact is None else [f"{share(client.exact)} are exact repeats"]
     parts += [] if client.near is None else [f"{share(client.near)} nearly repeat an earlier one"]
     return ", ".join(parts) or "unknown"
@@ -155,8 +157,8 @@ def learnt(client: ClientRow) -> str:
     if client.learnt is None:
         return "could not be told"
     return (
-        f"a quick copy trained on their answers agrees with the model on {share(client.learnt)} of ordinary inputs; a better"
-        " one agrees more often"
+        f"a quick copy trained on their answers gets {share(client.learnt)} of the way from guessing to always agreeing with the"
+        " model; a better one gets further"
     )
 
 

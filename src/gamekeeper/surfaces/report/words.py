@@ -321,7 +321,7 @@ def ranked(summary: Summary, best: BestDefense, line: DefenseSummary) -> str:
         limit = f" that costs honest users at most {points}" if best.dearer else ""
         return (
             f"The best defense tested{limit}, {name}, lowers {whole(summary)} to {stolen} {price_of(summary, best)}"
-            f"{at_a_loss(summary, best.dearer)}"
+            f"{at_a_loss(summary, best.dearer)}{free_anyway(summary, line)}"
         )
     if best.outcome == "costly":
         return (
@@ -332,6 +332,14 @@ def ranked(summary: Summary, best: BestDefense, line: DefenseSummary) -> str:
         f"None of the {best.tested} defenses tested lowers" if best.tested > 1 else "The defense tested does not lower"
     )
     return f"{those} {whole(summary)} beyond the noise of this measurement: {name} leaves {stolen}."
+
+
+def free_anyway(summary: Summary, line: DefenseSummary) -> str:
+    """That a defense is worth less than it looks, where the copy that asked nothing beats all who ask behind it."""
+    free, worst = summary.zero_query, line.worst
+    if free is None or worst is None or free.accuracy.value <= worst.accuracy.value:
+        return ""
+    return f" Behind it nobody needs to ask: the copy that asked nothing has {share(summary, free)}."
 
 
 def hope(summary: Summary, best: BestDefense, sentence: str) -> str:
