@@ -19,6 +19,7 @@ from benchmarks import (
     perturbing,
     querying,
     recovery,
+    replay,
     tables,
     training,
     watching,
@@ -37,6 +38,7 @@ ALL = {
     "ensemble": ensemble,
     "tables": tables,
     "detectors": detectors,
+    "replay": replay,
     "watching": watching,
 }
 

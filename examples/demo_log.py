@@ -73,7 +73,7 @@ FORTY = Crowd(
         "frame bursts": (5, 20),
         "heavy": (2, 220),
     },
-    {"knockoff": 400, "uniform": 250, "jbda": 400, "t_rnd": 600},
+    {"knockoff": 400, "uniform": 250, "jbda": 300, "t_rnd": 400},
 )
 
 

@@ -147,6 +147,15 @@ def test_real_clients_rank_a_client_among_themselves():
     assert rate(Mean(), limits, 600, 9) <= 0.05 + 3 * math.sqrt(2 * 0.05 * 0.95 / 200)
 
 
+def test_a_detector_without_a_verdict_at_first_is_ranked_at_the_looks_where_it_has_one():
+    clients = [torch.cat([torch.full((10,), torch.nan), torch.arange(10.0) + place]) for place in range(40)]
+    limits = limits_from_clients(clients, 0.1, (5, 15, 20, 50))
+    assert limits.null.looks == (5, 15, 20)
+    assert limits.null.p(0, 1e9) == 1.0
+    assert limits.null.p(1, 4.0 + 40) == 1 / 41
+    assert limits.null.p(1, 4.0 + 19.5) == pytest.approx(0.5, abs=0.02)
+
+
 def test_a_null_has_uneven_class_mixes_unless_the_watch_says_otherwise():
     benign = normal(4_000, 0)
 

@@ -15,10 +15,11 @@ import torch
 
 from gamekeeper.detectors.calibrate import Benign
 from gamekeeper.detectors.links import Links
-from gamekeeper.engine import replay, replay_run
+from gamekeeper.engine import replay_events, replay_run
 from gamekeeper.engine.detection import transcript
-from gamekeeper.engine.replay import Panel, parts, passed
+from gamekeeper.engine.replay import Panel
 from gamekeeper.engine.replay_client import MOMENTS, Record, last_verdicts
+from gamekeeper.engine.replay_events import parts, passed
 from gamekeeper.engine.replay_file import NAME
 from gamekeeper.engine.replay_panel import bare_panel, calibration, panel
 from gamekeeper.engine.replay_run import Job, run_replay
@@ -208,7 +209,7 @@ class Killed(Exception):
 def test_a_replay_that_was_killed_comes_to_the_same_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: list[int]
 ):
-    monkeypatch.setattr(replay, "ROWS", 20)
+    monkeypatch.setattr(replay_events, "ROWS", 20)
     log = written(tmp_path, [*lines(in_turn(FEW)), {"who": "nobody", "x": "!"}])
     (tmp_path / "whole").mkdir()
     run_replay(job(log), armed(), tmp_path / "whole", quiet, every=2)
@@ -230,7 +231,7 @@ def test_a_replay_that_was_killed_comes_to_the_same_files(
 
 
 def test_what_lies_in_memory_and_what_in_the_file_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(replay, "ROWS", 20)
+    monkeypatch.setattr(replay_events, "ROWS", 20)
     log = written(tmp_path, lines(in_turn(FEW)))
     for folder, most in ((tmp_path / "file", 1), (tmp_path / "memory", 100)):
         monkeypatch.setattr(replay_run, "MOST", most)
@@ -242,7 +243,7 @@ def test_what_lies_in_memory_and_what_in_the_file_changes_nothing(tmp_path: Path
 def test_where_a_log_is_cut_into_parts_changes_no_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     records = lines(in_turn(["noise", "steps a"]))
     _, whole, alarms = replayed(tmp_path / "whole", records)
-    monkeypatch.setattr(replay, "ROWS", 3)
+    monkeypatch.setattr(replay_events, "ROWS", 3)
     _, single, again = replayed(tmp_path / "single", records)
     volatile = ("score", "per_hour", "exact", "near", "learnt", "inputs")
     plain = [[vars(alarm) | dict.fromkeys(volatile) for alarm in each] for each in (alarms, again)]
@@ -326,8 +327,8 @@ def test_a_part_ends_where_it_has_enough_rows_or_numbers(monkeypatch: pytest.Mon
     def event(n: int, width: int = 0) -> Event:
         return Event("a", math.nan, n, torch.zeros(n, width) if width else None, (), None, None, Position("f", 0, 1))
 
-    monkeypatch.setattr(replay, "ROWS", 10)
-    monkeypatch.setattr(replay, "VALUES", 100)
+    monkeypatch.setattr(replay_events, "ROWS", 10)
+    monkeypatch.setattr(replay_events, "VALUES", 100)
     assert [len(part) for part in parts([event(4)] * 7)] == [3, 3, 1]
     assert [len(part) for part in parts([event(1, 50)] * 5)] == [2, 2, 1]
     assert list(parts([])) == []

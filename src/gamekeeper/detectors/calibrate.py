@@ -156,11 +156,17 @@ def limits_from_clients(clients: Sequence[Scores], alpha: float, looks: tuple[in
     who would if each were ranked among the others.
     """
     scores = torch.stack([at_looks(each, looks) for each in clients]) if clients else torch.empty(0, len(looks))
-    reached = tuple(look for i, look in enumerate(looks) if bool((~scores[:, i].isnan()).any()))
+    return limits_at_looks(scores, alpha, looks)
+
+
+def limits_at_looks(scores: Float[Tensor, "clients looks"], alpha: float, looks: tuple[int, ...]) -> Limits:
+    """The same from what each client scored at each look; NaN where they did not come so far."""
+    verdicts = (~scores.isnan()).any(0).nonzero()[:, 0].tolist()
+    reached = looks[: max(verdicts, default=-1) + 1]  # a detector may give no verdict at the first looks
     if not reached:
         raise Unsuited(f"no client came as far as the first look, {looks[0]} queries. Give a longer log.")
     null = Ranked.of(scores[:, : len(reached)], reached)
-    return Limits(null, alpha, Backing("clients", 0, len(clients), math.floor(alpha * len(clients))))
+    return Limits(null, alpha, Backing("clients", 0, len(scores), math.floor(alpha * len(scores))))
 
 
 def backing(kind: Kind, watch: Watch, null: Null, alpha: float, others: Benign, looks: tuple[int, ...]) -> Backing:

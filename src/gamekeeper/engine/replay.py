@@ -10,7 +10,7 @@ alone, to exact repeats; with neither, it counts for volume and rate.
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -26,16 +26,13 @@ from gamekeeper.detectors.lookout import REPEATS, STANDING, Looked, Lookout, Sta
 from gamekeeper.detectors.repeats import RepeatsMemory, RepeatsWatch, clock
 from gamekeeper.detectors.warning import Learnt, Seen
 from gamekeeper.engine.replay_client import Record, known, last_verdicts, volume
+from gamekeeper.engine.replay_events import hashes, one_hot, passed, printable
 from gamekeeper.logs.event import Event
 from gamekeeper.replay_rows import AlarmRow, ClientRow
 from gamekeeper.service.clients_file import Kinds, SpilledClients
 from gamekeeper.service.memory import Memories
-from gamekeeper.types import Batch, Model, Reply, answered
+from gamekeeper.types import Batch, Reply, answered
 
-ROWS, VALUES = 4_096, 2**24
-"""A part of the log ends with the event that reaches so many queries, or numbers in their inputs."""
-BLOCK = 256
-"""Inputs in one pass of the victim."""
 RECORD, LEARNT = "record", "learnt"
 
 
@@ -75,20 +72,6 @@ class Panel:
         """By what clients are sorted: how unlikely an honest client is to look so suspicious, then how much they sent."""
         p = self.lookout.p_values(memories) if self.lookout is not None else {}
         return min(p.values(), default=1.0), -float(memories[RECORD].queries)
-
-
-def parts(events: Iterable[Event]) -> Iterator[list[Event]]:
-    """The events in parts; where a part ends depends on nothing but the events in it."""
-    part: list[Event] = []
-    rows = values = 0
-    for event in events:
-        part.append(event)
-        rows, values = rows + max(1, event.n), values + (0 if event.inputs is None else event.inputs.numel())
-        if rows >= ROWS or values >= VALUES:
-            yield part
-            part, rows, values = [], 0, 0
-    if part:
-        yield part
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,8 +188,7 @@ class Replay:
                 assert answers is not None
                 raised += self._look(client, places, events, answers, memories)
             else:
-                for place in places:
-                    self._count(how, events[place], memories)
+                self._count(how, [events[place] for place in places], memories)
         self.queries += sum(events[place].n for place in mine)
         self.alarmed += self._alarmed(memories) and not before
         return raised
@@ -220,20 +202,26 @@ class Replay:
     def _alarmed(self, memories: Memories) -> bool:
         return self.panel.lookout is not None and bool(self.panel.lookout.alarms(memories))
 
-    def _count(self, how: str, event: Event, memories: Memories) -> None:
-        """An event that no detector can look at."""
-        record: Record = memories[RECORD]
-        if how == "nothing":
-            self.panel.repeats.count(event.n, event.at, memories[REPEATS])
-        else:
-            self.panel.repeats.score_hashes(hashes(event), event.at, memories[REPEATS])
-        if event.inputs is not None:
-            record.note(event.inputs)
-        due = record.due(event.n)
+    def _count(self, how: str, run: Sequence[Event], memories: Memories) -> None:
+        """Events that no detector can look at."""
+        record, repeats = memories[RECORD], memories[REPEATS]
+        if how != "nothing":
+            queries = repeats.queries
+            self.panel.repeats.score_hashes(torch.cat([hashes(event) for event in run]), math.nan, repeats)
+            repeats.queries = queries  # the clock counts each event at its own time instead
+        for event in run:
+            clock(event.n, event.at, repeats)
+            if event.inputs is not None:
+                record.note(event.inputs)
+        times = [event.at for event in run for _ in range(event.n)]
+        self._moments(record, times, self._standing_scores(memories).repeat(len(record.due(len(times))), 1))
+        record.queries += len(times)
+
+    def _moments(self, record: Record, times: Sequence[float], verdicts: Float[Tensor, "m d"]) -> None:
+        """Remembers those of the queries that came at these times which are moments, with the verdicts then."""
+        due = record.due(len(times))
         if due:
-            scores = self._standing_scores(memories).repeat(len(due), 1)
-            record.remember([record.queries + row + 1 for row in due], [event.at] * len(due), scores)
-        record.queries += event.n
+            record.remember([record.queries + row + 1 for row in due], [times[row] for row in due], verdicts)
 
     def _standing_scores(self, memories: Memories) -> Float[Tensor, " d"]:
         if STANDING in memories:
@@ -256,16 +244,14 @@ class Replay:
         queries = repeats.queries
         looked = lookout.looked(x, clean, math.nan, memories)
         repeats.queries = queries  # the clock counts each event at its own time instead
-        for place in places:
-            clock(events[place].n, events[place].at, repeats)
+        run = [events[place] for place in places]
+        for event in run:
+            clock(event.n, event.at, repeats)
         self._learn(client, x, clean, memories)
         record.note(x)
         owners = torch.repeat_interleave(torch.tensor(places), torch.tensor([events[place].n for place in places]))
-        due = record.due(len(x))
-        if due:
-            at = [events[int(owners[row])].at for row in due]
-            verdicts = last_verdicts(looked.scores, looked.rows, due, scores)
-            record.remember([record.queries + row + 1 for row in due], at, verdicts)
+        verdicts = last_verdicts(looked.scores, looked.rows, record.due(len(x)), scores)
+        self._moments(record, [event.at for event in run for _ in range(event.n)], verdicts)
         raised = self._raised(client, seen, alarmed, looked, owners, events, memories)
         record.queries += len(x)
         return raised
@@ -363,42 +349,6 @@ class Replay:
 
 def columns(values: Mapping[str, Any]) -> dict[str, Any]:
     return dict(values)
-
-
-def passed(victim: Model, x: Batch) -> Reply:
-    """The victim's answers with the features behind them, in padded blocks of one size.
-
-    The last bits of an answer depend on how many inputs share a pass, but not on which.
-    """
-    padded = torch.cat([x, x[-1:].expand(-len(x) % BLOCK, *x.shape[1:])])
-    replies = [victim(block) for block in padded.split(BLOCK)]
-    whole = Reply(torch.cat([reply.y for reply in replies])[: len(x)])
-    if isinstance(victim, ObservedModel):
-        layers = victim.behind(replies[0])
-        victim.noted[whole.y] = {
-            layer: torch.cat([victim.behind(reply)[layer] for reply in replies])[: len(x)] for layer in layers
-        }
-    return whole
-
-
-def one_hot(y: Float[Tensor, "n k"]) -> Tensor:
-    """Rows that are a label and say nothing else."""
-    return (y == 1).any(1) & ((y != 0).sum(1) == 1)
-
-
-def hashes(event: Event) -> Int[Tensor, " n"]:
-    """64 bits of each input's hash; of inputs themselves where nobody can look at them."""
-    raw = event.hashes
-    if event.inputs is not None:
-        shape = str(tuple(event.inputs.shape[1:])).encode()
-        raw = tuple(hashlib.sha256(shape + each.numpy().tobytes()).digest() for each in event.inputs)
-    short = [each if len(each) == 32 else hashlib.sha256(each).digest() for each in raw]
-    return torch.tensor([int.from_bytes(each[:8], "little", signed=True) for each in short], dtype=torch.int64)
-
-
-def printable(client: str) -> str:
-    """A name that any file can hold: half characters are escaped."""
-    return client.encode("utf-8", "backslashreplace").decode()
 
 
 def identity(client: str, detector: str, members: tuple[str, ...]) -> str:

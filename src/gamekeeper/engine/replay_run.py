@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from gamekeeper.engine.replay import Panel, Replay, backed, parts
+from gamekeeper.engine.replay import Panel, Replay, backed
 from gamekeeper.engine.replay_client import known
+from gamekeeper.engine.replay_events import parts
 from gamekeeper.engine.replay_file import NAME, ReplayFile, replay_file
 from gamekeeper.logs.event import Event, position
 from gamekeeper.logs.mapping import Mapping as LogMapping

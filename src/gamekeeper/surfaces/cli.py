@@ -194,6 +194,41 @@ def report(
 
 
 @app.command()
+def calibrate(
+    target: Annotated[str, typer.Argument(help="What is watched: a built-in target or a TOML file.")] = "mnist",
+    benign: Annotated[
+        str | None,
+        typer.Option(help="A data file of inputs like a user's. [dim]Default: the target's natural inputs[/dim]"),
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="A log of clients who are believed honest; limits then rest on them.")
+    ] = None,
+    mapping: Annotated[str | None, typer.Option(help="What is what in the log, as for `gamekeeper replay`.")] = None,
+    replayed: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay", help="A replay of this log: who has an alarm there that nobody dismissed is left out."
+        ),
+    ] = None,
+    detector: Annotated[
+        list[str] | None, typer.Option(help=f"A detector. Repeat for several. {default(DETECTORS)}")
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=1, help="False alarms per client to aim at, all detectors together.")
+    ] = 0.01,
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("limits.json"),
+    json: Annotated[bool, typer.Option("--json", help="Print what backs the limits as JSON.")] = False,
+) -> None:
+    """Set the limits of detectors, and say what backs them: benign inputs, or clients who are believed honest."""
+    from gamekeeper.engine.scene import Setting
+    from gamekeeper.surfaces.calibrate import checked, run_calibrate
+    from gamekeeper.targets.choice import Choice
+
+    setting = Setting(Choice(target), tuple(detector or DETECTORS), alpha, benign)
+    raise typer.Exit(run_calibrate(setting, checked(log, mapping, replayed), out, json))
+
+
+@app.command()
 def replay(
     log: Annotated[Path, typer.Argument(help="A log of who asked what: a file, or a folder of files; gzip is read.")],
     mapping: Annotated[

@@ -157,9 +157,9 @@ def conclude(folder: Path, header: ReplayHeader, json: bool, quiet: bool) -> Non
 def alarm_table(alarms: Sequence[AlarmRow], clients: dict[str, ClientRow]) -> Table:
     """One line for each client, or group of them, with their first alarm, in the order of the alarms."""
     table = Table(title="alarms", box=None, header_style="bold", pad_edge=False, title_justify="left")
-    table.add_column("client", overflow="fold")
-    for name in ("detector", "when (UTC)"):
-        table.add_column(name)
+    for name in ("client", "detector"):
+        table.add_column(name, overflow="fold")
+    table.add_column("when (UTC)", no_wrap=True)
     for name in ("after", "p", "queries", "learnt"):
         table.add_column(name, justify="right")
     firsts: dict[tuple[str, bool], AlarmRow] = {}
@@ -188,7 +188,7 @@ def names_of(alarm: AlarmRow) -> str:
 
 
 def when(at: float | None) -> str:
-    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def sentences(header: ReplayHeader, alarms: Sequence[AlarmRow]) -> list[str]:
@@ -200,7 +200,8 @@ def sentences(header: ReplayHeader, alarms: Sequence[AlarmRow]) -> list[str]:
     ]
     if header.groups:
         together = sum(map(len, header.groups))
-        lines.append(f"{together:,} accounts send near-identical queries and form {len(header.groups):,} groups.")
+        groups = "a group" if len(header.groups) == 1 else f"{len(header.groups):,} groups"
+        lines.append(f"{together:,} accounts send near-identical queries and form {groups}, judged as one client.")
     if header.ran and not any(backing != "evidence" for backing in header.ran.values()):
         lines.append("Nothing here could raise an alarm: there is evidence only.")
     return [*lines, QUESTION] if alarms else lines
