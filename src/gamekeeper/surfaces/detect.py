@@ -21,7 +21,7 @@ from gamekeeper.engine.session import opened
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import Estimate
 from gamekeeper.results import Lines
-from gamekeeper.surfaces.report.client_words import EVIDENCE_ONLY, NOBODY_CAN
+from gamekeeper.surfaces.report.client_words import EVIDENCE_ONLY, NOBODY_CAN, short
 from gamekeeper.surfaces.report.words import plain
 from gamekeeper.version import __version__
 
@@ -178,12 +178,6 @@ def backed(name: str, limits: Limits) -> str:
         f" {held.clients:,} clients who share no input {held.alarmed} alarmed, which excludes more than"
         f" {held.bound():.3g} per 1,000 at 95 %."
     )
-
-
-def short(name: str) -> str:
-    """A detector's name in a column: `ood_share:score=knn` is knn."""
-    first, _, rest = name.partition(":")
-    return rest.partition("=")[2] if rest.startswith("score=") else first
 
 
 def thieves_table(lines: Sequence[ThiefLine]) -> Table:

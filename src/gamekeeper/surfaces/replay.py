@@ -33,6 +33,7 @@ from gamekeeper.logs.mapping import load_mapping
 from gamekeeper.replay_files import ReplayFiles
 from gamekeeper.replay_rows import AlarmRow, ClientRow, ReplayHeader
 from gamekeeper.surfaces.replay_report import REPORT, write_replay_report
+from gamekeeper.surfaces.report.client_words import short
 from gamekeeper.surfaces.report.words import plain
 from gamekeeper.targets.choice import Choice
 
@@ -170,7 +171,7 @@ def alarm_table(alarms: Sequence[AlarmRow], clients: dict[str, ClientRow]) -> Ta
         learnt = alarm.learnt if row is None else row.learnt
         table.add_row(
             plain(names_of(alarm)),
-            alarm.detector,
+            short(alarm.detector),
             when(alarm.at),
             f"{alarm.query:,}",
             f"{alarm.p:.2g}",

@@ -52,6 +52,12 @@ def excuse(detector: str) -> str:
     return known[1] if known else ""
 
 
+def short(name: str) -> str:
+    """A detector's name in a column: `ood_share:score=knn` is knn."""
+    first, _, rest = name.partition(":")
+    return rest.partition("=")[2] if rest.startswith("score=") else first
+
+
 def base(detector: str) -> str:
     return detector.split(":")[0]
 
