@@ -24,6 +24,7 @@ from gamekeeper.detectors.calibrate import Benign
 from gamekeeper.detectors.lookout import Lookout
 from gamekeeper.engine.backends import Work
 from gamekeeper.engine.honest import KINDS
+from gamekeeper.engine.run import thief_knowledge
 from gamekeeper.engine.scene import FORMAT, Scene, Setting, staged
 from gamekeeper.errors import GamekeeperError, Halt, Unsuited
 from gamekeeper.learners.distil import Soft
@@ -31,10 +32,9 @@ from gamekeeper.methods import InputSpec, parse_attack
 from gamekeeper.service.memory import Memories
 from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.service.stored import packed
-from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import FAST
 from gamekeeper.training.student import DiskCloneCache
-from gamekeeper.types import Knowledge, Reply, Transfer
+from gamekeeper.types import Reply, Transfer
 from gamekeeper.version import __version__
 
 CLONES = "clones"
@@ -191,23 +191,9 @@ def transcript(who: str, queries: int, seed: int, setting: Setting, here: Scene)
             f"{who} is an attack of its own, not a way of asking, so its queries are not tried on detectors."
         )
     written = Transcript(target.victim)
-    thief.ask(Metered(written, queries, target.box), knowledge(target), seed)
+    thief.ask(Metered(written, queries, target.box), thief_knowledge(target, target.student), seed)
     x, _ = written.seen(queries)
     return Benign.of(target.victim, x)
-
-
-def knowledge(target: Target, clones: DiskCloneCache | None = None) -> Knowledge:
-    return Knowledge(
-        target.pool.x,
-        target.box,
-        target.victim.task,
-        target.student,
-        target.seeds,
-        target.pool.y,
-        target.drawings,
-        target.style,
-        clones=clones,
-    )
 
 
 def mixed_in(stream: Benign, mix: float, natural: Benign, seed: int) -> Benign:
@@ -261,6 +247,6 @@ def accuracy(here: Scene, queries: Benign, n: int, seed: int, clones: DiskCloneC
     """Of the clone trained on the first n answers, on the test set."""
     target = here.target
     reply = Reply(queries.clean.y[:n])
-    clone = LEARNER(Transfer(queries.x[:n], reply, n), knowledge(target, clones), seed)
+    clone = LEARNER(Transfer(queries.x[:n], reply, n), thief_knowledge(target, target.student, clones=clones), seed)
     assert target.test.y is not None
     return float(target.victim.task.right(clone(target.test.x).y, target.test.y).double().mean())

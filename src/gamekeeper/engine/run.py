@@ -40,6 +40,7 @@ from gamekeeper.targets.choice import Source, shares_architecture
 from gamekeeper.targets.target import Target, boxed
 from gamekeeper.training.student import DiskCloneCache
 from gamekeeper.types import (
+    Architecture,
     Armed,
     Caveats,
     Defense,
@@ -229,17 +230,23 @@ def steal_and_evaluate(cell: Cell, here: Stage, connection: Connection) -> Row:
 
 def knowledge(cell: Cell, target: Target, clones: DiskCloneCache | None = None) -> Knowledge:
     """What the thief of a cell knows about a target in a box."""
-    student = for_table(cell.student, target.pool.x)
+    return thief_knowledge(target, cell.student, cell.defenses, clones)
+
+
+def thief_knowledge(
+    target: Target, student: Architecture, defenses: tuple[Defense, ...] = (), clones: DiskCloneCache | None = None
+) -> Knowledge:
+    """What a thief who trains this student and knows these defenses knows about a target in a box."""
     return Knowledge(
         target.pool.x,
         target.box,
         target.victim.task,
-        student,
+        for_table(student, target.pool.x),
         target.seeds,
         target.pool.y,
         target.drawings,
         target.style,
-        cell.defenses,
+        defenses,
         clones,
     )
 
