@@ -4,6 +4,7 @@
     ├── BadConfig         a target file, an option or a method's parameter makes no sense      exit 4
     ├── UnsafeFile        a file that could run code, or that is not what it claims to be      exit 4
     ├── BadQuery          an input outside the target's domain; nothing was sent or charged    exit 4
+    │   └── BadRequest        a request that a server of gamekeeper refuses; nothing was charged   exit 4
     ├── BudgetExceeded    the batch exceeds what is left of the budget; nothing was sent       exit 4
     ├── BadClaim          a claim, register, stamp or statement that is damaged or forged        exit 4
     ├── Denied            a client has no key for this, or their quota is spent; nothing was charged   exit 4
@@ -38,6 +39,14 @@ class UnsafeFile(GamekeeperError):
 
 class BadQuery(GamekeeperError):
     """An input outside the target's domain (shape, range, NaN). Nothing was sent or charged."""
+
+
+class BadRequest(BadQuery):
+    """A request that a server of gamekeeper refuses before anything is charged; `status` is HTTP's word for why."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BudgetExceeded(GamekeeperError):
