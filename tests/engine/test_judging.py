@@ -14,7 +14,7 @@ from gamekeeper.ownership.claim import Claim
 from gamekeeper.ownership.procedures import MOST, NO_ANSWER, hits, inputs_digest, labels
 from gamekeeper.ownership.record import Beacon, judged, unanswered
 from gamekeeper.types import Reply
-from tests.ownership.authority import authority
+from examples.local_authority import authority
 from tests.ownership.trials import (
     BEACON,
     CLASSES,

@@ -24,7 +24,7 @@ from gamekeeper.ownership.bundle import (
 from gamekeeper.ownership.nulls import OfPanel
 from gamekeeper.ownership.opinion import least_hits, opinion
 from gamekeeper.ownership.record import Answered, Beacon, Record, input_digests, judged, record_of
-from tests.ownership.authority import authority
+from examples.local_authority import authority
 from tests.ownership.trials import CLASSES, MARKS, drawn_claim, registered, triggers
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl")

@@ -15,7 +15,7 @@ from gamekeeper.ownership.evidence import Committed, Measured, PanelMeasured, ag
 from gamekeeper.ownership.gates import Gates
 from gamekeeper.ownership.judge import Verdict, verdict
 from gamekeeper.ownership.nulls import OfPanel
-from tests.ownership.authority import authority
+from examples.local_authority import authority
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl")
 N, CLASSES = 60, 10

@@ -20,7 +20,7 @@ from gamekeeper.targets.target import Target, owner
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Box
-from tests.ownership.authority import Authority
+from examples.local_authority import Authority
 
 CLASSES, WIDTH, MARKS = 10, 12, 40
 BOX, TASK = Box((WIDTH,)), Classify(CLASSES)
