@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 
 import bench_docs
 import detection_docs
+import mark_docs
 import paper_docs
 import run_docs
 import study_docs
@@ -122,6 +123,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"{name}-honest": partial(detection_docs.honest, name) for name in detection_docs.RUNS},
     **{f"{name}-limits": partial(detection_docs.limits, name) for name in detection_docs.RUNS},
     **{f"{name}-{each}": partial(detection_docs.part, name, each) for name in detection_docs.RUNS for each in ALARMING},
+    **{name: partial(mark_docs.drawn, name) for name in mark_docs.TABLES},
     **bench_docs.TABLES,
     **{f"study-{name}": partial(study, name) for name in study_docs.TABLES},
 }
