@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 import bench_docs
 import detection_docs
 import mark_docs
+import member_docs
 import paper_docs
 import run_docs
 import study_docs
@@ -100,6 +101,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "mnist-headline": lambda: f"> {headline(summary('mnist'))}\n",
     "mnist-defenses": partial(run_docs.defenses, "mnist"),
     "ensemble": run_docs.ensemble,
+    "members": member_docs.members,
     **{name: partial(run_docs.defenses, name) for name in KEYED},
     **{f"{name}-thieves": partial(run_docs.thieves, name) for name in KEYED},
     **{name: partial(run_docs.defenses, name) for name in WORST},

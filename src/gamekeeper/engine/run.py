@@ -36,7 +36,7 @@ from gamekeeper.service.ledger import Ledger, Recorded, RecordedModel
 from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.service.service import Service
 from gamekeeper.simplex import label
-from gamekeeper.targets.choice import Source, shares_architecture
+from gamekeeper.targets.choice import Source, shares_architecture, untested_classes
 from gamekeeper.targets.target import Target, boxed
 from gamekeeper.training.student import DiskCloneCache
 from gamekeeper.types import (
@@ -77,11 +77,7 @@ class Stage:
 
     def open_victim(self) -> Model:
         """The target for one client; a live API through the ledger, since every answer costs, whoever the client is."""
-        if not self.target.remote:
-            return self.target.victim
-        scope, batch = upstream(self.target), self.target.batch
-        recorded = Recorded(self.target.victim, self.ledger, scope, batch, costly=True, unanswered="asked again")
-        return RecordedModel(recorded, self.target.victim.task)
+        return opened_victim(self.target, self.ledger) if self.target.remote else self.target.victim
 
     @functools.cached_property
     def boxed(self) -> Target:
@@ -114,6 +110,7 @@ class Stage:
         conditions = {
             "test-in-pool": leaked > LEAKED * len(target.test),
             "leaked-test": leaked > 0,
+            "untested-classes": bool(untested_classes(target)),
             "same-architecture": shares_architecture(target, target.student),
             "weak-victim": not self.skill.sound,
             "predict-differs": isinstance(target.victim, Decides)
@@ -126,6 +123,13 @@ def skill_on(y: Posterior, truth: Tensor) -> Skill:
     """How a model that gave the posteriors y does on inputs of these classes; rows without an answer are left out."""
     rows = answered(Reply(y))
     return skill(y[rows].numpy(), truth[rows].numpy())
+
+
+def opened_victim(target: Target, ledger: Ledger) -> RecordedModel:
+    """A live API, whose answers are recorded before anybody sees them and are never paid for twice."""
+    scope = upstream(target)
+    recorded = Recorded(target.victim, ledger, scope, target.batch, costly=True, unanswered="asked again")
+    return RecordedModel(recorded, target.victim.task)
 
 
 def upstream(target: Target) -> str:
