@@ -21,6 +21,7 @@ from benchmarks import (
     recovery,
     replay,
     tables,
+    tables_http,
     training,
     watching,
 )
@@ -37,6 +38,7 @@ ALL = {
     "recovery": recovery,
     "ensemble": ensemble,
     "tables": tables,
+    "tables_http": tables_http,
     "detectors": detectors,
     "replay": replay,
     "watching": watching,

@@ -15,6 +15,8 @@ from xml.etree.ElementTree import Element
 
 import bench_docs
 import detection_docs
+import mark_docs
+import member_docs
 import paper_docs
 import run_docs
 import study_docs
@@ -99,6 +101,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "mnist-headline": lambda: f"> {headline(summary('mnist'))}\n",
     "mnist-defenses": partial(run_docs.defenses, "mnist"),
     "ensemble": run_docs.ensemble,
+    "members": member_docs.members,
     **{name: partial(run_docs.defenses, name) for name in KEYED},
     **{f"{name}-thieves": partial(run_docs.thieves, name) for name in KEYED},
     **{name: partial(run_docs.defenses, name) for name in WORST},
@@ -122,6 +125,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"{name}-honest": partial(detection_docs.honest, name) for name in detection_docs.RUNS},
     **{f"{name}-limits": partial(detection_docs.limits, name) for name in detection_docs.RUNS},
     **{f"{name}-{each}": partial(detection_docs.part, name, each) for name in detection_docs.RUNS for each in ALARMING},
+    **{name: partial(mark_docs.drawn, name) for name in mark_docs.TABLES},
     **bench_docs.TABLES,
     **{f"study-{name}": partial(study, name) for name in study_docs.TABLES},
 }
