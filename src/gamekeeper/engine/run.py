@@ -77,11 +77,7 @@ class Stage:
 
     def open_victim(self) -> Model:
         """The target for one client; a live API through the ledger, since every answer costs, whoever the client is."""
-        if not self.target.remote:
-            return self.target.victim
-        scope, batch = upstream(self.target), self.target.batch
-        recorded = Recorded(self.target.victim, self.ledger, scope, batch, costly=True, unanswered="asked again")
-        return RecordedModel(recorded, self.target.victim.task)
+        return opened_victim(self.target, self.ledger) if self.target.remote else self.target.victim
 
     @functools.cached_property
     def boxed(self) -> Target:
@@ -126,6 +122,13 @@ def skill_on(y: Posterior, truth: Tensor) -> Skill:
     """How a model that gave the posteriors y does on inputs of these classes; rows without an answer are left out."""
     rows = answered(Reply(y))
     return skill(y[rows].numpy(), truth[rows].numpy())
+
+
+def opened_victim(target: Target, ledger: Ledger) -> RecordedModel:
+    """A live API, whose answers are recorded before anybody sees them and are never paid for twice."""
+    scope = upstream(target)
+    recorded = Recorded(target.victim, ledger, scope, target.batch, costly=True, unanswered="asked again")
+    return RecordedModel(recorded, target.victim.task)
 
 
 def upstream(target: Target) -> str:

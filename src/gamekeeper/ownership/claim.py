@@ -126,11 +126,16 @@ def check_facts(facts: object) -> None:
             )
 
 
+def claim_bytes(claim: Claim) -> bytes:
+    """A claim as a safetensors file; the same bytes for the same claim."""
+    about = json_bytes({"format": FORMAT, "procedure": claim.procedure, "facts": dict(claim.facts)})
+    return save({name: t.contiguous() for name, t in claim.tensors.items()}, {"claim": about.decode()})
+
+
 def save_claim(claim: Claim, path: Path) -> None:
     """Written aside and renamed."""
-    about = json_bytes({"format": FORMAT, "procedure": claim.procedure, "facts": dict(claim.facts)})
     aside = path.with_name(f"{path.name}.new")
-    aside.write_bytes(save({name: t.contiguous() for name, t in claim.tensors.items()}, {"claim": about.decode()}))
+    aside.write_bytes(claim_bytes(claim))
     aside.replace(path)
 
 

@@ -17,6 +17,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.x509 import Certificate, load_pem_x509_certificates
@@ -100,3 +101,11 @@ def read_roots(path: Path) -> list[Certificate]:
         raise BadClaim(f"the root certificates {path} cannot be read: {error.strerror}.") from error
     except ValueError:
         raise BadClaim(f"{path} must hold certificates in PEM (-----BEGIN CERTIFICATE-----). It holds none.") from None
+
+
+def day(at: int) -> str:
+    """Seconds since 1970 as a date and time for a sentence, UTC."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return f"{at} seconds after 1970"

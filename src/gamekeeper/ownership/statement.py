@@ -66,10 +66,20 @@ def key_id(key: Ed25519PublicKey) -> str:
 def signed(statement: Statement, key: Ed25519PrivateKey) -> bytes:
     """The envelope as canonical JSON; the same for the same statement and key."""
     payload = statement.payload()
-    signature = key.sign(pae(PAYLOAD, payload))
-    signatures = [{"keyid": key_id(key.public_key()), "sig": base64.b64encode(signature).decode()}]
+    return enveloped(payload, key.public_key(), key.sign(pae(PAYLOAD, payload)))
+
+
+def enveloped(payload: bytes, key: Ed25519PublicKey, signature: bytes) -> bytes:
+    signatures = [{"keyid": key_id(key), "sig": base64.b64encode(signature).decode()}]
     envelope = {"payload": base64.b64encode(payload).decode(), "payloadType": PAYLOAD, "signatures": signatures}
     return json_bytes(envelope)
+
+
+def canonical(envelope: bytes, statement: Statement, key: Ed25519PublicKey) -> bool:
+    """Whether an envelope is byte for byte what `signed` writes. Base64 has several spellings of one signature, and a key's
+    id is signed by nobody."""
+    (signature,) = signatures_of(read_json(envelope, "the signed statement").get("signatures"))[:1]
+    return envelope == enveloped(statement.payload(), key, signature)
 
 
 def verified(envelope: bytes, keys: Sequence[Ed25519PublicKey]) -> Statement:
