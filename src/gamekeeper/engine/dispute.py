@@ -14,9 +14,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from torch.nn import functional as F
-
-from gamekeeper.architectures import Mlp, fresh
+from gamekeeper.architectures import Mlp
 from gamekeeper.attacks.knockoff import Knockoff
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.data.dataset import Dataset
@@ -37,8 +35,8 @@ from gamekeeper.service.oracles import Metered
 from gamekeeper.service.service import Service
 from gamekeeper.targets.choice import Source
 from gamekeeper.targets.target import Target
-from gamekeeper.training.fit import Fit, fit
-from gamekeeper.training.student import DiskCloneCache
+from gamekeeper.training.fit import Fit
+from gamekeeper.training.student import DiskCloneCache, train
 from gamekeeper.types import Architecture, Knowledge, Learner, Model, Oracle, Owner, Transfer
 
 THIEF = "thief"
@@ -112,13 +110,15 @@ def parties(setting: DisputeSetting) -> Parties:
     )
 
 
-def trained(data: Owner, architecture: Architecture, target: Target, seed: int) -> TorchModel:
-    net = fit(fresh(architecture, seed), data.x, data.truth, F.cross_entropy, SHORT, seed)
-    return TorchModel(net, target.victim.task)
+def trained(data: Owner, architecture: Architecture, target: Target, seed: int, clones: DiskCloneCache) -> TorchModel:
+    """From scratch, or as found in the cache."""
+    task = target.victim.task
+    knows = Knowledge(data.x, target.box, task, architecture, clones=clones)
+    return train(knows, data.x, task.target(data.truth), SHORT, seed)
 
 
 @functools.lru_cache(maxsize=4)
-def innocents(setting: DisputeSetting, seed: int) -> dict[str, TorchModel]:
+def innocents(setting: DisputeSetting, seed: int, folder: Path) -> dict[str, TorchModel]:
     """Models trained on the owner's inputs, not on their mark: two of the owner's architecture and a plain one."""
     here = parties(setting)
     kinds = {
@@ -127,7 +127,7 @@ def innocents(setting: DisputeSetting, seed: int) -> dict[str, TorchModel]:
         "a plain network": Mlp(here.target.box.shape, here.classes, (256,)),
     }
     return {
-        name: trained(here.owner, kind, here.target, 1_000 * (place + 1) + seed)
+        name: trained(here.owner, kind, here.target, 1_000 * (place + 1) + seed, DiskCloneCache(folder))
         for place, (name, kind) in enumerate(kinds.items())
     }
 
@@ -139,7 +139,7 @@ def dispute(setting: DisputeSetting, scheme: str, seed: int, folder: Path) -> Di
     if isinstance(recipe, OwnMistakes):
         return of_mistakes(here, recipe, seed)
     if isinstance(recipe, Backdoor):
-        return of_backdoor(here, recipe, setting, seed)
+        return of_backdoor(here, recipe, setting, seed, DiskCloneCache(folder))
     return of_answers(here, recipe, setting, seed, DiskCloneCache(folder))
 
 
@@ -149,11 +149,13 @@ def of_mistakes(here: Parties, recipe: OwnMistakes, seed: int) -> Dispute:
     return Dispute(recipe(victim, here.target.owner, seed), victim, victim, False, victim)
 
 
-def of_backdoor(here: Parties, recipe: Backdoor, setting: DisputeSetting, seed: int) -> Dispute:
+def of_backdoor(
+    here: Parties, recipe: Backdoor, setting: DisputeSetting, seed: int, clones: DiskCloneCache
+) -> Dispute:
     triggers = recipe.triggers(here.owner, seed)
     beacon = sha256(setting.beacon.encode()).digest()
     claim = recipe.claim(triggers, Draw(beacon, inputs_digest(triggers)), here.classes)
-    victim = trained(recipe.marked(here.owner, claim), here.owner.architecture, here.target, seed)
+    victim = trained(recipe.marked(here.owner, claim), here.owner.architecture, here.target, seed, clones)
     return Dispute(claim, victim, victim, True, victim)
 
 

@@ -108,7 +108,7 @@ def without_mark(cell: OwnershipCell, here: Parties, held: Dispute, clones: Path
 
 def innocent_row(cell: OwnershipCell, clones: Path) -> OwnershipRow:
     here, held = parties(cell.setting), dispute(cell.setting, cell.scheme, cell.seed, clones)
-    row = judged(cell, here, held.claim, innocents(cell.setting, cell.seed), clones)
+    row = judged(cell, here, held.claim, innocents(cell.setting, cell.seed, clones), clones)
     return replace(row, own=int(hits(held.claim, held.own).sum()), drawn=held.drawn)
 
 
@@ -118,7 +118,7 @@ def forgery_row(cell: OwnershipCell, clones: Path) -> OwnershipRow:
     start = time.process_time()
     claim = parse_forgery(cell.how)(here.accuser, here.classes, cell.seed)
     seconds = time.process_time() - start
-    suspects = {"the target": here.target.victim, **innocents(cell.setting, cell.seed)}
+    suspects = {"the target": here.target.victim, **innocents(cell.setting, cell.seed, clones)}
     row = judged(cell, here, claim, suspects, clones)
     return replace(row, own=row.n, inputs=len(here.accuser.x), seconds=seconds)
 

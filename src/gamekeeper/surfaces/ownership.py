@@ -56,7 +56,7 @@ def run_ownership(
             " done",
             soft_wrap=True,
         )
-        write_header(folder, setting, asked_for, wanted)
+        write_header(folder, setting, wanted)
         runs = session.run(missing, backend(min(jobs or default_jobs(), max(1, len(missing)))))
         for number, row in enumerate(runs, 1):
             console.print(f"{number} of {len(missing)}  {row_line(row)}", soft_wrap=True, markup=False)
@@ -91,11 +91,12 @@ def cells(setting: DisputeSetting, asked_for: Disputes) -> list[OwnershipCell]:
     return each
 
 
-def write_header(
-    folder: Path, setting: DisputeSetting, asked_for: Disputes, wanted: Sequence[OwnershipCell]
-) -> None:
-    """What the rows rest on; written aside and renamed."""
+def write_header(folder: Path, setting: DisputeSetting, wanted: Sequence[OwnershipCell]) -> None:
+    """What the rows rest on; written aside and renamed. Cells of an earlier command on the same target stay in it."""
     here = parties(setting)
+    path = folder / HEADER
+    earlier = orjson.loads(path.read_bytes()) if path.exists() else {}
+    cells = earlier.get("cells", []) if earlier.get("digest") == here.target.digest else []
     header = {
         "version": __version__,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -111,12 +112,11 @@ def write_header(
             "of the judge": len(here.court),
             "for accuracy": len(here.test),
         },
-        **asdict(asked_for),
-        "cells": [cell.id for cell in wanted],
+        "cells": list(dict.fromkeys([*cells, *(cell.id for cell in wanted)])),
     }
     aside = folder / f"{HEADER}.new"
     aside.write_bytes(orjson.dumps(header, option=orjson.OPT_INDENT_2))
-    aside.replace(folder / HEADER)
+    aside.replace(path)
 
 
 def conclude(folder: Path, summary: OwnershipSummary, json: bool, quiet: bool) -> None:

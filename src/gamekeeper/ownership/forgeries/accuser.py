@@ -19,9 +19,11 @@ from gamekeeper.errors import Unsuited
 from gamekeeper.models.network import TorchModel
 from gamekeeper.ownership.claim import Claim
 from gamekeeper.tasks import Classify
-from gamekeeper.training.fit import FAST, fit
+from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Batch, Owner
 
+SHORT = Fit(epochs=10)
+"""The training of the accuser's models."""
 LEAST = 20
 """Fewer survivors make no claim worth a judge's time."""
 
@@ -74,7 +76,7 @@ def ensemble(accuser: Owner, classes: int, models: int, seed: int) -> Ensemble:
     nets = nn.ModuleList()
     for number in range(models):
         net = fresh(accuser.architecture if number % 2 == 0 else plain, seed + number)
-        nets.append(fit(net, accuser.x[mine], truth[mine], F.cross_entropy, FAST, seed + number))
+        nets.append(fit(net, accuser.x[mine], truth[mine], F.cross_entropy, SHORT, seed + number))
     return Ensemble(nets, classes, accuser.x[rest], truth[rest])
 
 
