@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 
 import bench_docs
 import detection_docs
+import mark_docs
 import ownership_docs
 import paper_docs
 import run_docs
@@ -128,6 +129,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for name in ownership_docs.RUNS
         for each, make in ownership_docs.TABLES.items()
     },
+    **{name: partial(mark_docs.drawn, name) for name in mark_docs.TABLES},
     **bench_docs.TABLES,
     **{f"study-{name}": partial(study, name) for name in study_docs.TABLES},
 }
