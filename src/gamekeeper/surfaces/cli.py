@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from gamekeeper.errors import GamekeeperError
+from gamekeeper.surfaces.ownership_cli import claims, verify
 from gamekeeper.version import __version__
 
 app = typer.Typer(
@@ -23,6 +24,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
+
+app.add_typer(claims)
+app.command()(verify)
 
 ATTACKS = ["knockoff", "knockoff+labels", "knockoff+partial_bayes"]
 TABLE_ATTACKS = ["knockoff@linear", "knockoff+labels@linear", "knockoff@boosted", "knockoff+labels@forest"]

@@ -1,0 +1,141 @@
+"""The commands about ownership, for the command line. As there, heavy imports happen inside the commands."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+claims = typer.Typer(
+    name="claim",
+    help="Make a claim of ownership, commit to it in a register, and open it for a judge.",
+    no_args_is_help=True,
+)
+Opening = Annotated[
+    Path | None, typer.Option(help="What opens the commitment. [dim]Default: beside the file, with .opening[/dim]")
+]
+
+
+@claims.command()
+def make(
+    data: Annotated[Path, typer.Argument(help="Inputs and the labels that a copy answers: npz, CSV, IDX or a folder.")],
+    fact: Annotated[list[str] | None, typer.Option(help="name=value: what a reader should know. Repeat.")] = None,
+    beacon: Annotated[
+        str | None, typer.Option(help="Public randomness, in hexadecimal, that draws the labels of inputs without any.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(min=2, help="From how many classes they are drawn.")] = None,
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("claim.safetensors"),
+) -> None:
+    """Make a claim: inputs, and what a copy of the model answers to them."""
+    from gamekeeper.surfaces.claim import make as write
+
+    write(data, fact or [], beacon, classes, out)
+
+
+@claims.command()
+def register(
+    claim: Annotated[Path, typer.Argument(help="A claim; or a data file of inputs whose labels a beacon will draw.")],
+    into: Annotated[Path, typer.Option("--register", help="The register; it is begun if there is none.")],
+    opening: Opening = None,
+    stamp_request: Annotated[
+        Path | None,
+        typer.Option(help="Write a request for a time stamp (RFC 3161) to this file, and register nothing yet."),
+    ] = None,
+    stamp: Annotated[
+        list[Path] | None, typer.Option(help="An authority's response to that request. Repeat for several authorities.")
+    ] = None,
+    trust: Annotated[Path | None, typer.Option(help="Root certificates of these authorities, PEM.")] = None,
+) -> None:
+    """Commit to a claim without showing it: an entry in a register, with time stamps."""
+    from gamekeeper.surfaces.claim import enter
+
+    enter(claim, into, opening, stamp_request, stamp or [], trust)
+
+
+@claims.command("open")
+def reveal(
+    claim: Annotated[Path, typer.Argument(help="The claim, or the data file, that was committed to.")],
+    within: Annotated[Path, typer.Option("--register", help="The register.")],
+    opening: Opening = None,
+) -> None:
+    """Open a commitment in the register, for everybody to see."""
+    from gamekeeper.surfaces.claim import reveal as show
+
+    show(claim, within, opening)
+
+
+def verify(
+    claim: Annotated[Path | None, typer.Argument(help="The owner's claim.")] = None,
+    suspect: Annotated[
+        str | None, typer.Argument(help="Whom it is about: a TOML file of a model or a live API, or a built-in target.")
+    ] = None,
+    register: Annotated[Path | None, typer.Option(help="The owner's register.")] = None,
+    opening: Annotated[
+        list[Path] | None, typer.Option(help="What opens the commitment, if the register does not. Repeat for inputs.")
+    ] = None,
+    own: Annotated[
+        str | None, typer.Option(help="The owner's marked model, or a clone trained on marked answers: it must pass.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A target with the judge's own data. [dim]Default: the suspect's file[/dim]")
+    ] = None,
+    public_since: Annotated[
+        str | None, typer.Option(help="When the suspect was first public, such as 2026-11-30 (UTC).")
+    ] = None,
+    trust: Annotated[Path | None, typer.Option(help="Root certificates of time-stamping authorities, PEM.")] = None,
+    panel: Annotated[
+        int, typer.Option(min=2, help="Independent models to train: 10, or 99 for p by ranks, which assume least.")
+    ] = 10,
+    architecture: Annotated[
+        list[str] | None, typer.Option(help="Of the panel. [dim]Default: several that suit the inputs[/dim]")
+    ] = None,
+    level: Annotated[
+        float | None,
+        typer.Option(help="Accepted chance of accusing an independent model. [dim]Default: 0.001; by ranks 0.01[/dim]"),
+    ] = None,
+    beacon: Annotated[
+        str | None, typer.Option(help="Hexadecimal: what drew the labels, after the inputs were stamped.")
+    ] = None,
+    beacon_at: Annotated[str | None, typer.Option(help="When you know it was published.")] = None,
+    head: Annotated[str | None, typer.Option(help="Head of the register that somebody noted.")] = None,
+    checks: Annotated[int, typer.Option(min=20, help="Test inputs on which accuracies are compared.")] = 1_000,
+    key: Annotated[Path | None, typer.Option(help="Your ed25519 key (PEM), to sign the verdict.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Verify this folder again, without the suspect; no claim is needed.")
+    ] = None,
+    signed_by: Annotated[Path | None, typer.Option(help="With --bundle: the judge's public key, PEM.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the trial; give it again to resume.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would cost, and stop.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Spend queries on a live API without asking.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the verdict.")] = False,
+) -> None:
+    """Judge a claim: is the suspect a copy, or do independent models answer so as well?"""
+    from gamekeeper.surfaces.verify import Printing, Wanted, run_again, run_verify
+
+    printing = Printing(dry_run, yes, json, quiet)
+    if bundle is not None:
+        raise typer.Exit(run_again(bundle, signed_by, trust, printing))
+    needed = {"CLAIM": claim, "SUSPECT": suspect, "--register": register, "--own": own}
+    needed |= {"--trust": trust, "--public-since": public_since}
+    missing = [name for name, value in needed.items() if value is None]
+    if missing or not (claim and suspect and register and own and trust and public_since):
+        raise typer.BadParameter(f"a claim is judged with {', '.join(missing)} as well; or give --bundle FOLDER.")
+    wanted = Wanted(
+        claim,
+        suspect,
+        own,
+        register,
+        trust,
+        public_since,
+        data,
+        tuple(opening or ()),
+        panel,
+        tuple(architecture or ()),
+        level,
+        beacon,
+        beacon_at,
+        head,
+        checks,
+        key,
+    )
+    raise typer.Exit(run_verify(wanted, out or Path("gamekeeper-runs") / f"verify-{Path(suspect).stem}", printing))
