@@ -1,6 +1,7 @@
 """Rulings, survival and false claims from rows written by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ ROW = OwnershipRow(
 )  # fmt: skip
 
 
-def after(hits: int, accuracy: float = 0.95, **changed) -> OwnershipRow:
+def after(hits: int, accuracy: float = 0.95, **changed: Any) -> OwnershipRow:
     return replace(ROW, suspects=(SuspectCounts("the copy", hits, accuracy),), **changed)
 
 

@@ -15,13 +15,12 @@ from gamekeeper.engine import dispute as disputes
 from gamekeeper.engine.dispute import DisputeSetting, Parties, dispute, learner_of, parties, relearnt
 from gamekeeper.engine.ownership import OwnershipCell, run_cell
 from gamekeeper.errors import BadConfig, Unsuited
-from gamekeeper.models.network import TorchModel
 from gamekeeper.ownership_methods import FORGERIES, REMOVALS, parse_forgery, parse_removal, parse_scheme
-from gamekeeper.ownership_rows import OwnershipRow
+from gamekeeper.ownership_rows import OwnershipRow, RowKind
 from gamekeeper.surfaces.ownership import Disputes, run_ownership
 from gamekeeper.targets.target import Target
 from gamekeeper.tasks import Classify
-from gamekeeper.types import Box, Owner, Reply
+from gamekeeper.types import Box, Model, Owner, Reply, Task
 from tests.ownership.worlds import trained
 
 BOX, K, STUDENT = Box((1, 8, 8)), 10, Mlp((1, 8, 8), 10, (64,))
@@ -31,8 +30,12 @@ BOX, K, STUDENT = Box((1, 8, 8)), 10, Mlp((1, 8, 8), 10, (64,))
 class Counting:
     """Counts what is asked of a model."""
 
-    model: TorchModel
+    model: Model
     queries: int = 0
+
+    @property
+    def task(self) -> Task:
+        return self.model.task
 
     def __call__(self, x: torch.Tensor, /) -> Reply:
         self.queries += len(x)
@@ -55,9 +58,7 @@ def small() -> Target:
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     images = (torch.as_tensor(x, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16)[order]
     labels = torch.as_tensor(y)[order].long()
-    owner = Owner(
-        images[:900], labels[:900], BOX, STUDENT, natural=images[900:1450], natural_truth=labels[900:1450]
-    )
+    owner = Owner(images[:900], labels[:900], BOX, STUDENT, natural=images[900:1450], natural_truth=labels[900:1450])
     test = Dataset(images[1450:], labels[1450:])
     pool = Dataset((images[:700] + images[700:1400].flip(0)) / 2)
     return Target("small", "torch", trained(owner, 7), BOX, test, pool, STUDENT, owner, "logits", 0.0, False, "d" * 64)
@@ -66,19 +67,19 @@ def small() -> Target:
 SETTING = DisputeSetting(Small(), queries=400)
 
 
-def row(kind, scheme: str, how: str, folder: Path, seed: int = 0) -> OwnershipRow:
+def row(kind: RowKind, scheme: str, how: str, folder: Path, seed: int = 0) -> OwnershipRow:
     return run_cell(OwnershipCell(SETTING, kind, scheme, how, seed), folder)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ownership")
 
 
 def test_a_copy_of_weights_keeps_a_backdoor_and_loses_it_with_its_weights(folder: Path):
     untouched, reset = row("removal", "backdoor", "none", folder), row("removal", "backdoor", "reset", folder)
     assert untouched.error is None
-    assert untouched.suspects[0].hits == untouched.own == untouched.n
+    assert untouched.suspects[0].hits == untouched.own > 0.9 * untouched.n
     assert ruling(untouched, 0).decision == "supports"
     assert ruling(reset, 0).log10_p > -2
     assert reset.suspects[0].accuracy < 0.35
@@ -95,7 +96,7 @@ def test_answers_that_were_marked_are_in_a_clone_trained_on_them_and_not_in_the_
     assert not (small().victim(x).y.argmax(1) == y).any()
 
 
-def test_learning_anew_asks_nothing_more(folder: Path, monkeypatch):
+def test_learning_anew_asks_nothing_more(folder: Path, monkeypatch: pytest.MonkeyPatch):
     held = dispute(SETTING, "dawn:share=0.1", 0, folder / "clones")
     counting = Counting(small().victim)
     here = replace(parties(SETTING), target=replace(small(), victim=counting))
@@ -126,13 +127,11 @@ def test_the_same_cell_gives_the_same_row(folder: Path, tmp_path: Path):
 
 def test_nobody_holds_the_inputs_of_another(folder: Path):
     here: Parties = parties(SETTING)
-    rows = [
-        {row.numpy().tobytes() for row in x} for x in (here.owner.x, here.remover.x, here.accuser.x, here.test.x)
-    ]
+    rows = [{row.numpy().tobytes() for row in x} for x in (here.owner.x, here.remover.x, here.accuser.x, here.test.x)]
     assert len(set.union(*rows)) == sum(map(len, rows))
 
 
-def test_a_run_goes_on_where_it_stopped(tmp_path: Path, capsys):
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     wanted = Disputes(("backdoor",), ("none", "prune"), (), 1)
     assert run_ownership(SETTING, wanted, tmp_path, 1, False, False) == 0
     assert "3 cells, 0 already done" in capsys.readouterr().out

@@ -149,9 +149,7 @@ def of_mistakes(here: Parties, recipe: OwnMistakes, seed: int) -> Dispute:
     return Dispute(recipe(victim, here.target.owner, seed), victim, victim, False, victim)
 
 
-def of_backdoor(
-    here: Parties, recipe: Backdoor, setting: DisputeSetting, seed: int, clones: DiskCloneCache
-) -> Dispute:
+def of_backdoor(here: Parties, recipe: Backdoor, setting: DisputeSetting, seed: int, clones: DiskCloneCache) -> Dispute:
     triggers = recipe.triggers(here.owner, seed)
     beacon = sha256(setting.beacon.encode()).digest()
     claim = recipe.claim(triggers, Draw(beacon, inputs_digest(triggers)), here.classes)
@@ -159,9 +157,7 @@ def of_backdoor(
     return Dispute(claim, victim, victim, True, victim)
 
 
-def of_answers(
-    here: Parties, recipe: DAWN, setting: DisputeSetting, seed: int, clones: DiskCloneCache
-) -> Dispute:
+def of_answers(here: Parties, recipe: DAWN, setting: DisputeSetting, seed: int, clones: DiskCloneCache) -> Dispute:
     victim = here.target.victim
     service = Service(victim, (recipe.arm(victim, here.target.owner, seed),))
     transfer = bought(service.open(THIEF), here, setting, seed)
@@ -196,4 +192,3 @@ def relearnt(text: str, here: Parties, held: Dispute, setting: DisputeSetting, s
     transfer = held.transfer or bought(held.victim, here, setting, seed)
     knows = knowledge(here, held.recipe, DiskCloneCache(folder))
     return learner_of(text, here)(transfer, knows, seed)
-

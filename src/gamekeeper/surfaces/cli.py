@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from gamekeeper.errors import GamekeeperError
-from gamekeeper.surfaces.ownership_cli import claims, verify
+from gamekeeper.surfaces.ownership_cli import claims, ownership, verify
 from gamekeeper.version import __version__
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 
 app.add_typer(claims)
 app.command()(verify)
+app.command()(ownership)
 
 ATTACKS = ["knockoff", "knockoff+labels", "knockoff+partial_bayes"]
 TABLE_ATTACKS = ["knockoff@linear", "knockoff+labels@linear", "knockoff@boosted", "knockoff+labels@forest"]
@@ -35,13 +36,6 @@ DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
 BUDGETS = [250, 1000, 2500]
 THIEVES = ["knockoff", "jbda", "uniform", "insider"]
 DETECTORS = ["repeats", "prada:floor=0", "ood_share:score=mahalanobis", "ood_share:score=knn", "mmd"]
-SCHEMES = ["own_mistakes", "backdoor", "dawn:share=0.02"]
-REMOVALS = [
-    "none", "ftll", "ftal", "rtll", "rtal", "prune", "prune:share=0.9", "fine_prune", "weight_noise", "weight_noise:sd=0.5",
-    "quantise", "quantise:bits=2", "noise", "bit_depth", "blur", "distil", "knockoff", "knockoff+labels", "knockoff+neighbours",
-    "reset",
-]  # fmt: skip
-FORGERIES = ["untargeted", "targeted", "chosen_carriers"]
 MIXES, ACCOUNTS = [0.3, 0.1, 0.05], [5, 20]
 TYPERS_INTERRUPT = 130
 """The exit code Typer gives for Ctrl-C."""
@@ -190,38 +184,6 @@ def detect(
     )
     folder = out or Path("gamekeeper-runs") / f"detect-{Path(target).stem}"
     raise typer.Exit(run_detect(setting, trial, folder, jobs, json, quiet))
-
-
-@app.command()
-def ownership(
-    target: Annotated[str, typer.Argument(help="Whose model: a built-in target or a TOML file.")] = "mnist",
-    scheme: Annotated[list[str] | None, typer.Option(help=f"A scheme. Repeat for several. {default(SCHEMES)}")] = None,
-    removal: Annotated[
-        list[str] | None,
-        typer.Option(help=f"A removal, or a thief's way to learn. Repeat for several. {default(REMOVALS)}"),
-    ] = None,
-    forgery: Annotated[
-        list[str] | None, typer.Option(help=f"How false claims are made. Repeat for several. {default(FORGERIES)}")
-    ] = None,
-    queries: Annotated[int, typer.Option(min=1, help="What a thief pays for answers, once.")] = 2500,
-    panel: Annotated[int, typer.Option(min=10, help="Independent models that a judge trains.")] = 10,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of repetitions.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; give the same folder again to resume.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one per core).")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print results as JSON instead of tables.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the conclusions and paths.")] = False,
-) -> None:
-    """Try to remove marks and to make false claims: what survives, at what price, and who would be accused."""
-    from gamekeeper.engine.dispute import DisputeSetting
-    from gamekeeper.surfaces.ownership import Disputes, run_ownership
-    from gamekeeper.targets.choice import Choice
-
-    setting = DisputeSetting(Choice(target), queries, panel)
-    disputes = Disputes(
-        tuple(scheme or SCHEMES), tuple(removal or REMOVALS), tuple(forgery or FORGERIES), seeds
-    )
-    folder = out or Path("gamekeeper-runs") / f"ownership-{Path(target).stem}"
-    raise typer.Exit(run_ownership(setting, disputes, folder, jobs, json, quiet))
 
 
 @app.command()

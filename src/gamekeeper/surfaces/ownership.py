@@ -126,7 +126,9 @@ def conclude(folder: Path, summary: OwnershipSummary, json: bool, quiet: bool) -
     console = Console(highlight=False)
     if not quiet:
         console.print(survival_table(summary.survival))
-        console.print(false_table("false claims against innocent models: accused with these countermeasures", summary.forgeries))
+        console.print(
+            false_table("false claims against innocent models: accused with these countermeasures", summary.forgeries)
+        )
         console.print(false_table("honest claims against innocent models", summary.innocents))
         console.print(COLUMNS, soft_wrap=True, markup=False)
         for what, error in summary.failed.items():
