@@ -17,6 +17,7 @@ import bench_docs
 import detection_docs
 import mark_docs
 import member_docs
+import ownership_docs
 import paper_docs
 import run_docs
 import study_docs
@@ -125,6 +126,11 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"{name}-honest": partial(detection_docs.honest, name) for name in detection_docs.RUNS},
     **{f"{name}-limits": partial(detection_docs.limits, name) for name in detection_docs.RUNS},
     **{f"{name}-{each}": partial(detection_docs.part, name, each) for name in detection_docs.RUNS for each in ALARMING},
+    **{
+        f"{name}-{each}": partial(make, name)
+        for name in ownership_docs.RUNS
+        for each, make in ownership_docs.TABLES.items()
+    },
     **{name: partial(mark_docs.drawn, name) for name in mark_docs.TABLES},
     **bench_docs.TABLES,
     **{f"study-{name}": partial(study, name) for name in study_docs.TABLES},
