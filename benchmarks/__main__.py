@@ -23,6 +23,7 @@ from benchmarks import (
     tables,
     training,
     watching,
+    wire,
 )
 from gamekeeper.version import __version__
 
@@ -40,6 +41,7 @@ ALL = {
     "detectors": detectors,
     "replay": replay,
     "watching": watching,
+    "wire": wire,
 }
 
 
