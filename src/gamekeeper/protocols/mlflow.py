@@ -58,7 +58,7 @@ class Mlflow:
     def read(self, headers: tuple[Header, ...], body: bytes) -> Question:
         request = received(headers, body, self.most)
         check_type(request.headers.get("content-type", "application/json"))
-        value = parse_strictly(request.body, self.served.lists(self.limits), self.served.keys(self.limits))
+        value = parse_strictly(request.body, self.served.most(self.limits))
         forms = [form for form in FORMS if form in value]
         if len(forms) != 1:
             raise BadRequest(

@@ -242,7 +242,7 @@ class V2:
     def read(self, headers: tuple[Header, ...], body: bytes) -> Question:
         request = received(headers, body, self.most)
         head, tail = divided(request)
-        value = parse_strictly(head, self.served.lists(self.limits), self.served.keys(self.limits))
+        value = parse_strictly(head, self.served.most(self.limits))
         name = value.get("id")
         if name is not None and (not isinstance(name, str) or len(name) > self.limits.name):
             raise BadRequest(f"`id` must be a string of at most {self.limits.name} characters; got {kind(name)}.")
