@@ -24,6 +24,7 @@ from benchmarks import (
     tables_http,
     training,
     watching,
+    wire,
 )
 from gamekeeper.version import __version__
 
@@ -42,6 +43,7 @@ ALL = {
     "detectors": detectors,
     "replay": replay,
     "watching": watching,
+    "wire": wire,
 }
 
 
