@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks import (
+    crowd,
     deep_defense,
     detectors,
     ensemble,
@@ -39,6 +40,7 @@ ALL = {
     "tables": tables,
     "detectors": detectors,
     "replay": replay,
+    "crowd": crowd,
     "watching": watching,
 }
 
