@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks import (
+    crowd,
     deep_defense,
     detectors,
     ensemble,
@@ -42,6 +43,7 @@ ALL = {
     "tables_http": tables_http,
     "detectors": detectors,
     "replay": replay,
+    "crowd": crowd,
     "watching": watching,
     "wire": wire,
 }
