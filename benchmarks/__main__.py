@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks import (
+    crowd,
     deep_defense,
     detectors,
     ensemble,
@@ -24,6 +25,7 @@ from benchmarks import (
     tables_http,
     training,
     watching,
+    wire,
 )
 from gamekeeper.version import __version__
 
@@ -41,7 +43,9 @@ ALL = {
     "tables_http": tables_http,
     "detectors": detectors,
     "replay": replay,
+    "crowd": crowd,
     "watching": watching,
+    "wire": wire,
 }
 
 

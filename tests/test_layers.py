@@ -24,10 +24,17 @@ LAYERS = [
     },  # units of columns; fitting networks; the wire with its meter, ledger and client memory
     {"detectors"},  # score what a client asks; change nothing
     {"attacks", "learners", "defenses"},  # one paper per file
-    {"ownership"},  # claims, their dates, and the judge of them
-    {"methods", "follow_on"},  # names of all methods; what a copy is good for
+    {"ownership", "follow_on"},  # claims, their dates, and the judge of them; what a copy is good for
+    {"methods", "ownership_methods"},  # names of all methods
     {"targets"},  # models and data somebody chose, from files or over HTTP
-    {"results", "older_rows", "detection_rows", "replay_rows", "replay_files"},  # the public format: a row per cell
+    {
+        "results",
+        "older_rows",
+        "detection_rows",
+        "ownership_rows",
+        "replay_rows",
+        "replay_files",
+    },  # the public format: a row per cell
     {"analysis"},  # what rows say: flags, summaries, thresholds
     {"engine"},  # plan, session, backends, one theft
     {"reproductions"},  # published experiments as data

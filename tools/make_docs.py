@@ -15,7 +15,9 @@ from xml.etree.ElementTree import Element
 
 import bench_docs
 import detection_docs
+import mark_docs
 import member_docs
+import ownership_docs
 import paper_docs
 import run_docs
 import study_docs
@@ -29,6 +31,7 @@ from gamekeeper.methods import DETECTORS, EVIDENCE
 from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.surfaces.report.curves import trade_curves
 from gamekeeper.surfaces.report.figures import price_curve, svg, utility_plot
+from gamekeeper.surfaces.report.noticed import noticed
 from gamekeeper.surfaces.report.ranking import ranking
 from gamekeeper.surfaces.report.words import count, headline
 
@@ -124,6 +127,12 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"{name}-honest": partial(detection_docs.honest, name) for name in detection_docs.RUNS},
     **{f"{name}-limits": partial(detection_docs.limits, name) for name in detection_docs.RUNS},
     **{f"{name}-{each}": partial(detection_docs.part, name, each) for name in detection_docs.RUNS for each in ALARMING},
+    **{
+        f"{name}-{each}": partial(make, name)
+        for name in ownership_docs.RUNS
+        for each, make in ownership_docs.TABLES.items()
+    },
+    **{name: partial(mark_docs.drawn, name) for name in mark_docs.TABLES},
     **bench_docs.TABLES,
     **{f"study-{name}": partial(study, name) for name in study_docs.TABLES},
 }
@@ -139,6 +148,7 @@ def figures() -> dict[Path, str]:
         if (RESULTS / name / "run.json").exists():
             found[name] = trade_curves(summary(name, OFF_THE_SCALE.get(name)))
     found |= {name: ranking(summary(name)) for name in ALL}
+    found |= {name: noticed(detection_docs.summary(name).thieves) for name in detection_docs.RUNS}
     if study_docs.FILE.exists():
         found |= {name: draw() for name, draw in study_docs.FIGURES.items()}
     return {ROOT / "docs/figures" / f"{name}.svg": svg(figure, name) for name, figure in found.items() if figure}

@@ -45,6 +45,7 @@ from gamekeeper.attacks.warped import Warped
 from gamekeeper.attacks.wrappers import Averaged, LabelsOnly
 from gamekeeper.defenses.adaptive_misinformation import AdaptiveMisinformation
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten, LeastLikely
+from gamekeeper.defenses.dawn import DAWN
 from gamekeeper.defenses.deep_defense.recipe import DeepDefense
 from gamekeeper.defenses.dp_sgd import DPSGD
 from gamekeeper.defenses.edm import EDM
@@ -150,6 +151,7 @@ DEFENSES: Mapping[str, type] = {
     "adaptive_misinformation": AdaptiveMisinformation,
     "edm": EDM,
     "deep_defense": DeepDefense,
+    "dawn": DAWN,
 }
 DETECTORS: Mapping[str, type] = {
     "repeats": Repeats,

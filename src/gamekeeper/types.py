@@ -253,6 +253,7 @@ class Owner:
     natural       inputs like a user's that the victim was never trained on (r, ...), for gates that set a threshold; never
                   from the test set or the thief's pool
     secret        32 bytes that keyed defenses draw from (`keys.read_key`); None, as in an audit, to draw from the seed
+    natural_truth  the labels of `natural`, (r,); None: not known
     """
 
     x: Batch
@@ -262,6 +263,7 @@ class Owner:
     ood: Shaped[Tensor, "m ..."] | None = None
     secret: bytes | None = field(default=None, repr=False)
     natural: Shaped[Tensor, "r ..."] | None = None
+    natural_truth: Shaped[Tensor, " r"] | None = None
 
     def __post_init__(self) -> None:
         if self.secret is not None and len(self.secret) != SECRET:
@@ -373,6 +375,15 @@ class Armed(Protocol):
 
     def respond(self, x: Batch, reply: Reply, memory: Any) -> Reply:
         """The answer to give instead of `reply`. May update `memory`, last, so that an error leaves it intact."""
+        ...
+
+
+@runtime_checkable
+class PerClient(Protocol):
+    """An armed defense that answers every client in a way of their own; its `fresh` is for a client without a name."""
+
+    def fresh_for(self, client: str) -> Any:
+        """Memory for a new client of this name, the same whenever it is made."""
         ...
 
 

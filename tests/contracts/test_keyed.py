@@ -74,7 +74,7 @@ def label(recipe: Defense) -> str:
 
 def test_the_keyed_defenses_are_found():
     names = {type(each).__name__ for each in KEYED}
-    assert names == {"RandomNoise", "MAD", "OodGate", "EDM", "KeyedMisinformation", "DeepDefense"}
+    assert names == {"RandomNoise", "MAD", "OodGate", "EDM", "KeyedMisinformation", "DeepDefense", "DAWN"}
 
 
 @pytest.mark.parametrize("recipe", KEYED, ids=repr)

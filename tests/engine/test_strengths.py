@@ -127,15 +127,15 @@ def test_strengths_are_chosen_without_the_test_set(target):
 def natural(target: Target, truth: bool = True) -> Target:
     """The target with 60 of the test inputs as the owner's natural inputs; fine here, since nothing is scored on the test set."""
     some = target.test.take(torch.arange(60))
-    return replace(target, owner=replace(target.owner, natural=some.x), natural_truth=some.y if truth else None)
+    return replace(target, owner=replace(target.owner, natural=some.x, natural_truth=some.y if truth else None))
 
 
 def test_strengths_are_chosen_on_natural_inputs_where_there_are_some(target):
     """`mad` above eps = 1 gives every wrong label: the loss is the accuracy on these inputs, and on no others."""
     given = natural(target)
-    assert given.natural_truth is not None
+    assert given.owner.natural_truth is not None
     assert given.owner.natural is not None
-    right = (target.victim(given.owner.natural).y.argmax(1) == given.natural_truth).double().mean()
+    right = (target.victim(given.owner.natural).y.argmax(1) == given.owner.natural_truth).double().mean()
     assert spent("mad:eps=1.5", UtilityLimit(), given, 0) == pytest.approx(float(right))
     fewer = replace(given, owner=replace(given.owner, x=given.owner.x[:50], truth=1 - given.owner.truth[:50]))
     assert spent("mad:eps=1.5", UtilityLimit(), fewer, 0) == spent("mad:eps=1.5", UtilityLimit(), given, 0)
@@ -162,7 +162,7 @@ def test_users_of_mnist_lose_what_is_stated_but_for_noise(monkeypatch):
     entry = Entry("constant_target:eps={}", ("0.4", "0.6", "0.8", "0.9", "0.95"))
     trained = replace(mnist, owner=replace(mnist.owner, natural=None))
     chosen, before = (strongest(entry, UtilityLimit(), one, 0) for one in (mnist, trained))
-    users = replace(mnist, owner=replace(mnist.owner, natural=mnist.test.x), natural_truth=mnist.test.y)
+    users = replace(mnist, owner=replace(mnist.owner, natural=mnist.test.x, natural_truth=mnist.test.y))
     monkeypatch.setattr(strengths, "SAMPLE", 10_000)
     assert chosen
     assert before

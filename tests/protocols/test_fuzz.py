@@ -108,6 +108,17 @@ def test_any_bytes(wire: Wire, headers: list[tuple[bytes, bytes]], body: bytes):
     outcome(wire, headers, body)
 
 
+@pytest.mark.parametrize(
+    "key", ["instances", "inputs", "dataframe_split", "dataframe_records", "columns", "params", "input-0"]
+)
+@pytest.mark.parametrize("wire", WIRES, ids=lambda wire: type(wire).__name__)
+def test_any_depth(wire: Wire, key: str):
+    deep = b"[" * 70 + b"]" * 70
+    inside = b'{"columns": %s, "data": [[1, 2]], "input-0": %s}' % (deep, deep)
+    for value in (deep, inside, b"[%s]" % inside, b'{"a": {"b": %s}}' % deep):
+        assert isinstance(outcome(wire, (), b'{"%s": %s}' % (key.encode(), value)), BadRequest)
+
+
 @ANY
 @given(st.sampled_from(WIRES), st.dictionaries(WORDS, JSON, max_size=6), st.booleans())
 def test_any_document(wire: Wire, document: dict[str, Any], ascii_only: bool):

@@ -199,7 +199,7 @@ def test_metadata_tell_a_client_what_to_send():
         (tensor(ROW, parameters={"binary_data_size": 24}), "without `data` in it"),
         ({**tensor(ROW), "outputs": {}}, "`outputs` must be a list of objects; got an object"),
         ({**tensor(ROW), "outputs": ["probabilities"]}, "`outputs` must be a list of objects"),
-        ({**tensor(ROW), "outputs": [{"name": "logits"}]}, "must name some of probabilities, each once; got logits"),
+        ({**tensor(ROW), "outputs": [{"name": "logits"}]}, "must name some of probabilities, each once; got 'logits'"),
         ({**tensor(ROW), "outputs": [{"name": "probabilities"}] * 2}, "each once"),
         ({**tensor(ROW), "outputs": [{"name": ["probabilities"]}]}, "must name some of"),
         (
@@ -274,6 +274,25 @@ def test_an_open_table_takes_any_finite_number():
     body, given = binary("FP64", np.array([1e39, 0], "<f8").tobytes(), [1, 2])
     with pytest.raises(BadRequest, match="finite"):
         asks(V2(OPEN), body, **given)
+
+
+@pytest.mark.parametrize("key", ["id", "name", "shape", "datatype", "data", "parameters", "binary_data_size", "output"])
+@pytest.mark.parametrize("deep", ["[" * 900 + "]" * 900, '{"a":' * 60 + "1" + "}" * 60])
+def test_a_deep_value_is_refused_wherever_it_stands(key: str, deep: str):
+    wire = V2(IMAGES, Limits(rows=500))
+    value = {**tensor(ROW), "outputs": [{"name": "probabilities"}, {"name": "probabilities"}]}
+    places = {"id": value, "output": value["outputs"][1], "binary_data_size": {}}
+    place = places.get(key, value["inputs"][0])
+    if key == "binary_data_size":
+        value["inputs"][0]["parameters"] = place
+    place["name" if key == "output" else key] = "DEEP"
+    with pytest.raises(BadRequest):
+        asks(wire, json.dumps(value).replace('"DEEP"', deep).encode())
+
+
+def test_null_stands_for_what_is_left_out():
+    value = {**tensor(ROW, parameters=None), "id": None, "outputs": None, "parameters": None}
+    assert asks(WIRE, value).x.flatten().tolist() == ROW
 
 
 def test_limits_follow_from_the_model_and_refuse_unread():

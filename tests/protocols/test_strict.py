@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gamekeeper.errors import BadRequest
-from gamekeeper.protocols.strict import EXACT, doubles, flat, number_table, parse_strictly, without_strings
+from gamekeeper.protocols.strict import EXACT, Most, doubles, flat, number_table, parse_strictly, without_strings
 
 KEYS = st.sampled_from(["a", "b", ":", '"', "\\", '\\"', "{", "é", ""])
+MOST = Most(100, 100, 100)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-1, 1) | KEYS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
@@ -40,16 +41,16 @@ def test_a_name_given_twice_is_seen_as_by_the_slow_reader(pairs: list[tuple[str,
         slow = json.loads(body, object_pairs_hook=unique)
     except KeyError:
         with pytest.raises(BadRequest, match="same name twice"):
-            parse_strictly(body.encode(), 100, 100)
+            parse_strictly(body.encode(), MOST)
         return
-    assert parse_strictly(body.encode(), 100, 100) == slow
+    assert parse_strictly(body.encode(), MOST) == slow
 
 
 def test_an_escaped_name_is_the_same_name():
     with pytest.raises(BadRequest, match="same name twice"):
-        parse_strictly(rb'{"a": 1, "\u0061": 2}', 10, 10)
+        parse_strictly(rb'{"a": 1, "\u0061": 2}', MOST)
     with pytest.raises(BadRequest, match="same name twice"):
-        parse_strictly(b'{"a": {"b": 1}, "c": [%s {"b": 1, "b": 2}], "a": 3}' % (b"0," * 50), 10, 10)
+        parse_strictly(b'{"a": {"b": 1}, "c": [%s {"b": 1, "b": 2}], "a": 3}' % (b"0," * 50), MOST)
 
 
 @given(st.text(alphabet='a:"\\{[é\n'))
@@ -78,20 +79,26 @@ def test_what_stands_in_strings_is_not_counted(inside: str):
         (b'{"a": [' + b"{}," * 60 + b"{}]}", 413, "more than 50 keys and objects"),
         (json.dumps({str(i): 1 for i in range(51)}).encode(), 413, "more than 50 keys"),
         (json.dumps({"a": [""] * 200}).encode(), 413, "quotation marks"),
+        (json.dumps({"a": [0] * 252}).encode(), 413, "more than 250 values"),
     ],
 )
 def test_what_is_not_a_request(body: bytes, status: int, message: str):
     with pytest.raises(BadRequest, match=message) as error:
-        parse_strictly(body, 50, 50)
+        parse_strictly(body, Most(100, 50, 50))
     assert error.value.status == status
 
 
 def test_brackets_are_counted_before_they_are_parsed():
-    bodies = (b'{"a":[' + b"[]," * 300_000 + b"1]}", b'{"a":[' + b'"",' * 300_000 + b"1]}", b'{"a":' + b"[" * 1_000_000)
+    bodies = (
+        b'{"a":[' + b"[]," * 300_000 + b"1]}",
+        b'{"a":[' + b'"",' * 300_000 + b"1]}",
+        b'{"a":[' + b"1," * 300_000 + b"1]}",
+        b'{"a":' + b"[" * 1_000_000,
+    )
     for body in bodies:
         tracemalloc.start()
         with pytest.raises(BadRequest, match="more than"):
-            parse_strictly(body, 1000, 1000)
+            parse_strictly(body, Most(1000, 1000, 1000))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 2 * len(body) + 100_000
@@ -100,7 +107,7 @@ def test_brackets_are_counted_before_they_are_parsed():
 def test_a_deep_document_is_refused_by_its_depth():
     deep = b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     with pytest.raises(BadRequest, match="depth limit"):
-        parse_strictly(deep, 1_000_000, 10)
+        parse_strictly(deep, Most(10, 1_000_000, 10))
 
 
 # --- numbers

@@ -91,7 +91,7 @@ def resolve_defenses(texts: Sequence[str], target: Target, seed: int, say: Calla
 def question(texts: Sequence[str], target: Target, seed: int) -> dict[str, Any]:
     """Everything that the choice of strengths depends on."""
     natural = target.owner.natural
-    inputs = None if natural is None else Dataset(natural, target.natural_truth).digest()
+    inputs = None if natural is None else Dataset(natural, target.owner.natural_truth).digest()
     return {"asked": list(texts), "target": target.digest, "natural": inputs, "seed": seed, "version": __version__}
 
 
@@ -180,7 +180,7 @@ def spent(defense: str, utility: UtilityLimit, target: Target, seed: int) -> flo
 
 def users_inputs(target: Target) -> tuple[Batch, Shaped[Tensor, " n"] | None]:
     """At most SAMPLE inputs that stand for a user's, and their classes where they are known: natural ones, else training inputs."""
-    natural, truth = target.owner.natural, target.natural_truth
+    natural, truth = target.owner.natural, target.owner.natural_truth
     if natural is None:
         return target.owner.x[:SAMPLE], target.owner.truth[:SAMPLE]
     some = torch.randperm(len(natural), generator=torch.Generator().manual_seed(ORDER))[:SAMPLE]

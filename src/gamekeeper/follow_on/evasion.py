@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from gamekeeper.attacks.steps import climb, loss_of
+from gamekeeper.attacks.steps import Score, climb, loss_of
 from gamekeeper.errors import BadConfig
 from gamekeeper.types import Batch, Box
 
@@ -58,25 +58,28 @@ def pgd(eps: float, steps: int = 10) -> Craft:
 
 def away(net: nn.Module, x: Batch, truth: Int[Tensor, " n"], recipe: Craft, box: Box, seed: int = 0) -> Batch:
     """Inputs that the network should no longer assign to their true classes."""
-    return crafted(net, x, truth, recipe, 1.0, box, seed)
+    return crafted(net, loss_of(net), x, truth, recipe, 1.0, box, seed)
 
 
 def towards(net: nn.Module, x: Batch, wanted: Int[Tensor, " n"], recipe: Craft, box: Box, seed: int = 0) -> Batch:
     """Inputs that the network should assign to the wanted classes."""
-    return crafted(net, x, wanted, recipe, -1.0, box, seed)
+    return crafted(net, loss_of(net), x, wanted, recipe, -1.0, box, seed)
 
 
 def crafted(
-    net: nn.Module, x: Batch, k: Int[Tensor, " n"], recipe: Craft, direction: float, box: Box, seed: int
+    net: nn.Module, score: Score, x: Batch, k: Int[Tensor, " n"], recipe: Craft, direction: float, box: Box, seed: int
 ) -> Batch:
-    """Projected steps along `direction` times the sign of the gradient of the cross-entropy with class k."""
+    """Projected steps along `direction` times the sign of the gradient of score(x, k).
+
+    net  what the score is computed with, one network or several in one module
+    """
     reach = recipe.eps * (box.high - box.low)
     generator = torch.Generator().manual_seed(seed)
     near = x
     if recipe.start:
         near = (x + reach * (2 * torch.rand(x.shape, generator=generator) - 1)).clamp(box.low, box.high)
     for _ in range(recipe.steps):
-        near = climb(net, loss_of(net), near, (k,), direction * recipe.stride * reach, box)
+        near = climb(net, score, near, (k,), direction * recipe.stride * reach, box)
         # this moves entries towards x, which is in the box, so the result stays in it
         near = x + (near - x).clamp(-reach, reach)
     return near

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import orjson
 
 from gamekeeper.errors import BadRequest
-from gamekeeper.protocols.json import Quote
+from gamekeeper.protocols.json import Quote, kind
 
 Header = tuple[bytes, bytes]
 """Name and value as a server received them."""
@@ -20,6 +20,13 @@ WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate"
 WORTH = 1024
 """Bytes below which an answer is not compressed."""
 QUOTE = Quote()
+
+
+def shown(value: object) -> str:
+    """A JSON value for a message: text and numbers as they are, of anything else what it is, since it may be deep or long."""
+    if isinstance(value, str):
+        return repr(QUOTE(value))
+    return QUOTE(value) if type(value) in (int, float) else kind(value)
 
 
 @dataclass(frozen=True)

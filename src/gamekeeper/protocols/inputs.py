@@ -5,8 +5,7 @@ Bytes       UINT8 is pixels of 0 to 255, mapped to the domain's range, where tha
 Zero        -0.0 becomes 0.0, so that equal inputs have equal bits by every protocol
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -45,12 +44,12 @@ def nested(value: object, served: Served, limits: Limits, place: str) -> Batch:
     """
     n = rows(value, limits, place)
     if is_list(value) and is_object(value[0]):
-        names = served.columns or tuple(value[0])
+        names = dict.fromkeys(served.columns or value[0])
         value = [unnamed(each, names, served, place) for each in value]
     return to_domain(number_table(value, (n, *served.domain.shape), place), "FP32", n, served)
 
 
-def unnamed(value: object, names: Sequence[str], served: Served, place: str) -> object:
+def unnamed(value: object, names: dict[str, None], served: Served, place: str) -> object:
     """What an object holds of one input, in the model's order. Raises BadRequest for missing and unknown names."""
     if not is_object(value):
         raise BadRequest(f"{place} must be objects, as the first of them is; got {kind(value)}.")
@@ -65,15 +64,16 @@ def unnamed(value: object, names: Sequence[str], served: Served, place: str) -> 
     return [value[name] for name in names]
 
 
-def in_order(value: Sequence[str] | dict[str, Any], names: Sequence[str], place: str) -> None:
+def in_order(value: Collection[str], names: dict[str, None], place: str) -> None:
     """Raises BadRequest unless these are the names, in any order."""
-    missing = [name for name in names if name not in value]
-    unknown = [name for name in value if name not in names]
-    if missing or unknown or len(value) != len(names):
+    came = set(value)
+    missing = next((name for name in names if name not in came), None)
+    unknown = next((name for name in came if name not in names), None)
+    if missing is not None or unknown is not None or len(value) != len(names):
         which = (
-            f"without {missing[0]!r}" if missing else f"with {unknown[0]!r}" if unknown else "with one of them twice"
+            f"without {missing!r}" if missing is not None else f"with {unknown!r}" if unknown is not None else "twice"
         )
-        raise BadRequest(f"{place} must name {len(names)} columns, each once; they came {QUOTE(which)}.")
+        raise BadRequest(f"{place} must name {len(names)} columns, each once; one came {QUOTE(which)}.")
 
 
 def to_domain(values: Array, datatype: str, n: int, served: Served) -> Batch:
@@ -82,13 +82,12 @@ def to_domain(values: Array, datatype: str, n: int, served: Served) -> Batch:
     if long and values.size and (values.max() > EXACT or values.min() < -EXACT):
         raise BadRequest(f"the inputs must lie between -2^53 and 2^53; {datatype} numbers beyond that came.")
     with np.errstate(over="ignore"):
-        x = values.astype("<f4")
+        x = np.add(values, 0.0, dtype="<f4", casting="unsafe")  # a copy, without -0.0
     if datatype == "UINT8" and served.pixels is not None:
         low, high = served.pixels
         x /= 255
         if (low, high) != (0.0, 1.0):
             x = x * (high - low) + low
-    x += 0.0
     batch = torch.from_numpy(x.reshape(n, *served.domain.shape))
     try:
         served.domain.check(batch)
@@ -102,8 +101,8 @@ def shaped(shape: object, served: Served, limits: Limits, place: str) -> int:
     inner = list(served.domain.shape)
     wanted = f"[n, {', '.join(map(str, inner))}]"
     if not is_list(shape) or not same_sizes(shape[1:], inner) or len(shape) != len(inner) + 1:
-        short = shape if is_list(shape) and len(shape) <= 8 else kind(shape)
-        raise BadRequest(f"{place} must have the shape {wanted}; got {QUOTE(short)}.")
+        sizes = is_list(shape) and len(shape) <= 8 and all(type(size) in (int, float) for size in shape)
+        raise BadRequest(f"{place} must have the shape {wanted}; got {QUOTE(shape) if sizes else kind(shape)}.")
     if type(shape[0]) is not int or shape[0] < 0:
         raise BadRequest(f"{place} must have the shape {wanted} with a whole number for n; got {kind(shape[0])}.")
     return counted(shape[0], limits, place)

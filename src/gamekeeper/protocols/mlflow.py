@@ -58,7 +58,7 @@ class Mlflow:
     def read(self, headers: tuple[Header, ...], body: bytes) -> Question:
         request = received(headers, body, self.most)
         check_type(request.headers.get("content-type", "application/json"))
-        value = parse_strictly(request.body, self.served.lists(self.limits), self.served.keys(self.limits))
+        value = parse_strictly(request.body, self.served.most(self.limits))
         forms = [form for form in FORMS if form in value]
         if len(forms) != 1:
             raise BadRequest(
@@ -101,10 +101,11 @@ def split(frame: object, served: Served, limits: Limits) -> list[Any]:
     flat(data, (n, served.values), "`data` of `dataframe_split`")
     if columns is None or (not served.columns and is_list(columns) and len(columns) == served.values):
         return data
-    names = [str(each) for each in columns] if is_list(columns) else []
-    in_order(names, served.columns or [""] * served.values, "`columns` of `dataframe_split`")
-    order = [names.index(name) for name in served.columns]
-    return [[row[place] for place in order] for row in data]
+    if not is_list(columns) or not all(isinstance(each, str) for each in columns):
+        raise BadRequest(f"`columns` of `dataframe_split` must be a list of names; got {kind(columns)}.")
+    places = {name: place for place, name in enumerate(columns)}
+    in_order(columns, dict.fromkeys(served.columns or map(str, range(served.values))), "`columns` of `dataframe_split`")
+    return [[row[places[name]] for name in served.columns] for row in data]
 
 
 def check_type(text: str) -> None:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from gamekeeper.data.scale import AS_PIXELS, BYTES
 from gamekeeper.errors import BadConfig, Malformed
 from gamekeeper.protocols.bodies import Header, Response
+from gamekeeper.protocols.strict import Most
 from gamekeeper.types import Batch, Box, Domain, Reply
 
 Numbers = Float[np.ndarray, "n ..."]
@@ -94,14 +95,12 @@ class Served:
         row = NUMBER * self.values + sum(len(name.encode()) + 8 for name in self.columns)
         return min(limits.body, limits.rows * row + TEXT)
 
-    def lists(self, limits: Limits) -> int:
-        """Lists in the JSON of the largest request: those of its inputs, and a few."""
-        shape = self.domain.shape
-        return limits.rows * sum(math.prod(shape[:depth]) for depth in range(len(shape))) + NESTING
-
-    def keys(self, limits: Limits) -> int:
-        """Keys in the JSON of the largest request: one for each column of a table, and a few."""
-        return limits.rows * (self.values if len(self.domain.shape) == 1 else 1) + NESTING
+    def most(self, limits: Limits) -> Most:
+        """What the JSON of the largest request holds: a key for each column where inputs are rows, and a few of everything."""
+        shape, rows = self.domain.shape, limits.rows
+        lists = rows * sum(math.prod(shape[:depth]) for depth in range(len(shape)))
+        keys = rows * (self.values if len(shape) == 1 else 1)
+        return Most(rows * self.values, lists + NESTING, keys + NESTING)
 
 
 @dataclass(frozen=True)

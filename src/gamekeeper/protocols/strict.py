@@ -6,10 +6,11 @@ Deviations  numbers of 2^53 and more are refused: a whole one may have lost digi
 
 orjson refuses NaN, Infinity, 1e999, half characters and more than 1,024 levels. It keeps the last of two equal names: the
 text holds a colon for each name, so that one that was dropped shows in their number. Lists are counted in the text as well,
-since an empty one takes two bytes there and 56 in memory.
+since an empty one takes two bytes there and 56 in memory; so are values.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -27,16 +28,27 @@ SHORT = 16
 """Longer lists are searched for objects last: they are usually numbers."""
 
 
-def parse_strictly(body: bytes, lists: int, keys: int) -> dict[str, Any]:
-    """The object in a body of at most so many lists and keys. Raises BadRequest."""
-    if body.count(b'"') > 4 * keys:
-        raise too_many("quotation marks", 4 * keys)
+@dataclass(frozen=True)
+class Most:
+    """What the largest request to a model can hold: numbers, lists, and keys of objects."""
+
+    numbers: int
+    lists: int
+    keys: int
+
+
+def parse_strictly(body: bytes, most: Most) -> dict[str, Any]:
+    """The object in a body that holds no more than that. Raises BadRequest."""
+    if body.count(b'"') > 4 * most.keys:
+        raise too_many("quotation marks", 4 * most.keys)
     bare = without_strings(body)
     colons, braces = bare.count(b":"), bare.count(b"{")
-    if bare.count(b"[") > lists:
-        raise too_many("lists", lists)
-    if max(colons, braces) > keys:
-        raise too_many("keys and objects", keys)
+    if bare.count(b"[") > most.lists:
+        raise too_many("lists", most.lists)
+    if max(colons, braces) > most.keys:
+        raise too_many("keys and objects", most.keys)
+    if bare.count(b",") > most.numbers + most.lists + 2 * most.keys:
+        raise too_many("values", most.numbers + most.lists + 2 * most.keys)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:

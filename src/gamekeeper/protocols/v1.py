@@ -51,7 +51,7 @@ class V1:
 
     def read(self, headers: tuple[Header, ...], body: bytes) -> Question:
         request = received(headers, body, self.most)
-        value = parse_strictly(request.body, self.served.lists(self.limits), self.served.keys(self.limits))
+        value = parse_strictly(request.body, self.served.most(self.limits))
         if "instances" not in value:
             raise BadRequest("the body must hold `instances`, a list of inputs (TensorFlow Serving's row format).")
         x = nested(value["instances"], self.served, self.limits, "`instances`")

@@ -20,7 +20,7 @@ from torch import Tensor
 from gamekeeper.errors import BadRequest, Malformed
 from gamekeeper.protocols import inputs
 from gamekeeper.protocols.answers import answers, settle, settled_maps
-from gamekeeper.protocols.bodies import QUOTE, Header, Request, Response, document, received, response, whole
+from gamekeeper.protocols.bodies import QUOTE, Header, Request, Response, document, received, response, shown, whole
 from gamekeeper.protocols.datatypes import DATATYPES, Array, cast, from_bytes, from_json, strings
 from gamekeeper.protocols.json import Expected, Quote, is_list, is_object, kind, parse
 from gamekeeper.protocols.served import Limits, Question, Served, published
@@ -242,7 +242,7 @@ class V2:
     def read(self, headers: tuple[Header, ...], body: bytes) -> Question:
         request = received(headers, body, self.most)
         head, tail = divided(request)
-        value = parse_strictly(head, self.served.lists(self.limits), self.served.keys(self.limits))
+        value = parse_strictly(head, self.served.most(self.limits))
         name = value.get("id")
         if name is not None and (not isinstance(name, str) or len(name) > self.limits.name):
             raise BadRequest(f"`id` must be a string of at most {self.limits.name} characters; got {kind(name)}.")
@@ -255,21 +255,21 @@ class V2:
             raise BadRequest(f"`inputs` must hold one object, the tensor `{self.served.input}`; got {kind(given)}.")
         tensor, name, datatype = given[0], given[0].get("name"), given[0].get("datatype")
         if name != self.served.input:
-            raise BadRequest(f"the model's input is {self.served.input!r}; got {QUOTE(name)!r}. Correct `name`.")
+            raise BadRequest(f"the model's input is {self.served.input!r}; got {shown(name)}. Correct `name`.")
         if not isinstance(datatype, str) or datatype not in DATATYPES:
             raise BadRequest(
                 f"the input's `datatype` must be one of {', '.join(DATATYPES)}, best {self.served.datatype}; got"
-                f" {QUOTE(datatype)!r}."
+                f" {shown(datatype)}."
             )
         n = inputs.shaped(tensor.get("shape"), self.served, self.limits, "the input")
         size = parameters(tensor).get("binary_data_size")
         if size is None:
             return inputs.to_domain(self._listed(tensor, n, datatype, tail), datatype, n, self.served)
         needed = n * self.served.values * DATATYPES[datatype].itemsize
-        if "data" in tensor or type(size) is not int or not size == len(tail) == needed:
+        if tensor.get("data") is not None or type(size) is not int or not size == len(tail) == needed:
             raise BadRequest(
                 f"{n} inputs as {datatype} must be {needed:,} bytes behind the JSON, without `data` in it;"
-                f" `binary_data_size` is {QUOTE(size)}, and {len(tail):,} bytes follow."
+                f" `binary_data_size` is {shown(size)}, and {len(tail):,} bytes follow."
             )
         return inputs.to_domain(from_bytes(tail, datatype), datatype, n, self.served)
 
@@ -288,13 +288,10 @@ class V2:
         if not is_list(outputs) or not all(map(is_object, outputs)):
             raise BadRequest(f"`outputs` must be a list of objects; got {kind(outputs)}.")
         names = [output.get("name") for output in outputs]
-        if any(
-            names.count(name) > 1 or name not in self.served.outputs for name in names[: len(self.served.outputs) + 1]
-        ):
-            known = ", ".join(self.served.outputs)
-            raise BadRequest(
-                f"`outputs` must name some of {known}, each once; got {QUOTE(', '.join(map(str, names)))}."
-            )
+        for place, name in enumerate(names):
+            if not isinstance(name, str) or name not in self.served.outputs or name in names[:place]:
+                known = ", ".join(self.served.outputs)
+                raise BadRequest(f"`outputs` must name some of {known}, each once; got {shown(name)}.")
         return tuple(Wanted(output["name"], flag(parameters(output), "binary_data", binary)) for output in outputs)
 
     def write(self, question: Question, reply: Reply) -> Response:
@@ -333,7 +330,9 @@ def divided(request: Request) -> tuple[bytes, memoryview]:
 
 def parameters(value: dict[str, Any]) -> dict[str, Any]:
     """The `parameters` of a request or a tensor. Raises BadRequest for those that ask for what is not offered."""
-    given = value.get("parameters", {})
+    given = value.get("parameters")
+    if given is None:
+        return {}
     if not is_object(given):
         raise BadRequest(f"`parameters` must be an object; got {kind(given)}.")
     for name in ELSEWHERE:

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gamekeeper.service.memory import Clients, InProcess
-from gamekeeper.types import Armed, Batch, Model, Oracle, Reply, answered
+from gamekeeper.types import Armed, Batch, Model, Oracle, PerClient, Reply, answered
 
 
 @dataclass
@@ -41,13 +42,18 @@ class Service:
             for place, defense in enumerate(self.defenses):
                 name = f"defense {place}"
                 if name not in memories:
-                    memories[name] = defense.fresh()
+                    memories[name] = begun(defense, client)
                 reply = defense.respond(x, reply, memories[name])
         return reply
 
     def open(self, client: str) -> Oracle:
         """The oracle that a client, honest or not, is given."""
         return _Client(self, client)
+
+
+def begun(defense: Armed, client: str) -> Any:
+    """What a defense remembers of a client who has not asked before."""
+    return defense.fresh_for(client) if isinstance(defense, PerClient) else defense.fresh()
 
 
 def spread(given: Reply, rows: Tensor, clean: Reply) -> Reply:

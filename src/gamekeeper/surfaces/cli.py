@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from gamekeeper.errors import GamekeeperError
-from gamekeeper.surfaces.ownership_cli import claims, verify
+from gamekeeper.surfaces.ownership_cli import claims, ownership, verify
 from gamekeeper.version import __version__
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 
 app.add_typer(claims)
 app.command()(verify)
+app.command()(ownership)
 
 ATTACKS = ["knockoff", "knockoff+labels", "knockoff+partial_bayes"]
 TABLE_ATTACKS = ["knockoff@linear", "knockoff+labels@linear", "knockoff@boosted", "knockoff+labels@forest"]

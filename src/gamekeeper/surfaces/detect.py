@@ -22,6 +22,8 @@ from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import Estimate
 from gamekeeper.results import Lines
 from gamekeeper.surfaces.report.client_words import EVIDENCE_ONLY, NOBODY_CAN, short
+from gamekeeper.surfaces.report.figures import write_png
+from gamekeeper.surfaces.report.noticed import noticed
 from gamekeeper.surfaces.report.words import plain
 from gamekeeper.version import __version__
 
@@ -30,7 +32,7 @@ COLUMNS = (
     "own: share of a thief's own queries, the rest natural; by N: runs noticed after N queries of all accounts; learnt: accuracy"
     " of the clone at the alarm over that of all answers; µs and kB: all detectors, per query and per client."
 )
-DETECTION, HEADER = "detection.jsonl", "detection.json"
+DETECTION, HEADER, FIGURE = "detection.jsonl", "detection.json", "detection.png"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,11 @@ def run_detect(setting: Setting, trial: Trial, folder: Path, jobs: int | None, j
             console.print(f"{number} of {len(missing)}  {row_line(row)}", soft_wrap=True, markup=False)
     ids = {cell.id for cell in wanted}
     rows = list({row.cell: row for row in table.every() if row.cell in ids}.values())
-    conclude(folder, summarise(rows), limits, json, quiet)
+    summary = summarise(rows)
+    figure = noticed(summary.thieves)
+    if figure is not None:
+        write_png(figure, folder / FIGURE)
+    conclude(folder, summary, limits, json, quiet)
     return FAILED if any(row.error for row in rows) else 0
 
 
@@ -151,7 +157,7 @@ def conclude(folder: Path, summary: DetectionSummary, limits: dict[str, Limits],
             console.print(f"{who}: {error}", soft_wrap=True, markup=False)
     for line in sentences(summary):
         console.print(line, soft_wrap=True, markup=False)
-    console.print(f"rows: {plain(str(folder / DETECTION))}", soft_wrap=True, markup=False)
+    console.print(f"rows: {plain(str(folder / DETECTION))}, figure: {FIGURE}", soft_wrap=True, markup=False)
 
 
 def sentences(summary: DetectionSummary) -> list[str]:

@@ -1,10 +1,18 @@
 """The commands about ownership, for the command line. As there, heavy imports happen inside the commands."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+SCHEMES = ["own_mistakes", "backdoor", "dawn:share=0.02"]
+REMOVALS = [
+    "none", "ftll", "ftal", "rtll", "rtal", "prune", "prune:share=0.9", "fine_prune", "weight_noise", "weight_noise:sd=0.5",
+    "quantise", "quantise:bits=2", "noise", "bit_depth", "blur", "distil", "knockoff", "knockoff+labels", "knockoff+neighbours",
+    "reset",
+]  # fmt: skip
+FORGERIES = ["untargeted", "targeted", "chosen_carriers"]
 claims = typer.Typer(
     name="claim",
     help="Make a claim of ownership, commit to it in a register, and open it for a judge.",
@@ -139,3 +147,36 @@ def verify(
         key,
     )
     raise typer.Exit(run_verify(wanted, out or Path("gamekeeper-runs") / f"verify-{Path(suspect).stem}", printing))
+
+
+def default(values: Sequence[str]) -> str:
+    return f"[dim]Default: {', '.join(values)}[/dim]"
+
+
+def ownership(
+    target: Annotated[str, typer.Argument(help="Whose model: a built-in target or a TOML file.")] = "mnist",
+    scheme: Annotated[list[str] | None, typer.Option(help=f"A scheme. Repeat for several. {default(SCHEMES)}")] = None,
+    removal: Annotated[
+        list[str] | None,
+        typer.Option(help=f"A removal, or a thief's way to learn. Repeat for several. {default(REMOVALS)}"),
+    ] = None,
+    forgery: Annotated[
+        list[str] | None, typer.Option(help=f"How false claims are made. Repeat for several. {default(FORGERIES)}")
+    ] = None,
+    queries: Annotated[int, typer.Option(min=1, help="What a thief pays for answers, once.")] = 2500,
+    panel: Annotated[int, typer.Option(min=10, help="Independent models that a judge trains.")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of repetitions.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; give the same folder again to resume.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: one per core).")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print results as JSON instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the conclusions and paths.")] = False,
+) -> None:
+    """Try to remove marks and to make false claims: what survives, at what price, and who would be accused."""
+    from gamekeeper.engine.dispute import DisputeSetting
+    from gamekeeper.surfaces.ownership import Disputes, run_ownership
+    from gamekeeper.targets.choice import Choice
+
+    setting = DisputeSetting(Choice(target), queries, panel)
+    disputes = Disputes(tuple(scheme or SCHEMES), tuple(removal or REMOVALS), tuple(forgery or FORGERIES), seeds)
+    folder = out or Path("gamekeeper-runs") / f"ownership-{Path(target).stem}"
+    raise typer.Exit(run_ownership(setting, disputes, folder, jobs, json, quiet))

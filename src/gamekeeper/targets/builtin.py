@@ -53,8 +53,7 @@ def shipped(name: str) -> Target:
     natural = batteries.load(f"{name}-natural")
     return replace(
         target,
-        owner=replace(target.owner, natural=natural.x),
-        natural_truth=natural.y,
+        owner=replace(target.owner, natural=natural.x, natural_truth=natural.y),
         seeds=train.x[:SEEDS],
         drawings=DRAWINGS[name],
         drawn_by=DRAWN_BY[name],

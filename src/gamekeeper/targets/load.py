@@ -144,7 +144,6 @@ def from_config(config: TargetConfig, path: Path) -> Target:
         style=None if config.thief.style is None else config.thief.style.known(),
         prior=None if config.thief.prior is None else tuple(config.thief.prior),
         shifted={} if shifted is None else {SHIFTED: shifted},
-        natural_truth=None if natural is None else natural.y,
     )
     if config.data.auxiliary is None:
         return target

@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 import torch
-from torch import Tensor
 
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.schema import Schema
@@ -45,7 +44,6 @@ class Target:
     prior    how frequent each class is, as everybody knows; None: nobody said
     style    how strokes look in the victim's kind of images, as everybody knows; None: not known
     drawn_by  repr of the drawings that the digest stands for; "" if it stands for none
-    natural_truth  the classes of `owner.natural`, by which strengths of `--defense all` are chosen; None: not known
     """
 
     name: str
@@ -70,7 +68,6 @@ class Target:
     prior: tuple[float, ...] | None = None
     style: Style | None = None
     shifted: Mapping[str, Dataset] = field(default_factory=dict[str, Dataset])
-    natural_truth: Tensor | None = None
     drawn_by: str = ""
 
     def digest_behind(self, defenses: Sequence[Defense]) -> str:
@@ -150,11 +147,12 @@ def owner(train: Dataset | None, box: Domain, architecture: Architecture, natura
 
     In random order: files are often sorted by class, and a defense may use only the first rows.
     """
-    unseen = None if natural is None else natural.x
-    if train is None or train.y is None:
-        return Owner(torch.empty((0, *box.shape)), torch.empty(0, dtype=torch.long), box, architecture, natural=unseen)
-    order = torch.randperm(len(train.x), generator=torch.Generator().manual_seed(ORDER))
-    return Owner(train.x[order], train.y[order], box, architecture, natural=unseen)
+    unseen, classes = (None, None) if natural is None else (natural.x, natural.y)
+    x, truth = torch.empty((0, *box.shape)), torch.empty(0, dtype=torch.long)
+    if train is not None and train.y is not None:
+        order = torch.randperm(len(train.x), generator=torch.Generator().manual_seed(ORDER))
+        x, truth = train.x[order], train.y[order]
+    return Owner(x, truth, box, architecture, natural=unseen, natural_truth=classes)
 
 
 def file_hash(path: Path) -> str:
