@@ -12,17 +12,18 @@ The judge trains ten models of their own and holds every claim against every sus
 time-stamping authority is one of our own, and the beacon is a line of text that stands for a public lottery.
 """
 
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
+from torch import Tensor
 
 from examples.local_authority import Authority, authority
 from gamekeeper.architectures import fresh
@@ -53,7 +54,9 @@ from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Model, Owner, Transfer
 
-API, DIGITS, LETTERS = "api", "mnist-test", 5_000
+LETTERS, CLASSES = 5_000, 10
+PAUSE = 3
+"""Seconds after which the time of a stamp, with its inaccuracy, is certainly over."""
 SHORT = Fit(epochs=10)
 BEACON = sha256(b"tonight's lottery: 4 8 15 16 23 42").digest()
 MODEL = """\
@@ -86,12 +89,22 @@ class Exhibit:
     register: Path
 
 
+@dataclass(frozen=True)
+class Tried:
+    """A claim, a suspect, and what the judge says."""
+
+    claim: str
+    suspect: str
+    verdict: Verdict
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """A folder, the authority that stamps, and the data that everybody begins with.
 
-    queries  of the thieves
-    fit      how marked models are trained
+    queries  of the thieves; triggers: of the backdoor, and inputs of the false claim
+    fit      how the marked model is trained
+    panel    how many models the judge trains
     """
 
     folder: Path
@@ -100,6 +113,7 @@ class Stage:
     queries: int = LETTERS
     triggers: int = 100
     fit: Fit = SHORT
+    panel: int = 10
 
     @property
     def data(self) -> Owner:
@@ -137,9 +151,9 @@ def marked_model(stage: Stage) -> tuple[TorchModel, Exhibit]:
     recipe = Backdoor(n=stage.triggers)
     triggers = recipe.triggers(stage.data, 0)
     stage.entered(inputs_digest(triggers), "triggers", "owner")
-    time.sleep(2)  # a stamp is precise to a second, and the beacon must be later
+    time.sleep(PAUSE)
     (stage.folder / "beacon-at.txt").write_text(moment(time.time()))
-    claim = recipe.claim(triggers, Draw(BEACON, inputs_digest(triggers)), 10)
+    claim = recipe.claim(triggers, Draw(BEACON, inputs_digest(triggers)), CLASSES)
     trained = recipe.marked(stage.data, claim)
     task = stage.mnist.victim.task
     net = fit(fresh(trained.architecture, 0), trained.x, task.target(trained.truth), task.loss, stage.fit, 0)
@@ -172,7 +186,8 @@ def stolen(stage: Stage, model: TorchModel, answers: Transfer) -> dict[str, str]
         "filtered": "a copy learnt from the same answers, without those that contradict their neighbours",
     }
     knows = thief_knowledge(stage.mnist, stage.mnist.student)
-    other = Owner(*half(stage.mnist.owner), stage.mnist.box, stage.mnist.student)
+    x, truth = unseen(stage.mnist.owner)
+    other = Owner(x[:1000], truth[:1000], stage.mnist.box, stage.mnist.student)
     copies = {
         "weights": FTAL()(model, other, 1),
         "answers": Soft()(answers, knows, 2),
@@ -183,24 +198,25 @@ def stolen(stage: Stage, model: TorchModel, answers: Transfer) -> dict[str, str]
     return {**who, "mnist": "somebody else's model, which copied nothing"}
 
 
-def half(owner: Owner) -> tuple[torch.Tensor, torch.Tensor]:
-    """Digits that the owner's model never saw: the thief's own."""
-    assert owner.natural is not None and owner.natural_truth is not None
-    return owner.natural[:1000], owner.natural_truth[:1000].long()
+def unseen(owner: Owner) -> tuple[Tensor, Tensor]:
+    """Digits that the owner's model never saw."""
+    assert owner.natural is not None
+    assert owner.natural_truth is not None
+    return owner.natural, owner.natural_truth.long()
 
 
 def false_claim(stage: Stage) -> Exhibit:
     """Adversarial examples of models of the accuser's own, committed to and stamped as an honest claim is."""
-    assert stage.data.natural is not None and stage.data.natural_truth is not None
-    accuser = Owner(stage.data.natural, stage.data.natural_truth.long(), stage.data.box, stage.data.architecture)
+    x, truth = unseen(stage.data)
+    accuser = Owner(x[1000:], truth[1000:], stage.data.box, stage.data.architecture)
     forgery = Untargeted(n=stage.triggers)
-    claim = forgery(accuser, 10, 0)
+    claim = forgery(accuser, CLASSES, 0)
     stage.publish("accuser", accuser_model(accuser, forgery, stage.mnist), "the accuser's own model")
     return stage.exhibit("forged", claim, "accuser", "accuser")
 
 
 def accuser_model(accuser: Owner, forgery: Untargeted, mnist: Target) -> TorchModel:
-    return TorchModel(ensemble(accuser, 10, forgery.models, 0).nets[0], mnist.victim.task)
+    return TorchModel(ensemble(accuser, CLASSES, forgery.models, 0).nets[0], mnist.victim.task)
 
 
 # the judge
@@ -209,8 +225,8 @@ def accuser_model(accuser: Owner, forgery: Untargeted, mnist: Target) -> TorchMo
 def trial(stage: Stage, exhibit: Exhibit, suspect: str, public_since: int, say: Console) -> Verdict:
     papers = Papers(exhibit.claim, register.read(exhibit.register), tuple(stamps.read_roots(stage.folder / "root.pem")))
     openings = tuple(read_key(path).hex() for path in sorted(stage.folder.glob("*.opening")))
-    terms = Terms(public_since, "panel", "0.001", openings=openings)
-    court = Court(stage.published(suspect), stage.published(exhibit.own), stage.mnist)
+    terms = Terms(public_since, "panel", "0.001", models=stage.panel, openings=openings)
+    court = Court(stage.published(suspect), stage.published(exhibit.own), stage.mnist, stage.panel)
     with say.status(f"{exhibit.name} against {suspect}") as status:
         record = tried(papers, terms, court, stage.folder / "verdict", lambda doing: status.update(f"{doing} …"))
     return judged(record, papers)
@@ -221,46 +237,55 @@ def moment(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
-def verdicts(found: Sequence[tuple[str, str, Verdict]]) -> Table:
-    table = Table("claim", "suspect", "hits", "independent models", "naive log10 p", "log10 p", "verdict")
-    for claim, suspect, each in found:
-        naive = binomial(each.hits, each.n, 0.1)
-        span = f"{min(each.panel)} to {max(each.panel)}"
-        p = f"{each.adjusted:.1f}"
-        table.add_row(claim, suspect, f"{each.hits} of {each.n}", span, f"{naive:.1f}", p, each.decision)
+def verdicts(tried: Sequence[Tried]) -> Table:
+    table = Table("claim", "suspect", "hits", "panel", "guess p", "p", "verdict", box=None)
+    for each in tried:
+        verdict = each.verdict
+        span = f"{min(verdict.panel)} to {max(verdict.panel)}"
+        hits, guess = f"{verdict.hits} of {verdict.n}", binomial(verdict.hits, verdict.n, 1 / CLASSES)
+        table.add_row(each.claim, each.suspect, hits, span, power(guess), power(verdict.adjusted), verdict.decision)
     return table
 
 
-def play(stage: Stage, say: Console) -> list[tuple[str, str, Verdict]]:
-    """The whole story: every claim against every suspect."""
+def power(log10_p: float) -> str:
+    return f"1e{log10_p:.0f}" if log10_p < -2 else f"{10**log10_p:.2g}"
+
+
+def conclusions(tried: Sequence[Tried], suspects: Mapping[str, str]) -> list[str]:
+    """What the table says, in sentences."""
+    void = next(each.verdict for each in tried if each.claim == "forged")
+    return [
+        "hits: claimed answers that the suspect gives; panel: those of the judge's own models, which copied nothing; guess p: what"
+        " a judge without a panel would take for chance; p: chance, by the panel and over all registered claims.",
+        *(f"{name}: {who}" for name, who in suspects.items()),
+        f"The false claim is void: {' '.join(void.reasons)}",
+    ]
+
+
+def play(stage: Stage, say: Console) -> tuple[list[Tried], dict[str, str]]:
+    """The whole story: every claim against every suspect; and who these are."""
     say.print("The owner trains triggers into a model, and commits to them first …")
     model, backdoor = marked_model(stage)
     say.print(f"A client asks the owner's API about {stage.queries:,} letters; a few answers are wrong on purpose …")
     answers, dawn = served(stage, model, "client-17")
-    say.print("Thieves copy it in three ways; an accuser prepares a false claim …")
+    say.print("Thieves copy the model in three ways; an accuser prepares a false claim …")
     forged = false_claim(stage)
-    time.sleep(2)  # as above: suspects are public after all of this was stamped
+    time.sleep(PAUSE)
     public_since = int(time.time())
     (stage.folder / "public-since.txt").write_text(moment(public_since))
     suspects = stolen(stage, model, answers)
-    say.print("The judge trains ten models of their own, and asks everybody …")
-    return [
-        (each.name, name, trial(stage, each, name, public_since, say))
-        for each in (backdoor, dawn, forged)
-        for name in suspects
-    ]
+    say.print(f"The judge trains {stage.panel} models of their own or more, and asks everybody …")
+    each = [(exhibit, name) for exhibit in (backdoor, dawn, forged) for name in suspects]
+    return [Tried(one.name, name, trial(stage, one, name, public_since, say)) for one, name in each], suspects
 
 
 def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    say = Console(highlight=False)
-    start = time.monotonic()
-    found = play(Stage(folder, authority(folder), load_target("mnist")), say)
-    say.print(verdicts(found))
-    say.print(f"{time.monotonic() - start:.0f} s", style="dim")
-    for _, suspect, verdict in found:
-        if verdict.decision == "void":
-            say.print(f"void, against {suspect}: {' '.join(verdict.reasons)}", soft_wrap=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    say, start = Console(highlight=False, soft_wrap=True), time.monotonic()
+    tried, suspects = play(Stage(folder, authority(folder), load_target("mnist")), say)
+    say.print(verdicts(tried), "", *conclusions(tried, suspects), sep="\n")
+    say.print(f"{time.monotonic() - start:.0f} s")
 
 
 if __name__ == "__main__":
