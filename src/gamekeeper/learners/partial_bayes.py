@@ -48,7 +48,7 @@ def sharpened(
     The label's weight is uniform, the power log-uniform over POWERS.
     """
     rows = torch.from_numpy(generator.permutation(np.arange(size) % len(y)))
-    power = torch.from_numpy(np.exp(generator.uniform(*np.log(POWERS), (size, 1)))).float()
+    power = torch.from_numpy(np.exp(generator.uniform(np.log(POWERS[0]), np.log(POWERS[1]), (size, 1)))).float()
     weight = torch.from_numpy(generator.uniform(size=(size, 1))).float()
     tail = torch.softmax(power * y[rows].clamp_min(torch.finfo(torch.float32).tiny).log(), 1)
     tail *= 1 - weight
