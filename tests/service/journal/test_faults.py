@@ -253,6 +253,12 @@ def test_a_password_in_a_url_is_refused_without_being_shown():
             open_journal(wrong)
 
 
+def test_without_its_driver_a_url_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(BadConfig, match=r"pip install 'gamekeeper\[postgres\]'"):
+        open_journal("postgresql://host/db")
+
+
 def test_a_server_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(JournalError, match=rf"postgresql://me@/db\?host={tmp_path} cannot be used: .*Is the server up"):
         PostgresServer(f"postgresql://me@/db?host={tmp_path}").connect()

@@ -85,8 +85,8 @@ def compare(make: Callable[[], Any], history: list[tuple[Any, ...]]) -> None:
         assert real.state() == twin.state()
 
 
-@settings(max_examples=40)
-@given(st.lists(actions, max_size=20))
+@settings(max_examples=30)
+@given(st.lists(actions, max_size=15))
 def test_sqlite_is_its_twin(history):
     with TemporaryDirectory() as folder:
         compare(lambda: opened(str(Path(folder) / "journal.sqlite")), history)
