@@ -21,7 +21,9 @@ LAYERS = [
         "units",
         "training",
         "service",
-    },  # units of columns; fitting networks; the wire with its meter, ledger and client memory
+        "policy",
+        "policy_file",
+    },  # units of columns; fitting networks; the wire with its meter, ledger, journal and client memory; what is done about whom
     {"detectors"},  # score what a client asks; change nothing
     {"attacks", "learners", "defenses"},  # one paper per file
     {"ownership", "follow_on"},  # claims, their dates, and the judge of them; what a copy is good for
