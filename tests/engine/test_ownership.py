@@ -12,7 +12,7 @@ from gamekeeper.analysis.ownership import ruling, summarise
 from gamekeeper.architectures import Mlp
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.engine import dispute as disputes
-from gamekeeper.engine.dispute import DisputeSetting, Parties, dispute, learner_of, parties, relearnt
+from gamekeeper.engine.dispute import DisputeSetting, Parties, dispute, ensemble_learners, learner_of, parties, relearnt
 from gamekeeper.engine.ownership import OwnershipCell, run_cell
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.ownership_methods import FORGERIES, REMOVALS, parse_forgery, parse_removal, parse_scheme
@@ -105,6 +105,16 @@ def test_learning_anew_asks_nothing_more(folder: Path, monkeypatch: pytest.Monke
     assert counting.queries == 0
     with pytest.raises(Unsuited, match="answers already paid for"):
         learner_of("jbda+labels", here)
+
+
+def test_the_ensembles_ways_to_learn_are_those_that_ask_nothing_of_their_own():
+    learners = ensemble_learners(small())
+    assert {"knockoff", "knockoff+labels", "knockoff+gce", "knockoff+partial_bayes", "knockoff+small_loss"} < set(
+        learners
+    )
+    assert "knockoff+neighbours" in learners
+    assert not [text for text in learners if "@" in text or not text.startswith("knockoff")]
+    assert all(learner_of(text, parties(SETTING)) for text in learners)
 
 
 def test_innocent_models_are_accused_of_no_honest_claim(folder: Path):

@@ -19,6 +19,7 @@ from gamekeeper.attacks.knockoff import Knockoff
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.defenses.dawn import DAWN
+from gamekeeper.engine.ensemble import ENSEMBLES, FULL_NAME, HAS
 from gamekeeper.engine.run import thief_knowledge
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.learners.distil import Labels, Soft
@@ -177,6 +178,13 @@ def bought(oracle: Oracle, here: Parties, setting: DisputeSetting, seed: int) ->
 
 def knowledge(here: Parties, defenses: tuple[DAWN, ...], clones: DiskCloneCache | None) -> Knowledge:
     return thief_knowledge(here.target, here.target.student, defenses, clones)
+
+
+def ensemble_learners(target: Target) -> tuple[str, ...]:
+    """Every way to learn of the worst-case ensemble that works on answers already paid, and the one that loses most marks."""
+    members = [one.attack for one in ENSEMBLES[FULL_NAME] if HAS[one.needs](target)]
+    ours = [attack for attack in members if attack.split("+")[0] == "knockoff" and "@" not in attack]
+    return (*ours, "knockoff+neighbours")
 
 
 def learner_of(text: str, here: Parties) -> Learner:
