@@ -47,12 +47,16 @@ SHORT = Fit(epochs=10)
 
 @dataclass(frozen=True)
 class DisputeSetting:
-    """target: whose model; queries: what a thief pays for answers; models: of the panel; beacon: text of a public draw."""
+    """target: whose model; queries: what a thief pays for answers; beacon: text of a public draw.
+
+    models  of the panel; kinds: their architectures, or none for those that suit the inputs
+    """
 
     target: Source
     queries: int = 2_500
     models: int = 10
     beacon: str = "a beacon published after the inputs were committed to"
+    kinds: tuple[Architecture, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
