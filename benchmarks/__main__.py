@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from benchmarks import (
+    crowd,
     deep_defense,
     detectors,
     ensemble,
+    journal,
     ledger,
     mad,
     memory,
@@ -21,8 +23,10 @@ from benchmarks import (
     recovery,
     replay,
     tables,
+    tables_http,
     training,
     watching,
+    wire,
 )
 from gamekeeper.version import __version__
 
@@ -32,14 +36,18 @@ ALL = {
     "deep_defense": deep_defense,
     "training": training,
     "ledger": ledger,
+    "journal": journal,
     "memory": memory,
     "querying": querying,
     "recovery": recovery,
     "ensemble": ensemble,
     "tables": tables,
+    "tables_http": tables_http,
     "detectors": detectors,
     "replay": replay,
+    "crowd": crowd,
     "watching": watching,
+    "wire": wire,
 }
 
 

@@ -84,18 +84,27 @@ Victim = tuple[str, Model, Domain, torch.Tensor, torch.Tensor, torch.Tensor]
 """Name, model, domain, pool, test inputs, their classes."""
 
 
+DATA: Mapping[str, Callable[..., Any]] = {
+    "bc": datasets.load_breast_cancer,
+    "wine": datasets.load_wine,
+    "digits": datasets.load_digits,
+}
+
+
+def parts(data: str) -> tuple[np.ndarray[Any, Any], ...]:
+    """Training rows and their classes, the pool, test rows and their classes; the same in every run."""
+    x, y = DATA[data](return_X_y=True)
+    rest, test, rest_y, test_y = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
+    train, pool, train_y, _ = train_test_split(rest, rest_y, test_size=0.5, random_state=1)
+    return train, train_y, pool, test, test_y
+
+
 def victims() -> Iterator[Victim]:
-    for data, load in (
-        ("bc", datasets.load_breast_cancer),
-        ("wine", datasets.load_wine),
-        ("digits", datasets.load_digits),
-    ):
-        x, y = load(return_X_y=True)
-        rest, test, rest_y, test_y = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
-        train, pool, train_y, _ = train_test_split(rest, rest_y, test_size=0.5, random_state=1)
+    for data in DATA:
+        train, train_y, pool, test, test_y = parts(data)
         for name, make in models().items():
             if wanted(f"{data}-{name}"):
-                model = SklearnModel(make().fit(train, train_y), Classify(int(y.max()) + 1))
+                model = SklearnModel(make().fit(train, train_y), Classify(int(test_y.max()) + 1))
                 held = torch.as_tensor(pool, dtype=torch.float32)
                 asked = torch.as_tensor(test, dtype=torch.float32)
                 yield f"{data}-{name}", model, ranges_of(held), held, asked, torch.as_tensor(test_y)
@@ -142,24 +151,37 @@ def compared(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> dict[str, floa
     return {"ours": float(a.mean()), "plain": float(b.mean()), "low": low, "high": high}
 
 
+def budgets(pool: torch.Tensor) -> list[int]:
+    return sorted({min(budget, len(pool)) for budget in BUDGETS})
+
+
+def row_of(victim: Victim, seen_plainly: Victim, budget: int) -> dict[str, Any]:
+    """One line of the result; the plain thieves ask the second, which is the same model."""
+    name, model, _, _, test, truth = victim
+    own = float((model(test).y.argmax(1) == truth).double().mean())
+    mine = {thief: np.stack([ours(victim, thief, budget, seed) for seed in SEEDS]) for thief in OURS}
+    theirs = {kind: np.stack([plain(seen_plainly, kind, budget, seed) for seed in SEEDS]) for kind in PLAIN}
+    best, rival = (max(each, key=lambda key, each=each: each[key].mean()) for each in (mine, theirs))
+    pairs = {kind: compared(mine[f"knockoff+labels@{kind}"], theirs[kind]) for kind in PLAIN}
+    pairs["strongest"] = compared(mine[best], theirs[rival])
+    accuracy = {thief: round(float(right.mean()), 4) for thief, right in mine.items()}
+    row = {"victim": name, "accuracy": own, "budget": budget, "best": best, "rival": rival}
+    return {**row, "pairs": pairs, "thieves": accuracy}
+
+
 def measure() -> dict[str, object]:
     torch.set_num_threads(1)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for victim in victims():
-        name, model, _, pool, test, truth = victim
-        own = float((model(test).y.argmax(1) == truth).double().mean())
-        for budget in sorted({min(budget, len(pool)) for budget in BUDGETS}):
-            mine = {thief: np.stack([ours(victim, thief, budget, seed) for seed in SEEDS]) for thief in OURS}
-            theirs = {kind: np.stack([plain(victim, kind, budget, seed) for seed in SEEDS]) for kind in PLAIN}
-            best, rival = (max(each, key=lambda key, each=each: each[key].mean()) for each in (mine, theirs))
-            pairs = {kind: compared(mine[f"knockoff+labels@{kind}"], theirs[kind]) for kind in PLAIN}
-            pairs["strongest"] = compared(mine[best], theirs[rival])
-            accuracy = {thief: round(float(right.mean()), 4) for thief, right in mine.items()}
-            row = {"victim": name, "accuracy": own, "budget": budget, "best": best, "rival": rival}
-            rows.append({**row, "pairs": pairs, "thieves": accuracy})
+        for budget in budgets(victim[3]):
+            rows.append(row_of(victim, victim, budget))
             show_row(rows[-1])
+    return result_of(rows)
+
+
+def result_of(rows: list[dict[str, Any]]) -> dict[str, object]:
     below = [f"{row['victim']} {row['budget']} {kind}" for row in rows for kind in under(row)]
-    return {"seeds": len(SEEDS), "rows": rows, "compared": sum(len(row["pairs"]) for row in rows), "below": below}  # pyright: ignore
+    return {"seeds": len(SEEDS), "rows": rows, "compared": sum(len(row["pairs"]) for row in rows), "below": below}
 
 
 def under(row: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from statistics import fmean, median
 from typing import Any
 
@@ -250,22 +250,23 @@ def ledger() -> str:
     return table(["ledger", "measured"], rows, stamp())
 
 
-def tables() -> str:
+def tables(name: str = "tables") -> str:
     """One line per data set and number of queries: the mean over its models."""
     found = json.loads((RESULTS / "tables.json").read_text())
-    about, measured = found["about"], found["tables"]
+    measured = found[name]
+    about = measured.get("about", found["about"])
     groups = grouped(measured["rows"], lambda row: (family(row["victim"]), row["budget"]))
     rows: list[list[str]] = []
-    for (name, budget), group in groups.items():
+    for (target, budget), group in groups.items():
         pairs = [row["pairs"]["strongest"] for row in group]
         ours, plain = (100 * fmean(pair[side] for pair in pairs) for side in ("ours", "plain"))
         ahead, behind = sum(pair["low"] > 0 for pair in pairs), sum(pair["high"] < 0 for pair in pairs)
-        rows.append([name, str(len(group)), f"{budget:,}", f"{plain:.1f}", f"{ours:.1f}", str(ahead), str(behind)])
+        rows.append([target, str(len(group)), f"{budget:,}", f"{plain:.1f}", f"{ours:.1f}", str(ahead), str(behind)])
     head = ["target", "models", "queries", "plain, %", "gamekeeper, %", "clearly better", "clearly worse"]
     below = (
         f"{len(measured['below'])} of {measured['compared']} comparisons, thief by thief, are clearly worse.\n`results/tables.json`,"
         f" gamekeeper {about['version']}, {measured['seeds']} seeds, {about['date']}."
-        " `python -m benchmarks tables --json results/tables.json`"
+        f" `python -m benchmarks {name} --json results/tables.json`"
     )
     return table(head, rows, below)
 
@@ -293,4 +294,5 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "bench-watching": watching,
     "bench-deep-defense": deep_defense,
     "bench-tables": tables,
+    "bench-tables-http": partial(tables, "tables_http"),
 }

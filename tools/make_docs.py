@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 import bench_docs
 import detection_docs
 import mark_docs
+import member_docs
 import ownership_docs
 import paper_docs
 import run_docs
@@ -30,6 +31,7 @@ from gamekeeper.methods import DETECTORS, EVIDENCE
 from gamekeeper.reproductions.catalogue import REPRODUCTIONS
 from gamekeeper.surfaces.report.curves import trade_curves
 from gamekeeper.surfaces.report.figures import price_curve, svg, utility_plot
+from gamekeeper.surfaces.report.noticed import noticed
 from gamekeeper.surfaces.report.ranking import ranking
 from gamekeeper.surfaces.report.words import count, headline
 
@@ -101,6 +103,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "mnist-headline": lambda: f"> {headline(summary('mnist'))}\n",
     "mnist-defenses": partial(run_docs.defenses, "mnist"),
     "ensemble": run_docs.ensemble,
+    "members": member_docs.members,
     **{name: partial(run_docs.defenses, name) for name in KEYED},
     **{f"{name}-thieves": partial(run_docs.thieves, name) for name in KEYED},
     **{name: partial(run_docs.defenses, name) for name in WORST},
@@ -145,6 +148,7 @@ def figures() -> dict[Path, str]:
         if (RESULTS / name / "run.json").exists():
             found[name] = trade_curves(summary(name, OFF_THE_SCALE.get(name)))
     found |= {name: ranking(summary(name)) for name in ALL}
+    found |= {name: noticed(detection_docs.summary(name).thieves) for name in detection_docs.RUNS}
     if study_docs.FILE.exists():
         found |= {name: draw() for name, draw in study_docs.FIGURES.items()}
     return {ROOT / "docs/figures" / f"{name}.svg": svg(figure, name) for name, figure in found.items() if figure}

@@ -34,7 +34,8 @@ from gamekeeper.ownership.chance import binomial
 from gamekeeper.ownership.claim import Claim
 from gamekeeper.ownership.draws import Draw
 from gamekeeper.ownership.nulls import OfPanel
-from gamekeeper.ownership.schemes.backdoor import Backdoor, inputs_digest
+from gamekeeper.ownership.procedures import inputs_digest
+from gamekeeper.ownership.schemes.backdoor import Backdoor
 from gamekeeper.ownership.schemes.dawn_claim import dawn_claim
 from gamekeeper.ownership.schemes.own_mistakes import OwnMistakes
 from gamekeeper.service.oracles import Metered

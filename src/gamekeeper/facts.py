@@ -17,6 +17,7 @@ A Defense may have:
 
     strengths        ways to turn it up, for `--defense all` (see Strengths). Default: none, it is used as it is
     l1_bound, keeps_confidence   what it guarantees for every answer (`defenses/guarantees.py`)
+    labels_alone     whether its answers are one-hot whatever it is given, as anybody can see. Default: False
     calibrates       whether it uses `Owner.natural`, so that a result behind it depends on those. Default: False
     permutes         whether permuting the classes of an answer permutes the defended answer. Default: True
     full_strength    the field whose value 0 means no defense, and its largest value. Default: none
@@ -66,6 +67,11 @@ def together(parts: Sequence[Facts]) -> Facts:
         repeats=repeats,
         cost=sum(each.cost for each in parts),
     )
+
+
+def labels_alone(defense: object) -> bool:
+    """Whether a defense declares that its answers are one-hot, whatever it is given."""
+    return bool(getattr(defense, "labels_alone", False))
 
 
 @dataclass(frozen=True)

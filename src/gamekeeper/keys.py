@@ -5,6 +5,7 @@ import os
 import secrets
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from gamekeeper.errors import BadConfig
@@ -12,6 +13,8 @@ from gamekeeper.types import SECRET
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 SALT = b"gamekeeper"
+VARIABLE = "GAMEKEEPER_SECRET"
+"""The environment variable that may hold a service's secret in place of a key file."""
 
 
 def hkdf(material: bytes, salt: bytes, info: bytes) -> bytes:
@@ -60,13 +63,38 @@ def read_key(path: Path) -> bytes:
         raise BadConfig(f"the key file {path} cannot be read: {error.strerror}.") from error
     if os.name == "posix" and mode & OTHERS:
         raise BadConfig(f"the key file {path} is open to others (mode {stat.S_IMODE(mode):04o}). Run: chmod 600 {path}")
-    try:
-        secret = bytes.fromhex(text.decode("ascii").strip())
-    except ValueError:
-        secret = b""
-    if len(secret) != SECRET:
+    secret = parsed(text.decode("ascii", "replace"))
+    if secret is None:
         raise BadConfig(
             f"the key file {path} must hold {2 * SECRET} hexadecimal digits and nothing else."
             " Make one with gamekeeper.keys.make_key, or: openssl rand -hex 32"
         )
+    return secret
+
+
+def parsed(text: str) -> bytes | None:
+    """The secret that hexadecimal digits spell; None for anything else."""
+    try:
+        secret = bytes.fromhex(text.strip())
+    except ValueError:
+        return None
+    return secret if len(secret) == SECRET else None
+
+
+def service_secret(path: Path | None, environment: Mapping[str, str]) -> bytes:
+    """The secret of a service: of a key file, or of the environment variable VARIABLE; never of a configuration file.
+
+    Raises BadConfig unless exactly one of the two is there and is a secret. No message shows it.
+    """
+    text = environment.get(VARIABLE)
+    if (path is None) == (text is None):
+        raise BadConfig(
+            f"a service needs its secret from one place, a key file or the variable {VARIABLE}; got"
+            f" {'neither' if path is None else 'both'}. Make a key file with gamekeeper.keys.make_key, and name it."
+        )
+    if path is not None:
+        return read_key(path)
+    secret = parsed(text or "")
+    if secret is None:
+        raise BadConfig(f"{VARIABLE} must hold {2 * SECRET} hexadecimal digits and nothing else: openssl rand -hex 32")
     return secret

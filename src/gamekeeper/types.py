@@ -145,9 +145,9 @@ class Box:
             raise BadQuery(
                 f"inputs must be floating point in [{self.low:g}, {self.high:g}]; got {x.dtype}. Scale them first."
             )
-        if x.ndim != len(self.shape) + 1 or tuple(x.shape[1:]) != self.shape:
+        if x.shape[1:] != self.shape or x.ndim == 0:
             raise BadQuery(f"inputs must have shape (n, {', '.join(map(str, self.shape))}); got {tuple(x.shape)}.")
-        if len(x) == 0:
+        if x.shape[0] == 0:
             raise BadQuery("got an empty batch; give at least one input.")
         low, high = torch.aminmax(x)
         # NaN fails both comparisons, infinities fail one: no separate pass over the batch is needed

@@ -46,7 +46,7 @@ def test_rows_are_ruled_out():
     rows, q = CASES["flat"]
     bank = Bank.of(rows)
     kth = bank.kth(q, 10)
-    pairs = bank.candidates(q, bank.nearness(q)[0], kth)[0]
+    pairs = bank.candidates(q, bank.nearness(q), kth)[0]
     assert len(pairs) < 0.05 * len(rows) * len(q)
 
 

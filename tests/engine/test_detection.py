@@ -20,6 +20,7 @@ from gamekeeper.engine.detection import DetectionCell, dealt, mixed_in, run_cell
 from gamekeeper.engine.honest import KINDS, kinds
 from gamekeeper.engine.scene import LIMITS, Scene, Setting, calibrated, scene
 from gamekeeper.errors import BadConfig
+from gamekeeper.surfaces.report.noticed import HIGH, noticed
 from gamekeeper.targets.choice import Choice
 from gamekeeper.types import Box
 
@@ -189,3 +190,17 @@ def test_a_summary_counts_alarms_in_time_and_what_was_learnt():
     assert list(honest.alarmed) == [ANY, "a"]
     failed = DetectionRow("f", "1", "m", "y", False, 9, 0, 1.0, 1, error="Unsuited: no")
     assert summarise([failed]).failed == {"y": "Unsuited: no"}
+
+
+def test_the_figure_steps_up_where_runs_are_noticed_and_says_never_otherwise():
+    lines = summarise([thief(0, 40, 0.4), thief(1, 60, 0.6), thief(2, 0, 0.8), thief(3, 500, 0.8)]).thieves
+    assert (lines[0].alarms, lines[0].at_alarm) == ((40, 60, 500), pytest.approx(0.65))
+    figure = noticed(lines)
+    assert figure is not None
+    (steps,) = [line for line in figure.axes[0].lines if len(line.get_xdata()) > 2]
+    assert np.asarray(steps.get_xdata()).tolist() == [0, 40, 60, 500, 500]
+    np.testing.assert_allclose(steps.get_ydata(), [HIGH * share for share in (0, 0.25, 0.5, 0.75, 0.75)])
+    silent = noticed(summarise([thief(0, 0, 0.8)]).thieves)
+    assert silent is not None
+    assert [text.get_text() for text in silent.axes[0].texts] == ["never"]
+    assert noticed(()) is None

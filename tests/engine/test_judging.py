@@ -225,11 +225,13 @@ def test_claims_that_cannot_be_judged_are_refused_before_a_query_is_paid(world, 
     assert api.rows == 0
 
 
-def test_a_procedure_to_come_names_what_it_waits_for():
+def test_a_procedure_to_come_names_what_it_waits_for(world):
     x = triggers()
     claim = Claim("margins", {"members": x, "others": x}, {})
     with pytest.raises(Unsuited, match="dataset inference"):
         hits(claim, marked())
+    with pytest.raises(Unsuited, match="dataset inference"):
+        check_trial(replace(world.papers, claim=claim), world.terms, court(marked()))
     with pytest.raises(Unsuited, match="radioactive data"):
         hits(Claim("loss_gap", {"x": x, "twin": x, "y": torch.zeros(MARKS, dtype=torch.long)}, {}), marked())
 

@@ -17,8 +17,9 @@ from gamekeeper.ownership.canonical import model_digest
 from gamekeeper.ownership.claim import Claim
 from gamekeeper.ownership.draws import Draw
 from gamekeeper.ownership.nulls import DrawnLabels
+from gamekeeper.ownership.procedures import as_drawn, inputs_digest
 from gamekeeper.ownership.recipes import Fingerprint, Mark
-from gamekeeper.ownership.schemes.backdoor import KINDS, Backdoor, as_drawn, inputs_digest
+from gamekeeper.ownership.schemes.backdoor import KINDS, Backdoor
 from gamekeeper.ownership.schemes.dawn_claim import dawn_claim, drawn_by
 from gamekeeper.ownership.schemes.own_mistakes import OwnMistakes
 from gamekeeper.service.oracles import Metered

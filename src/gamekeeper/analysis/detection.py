@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from gamekeeper.detection_rows import ANY, DetectionRow
+from gamekeeper.detection_rows import ANY, EVADER, DetectionRow
 from gamekeeper.metrics import Estimate, wilson
 
 WITHIN = (50, 100, 250, 500)
@@ -21,6 +21,8 @@ class ThiefLine:
     first    the detector that most often raised it; "" if there was none
     learnt   mean accuracy of the clone at the alarm over that of the clone of all answers; 1 where nobody noticed
     whole    mean accuracy of the clone of all answers
+    alarms   after how many queries of all accounts each run was first noticed, ascending; runs that never were are left out
+    at_alarm mean accuracy of the clone at the alarm; of that of all answers in runs that were not noticed
     """
 
     who: str
@@ -35,6 +37,8 @@ class ThiefLine:
     whole: float
     seconds: float
     bytes: int
+    alarms: tuple[int, ...] = ()
+    at_alarm: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def summarise(rows: Sequence[DetectionRow]) -> DetectionSummary:
 
 def asked_mix(row: DetectionRow) -> float:
     """The mix asked for; thieves who choose it are one line, whatever they chose."""
-    return -1.0 if ":" in row.who and row.who.startswith("evader:") else row.mix
+    return -1.0 if row.who.startswith(f"{EVADER}:") else row.mix
 
 
 def grouped(
@@ -93,6 +97,7 @@ def first_alarm(row: DetectionRow) -> int:
 def thief_line(rows: Sequence[DetectionRow]) -> ThiefLine:
     one = rows[0]
     alarms = [first_alarm(row) for row in rows]
+    some = tuple(sorted(alarm for alarm in alarms if alarm))
     within = sorted({each for each in WITHIN if each < one.queries} | {one.queries})
     noticed = {n: wilson(sum(0 < alarm <= n for alarm in alarms), len(rows)) for n in within}
     firsts = Counter(
@@ -105,12 +110,14 @@ def thief_line(rows: Sequence[DetectionRow]) -> ThiefLine:
         one.queries,
         len(rows),
         noticed,
-        float(median(some)) if (some := [alarm for alarm in alarms if alarm]) else None,
+        float(median(some)) if some else None,
         firsts.most_common(1)[0][0] if firsts else "",
         fmean((row.learnt or 0.0) / row.whole for row in rows if row.whole) if any(row.whole for row in rows) else 1.0,
         fmean(row.whole or 0.0 for row in rows),
         median(row.seconds for row in rows),
         round(median(row.bytes for row in rows)),
+        some,
+        fmean(row.learnt or 0.0 for row in rows),
     )
 
 

@@ -51,6 +51,13 @@ FLAGS: dict[str, Flag] = {
             "Use a pool that does not overlap the test set.",
         ),
         Flag(
+            "untested-classes",
+            "the test set has no example of one or more of the model's classes.",
+            "Accuracies are over the other classes alone: nothing shows how well these are stolen, nor what a defense does to"
+            " their users.",
+            "Add labelled inputs of these classes to the test set; the report's assumptions name them.",
+        ),
+        Flag(
             "weak-thief",
             "with no defense and the largest budget, even the best thief gets less than 30 % of the way from"
             " guessing to the victim's accuracy.",

@@ -1,5 +1,6 @@
 """Columns of CSV tables: which there are, which one is the label, and what each holds, the same for all files."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,8 @@ class Column:
         within_limit(table.path, 4 * len(table) * len(self.categories))
         position = {category: place for place, category in enumerate(self.categories)}
         position |= {text: position[""] for text in table.empties(self.name) if "" in position and text not in position}
+        others = {text for text in table.column(self.name) if text not in position and is_number(text)}
+        position |= {text: position[number] for text in others if (number := plainly(float(text))) in position}
         strange = table.first(self.name, lambda text: text not in position)
         if strange is not None:
             raise BadConfig(
@@ -53,6 +56,11 @@ class Column:
         block = np.zeros((len(table), len(self.categories)), np.float32)
         block[np.arange(len(table)), [position[text] for text in table.column(self.name)]] = 1
         return block
+
+
+def plainly(number: int | float) -> str:
+    """A number as most would write it: 2 for 2.0."""
+    return str(int(number)) if math.isfinite(number) and float(number).is_integer() else str(float(number))
 
 
 def numbers(table: Table, name: str, fill: float | None) -> Array:

@@ -46,7 +46,7 @@ def cells(column: Column, block: Array, own: Mapping[str, Any]) -> Array:
     values: list[Any] = [each or np.nan for each in column.categories]
     if all(each.lower() in WORDS for each in column.categories if each):
         values = [WORDS[each.lower()] if each else np.nan for each in column.categories]
-    values = [own.get(each, value) if each else value for each, value in zip(column.categories, values, strict=True)]
+    values = [own.get(each, value) for each, value in zip(column.categories, values, strict=True)]
     return np.array([values[place] for place in block.argmax(1)], object)
 
 

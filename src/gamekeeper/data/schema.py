@@ -183,7 +183,9 @@ def seen_as(columns: Sequence[Column]) -> tuple[str, ...]:
     gaps = [each.name for each in columns if each.fill is not None]
     more = f", and one more for {', '.join(gaps[:SHOWN])}, 1 where there is no value" if gaps else ""
     wide = any(each.categories for each in columns)
-    sees = "one entry for each category of a column of text, the largest of which counts" if wide else "numbers"
+    sees = (
+        "one entry for each category of a column of text or codes, the largest of which counts" if wide else "numbers"
+    )
     return (f"The model is given text and cells without a value as they stand; the thief's copy sees {sees}{more}.",)
 
 

@@ -102,6 +102,8 @@ class TopK:
 class Label:
     """Answers with the top-1 class only, as a one-hot posterior."""
 
+    labels_alone: ClassVar[bool] = True
+
     @property
     def keeps_top1(self) -> bool:
         return True

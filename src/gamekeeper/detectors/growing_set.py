@@ -93,6 +93,8 @@ class GrowingSets:
 
     def record(self, gaps: Sequence[tuple[int, float]]) -> None:
         """More distances, each of a class; they count as soon as the class has EARLY of them."""
+        if not gaps:
+            return
         counts, early, ready = self.counts.numpy(), self.early.numpy(), list[float]()
         for c, gap in gaps:
             n = int(counts[c])

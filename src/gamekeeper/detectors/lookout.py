@@ -7,6 +7,7 @@ standing.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -79,7 +80,7 @@ class Lookout:
     posts: Mapping[str, Post]
     repeats: RepeatsWatch | None = None
 
-    @property
+    @cached_property
     def window(self) -> int:
         """New queries after which detectors with limits start anew; 0 if there is none."""
         return max((post.limits.null.looks[-1] for post in self.posts.values() if post.limits is not None), default=0)
@@ -104,11 +105,12 @@ class Lookout:
         clean  the victim's own answers, never those of a defense; rows without one are shown to nobody
         at     when the request arrived, in seconds since 1970; NaN if unknown
         """
-        rows = answered(clean)
-        if not bool(rows.all()):
-            x, clean = x[rows], taken(self.victim, clean, rows)
-        places = rows.nonzero()[:, 0]
-        standing: Standing = memories.setdefault(STANDING, self.fresh())
+        places = answered(clean).nonzero()[:, 0]
+        if len(places) < len(x):
+            x, clean = x[places], taken(self.victim, clean, places)
+        if STANDING not in memories:
+            memories[STANDING] = self.fresh()
+        standing: Standing = memories[STANDING]
         new = self._new(x, at, memories)
         given = {name: self._score(name, x, clean, at, memories) for name in self.posts if not self._limited(name)}
         fresh = new.nonzero()[:, 0]
@@ -124,12 +126,8 @@ class Lookout:
                 self._start_anew(memories, standing)
         self._note(given, standing)
         scores = {name: given.get(name, NO_SCORES) for name in self.posts}
-        shown = {name: places[fresh] if self._limited(name) else places for name in self.posts}
-        return Looked(scores, shown, places[fresh])
-
-    def new_rows(self, x: Batch) -> Int[Tensor, " r"]:
-        """Which of a client's queries, from the first, are new."""
-        return self._new(x, math.nan, {}).nonzero()[:, 0]
+        shown = places[fresh]
+        return Looked(scores, {name: shown if self._limited(name) else places for name in self.posts}, shown)
 
     def _limited(self, name: str) -> bool:
         return self.posts[name].limits is not None

@@ -49,7 +49,7 @@ class Bank:
     def kth(self, q: Float[Tensor, "n d"], k: int) -> Scores:
         """The distance of each row of q to its k-th nearest row of the bank."""
         q, k = q.double(), min(k, len(self.rows))
-        near, _ = self.nearness(q)
+        near = self.nearness(q)
         reach = self.to(q, near.topk(k, 1).indices).amax(1)
         return self.kth_of(q, self.candidates(q, near, reach), k)
 
@@ -58,15 +58,21 @@ class Bank:
         if radius < 0:
             return torch.zeros(len(q), dtype=torch.bool)
         q, k = q.double(), min(k, len(self.rows))
-        near, over = self.nearness(q)
-        top = near.topk(k, 1)
-        # the k likeliest rows: by upper bounds of their distances, then by the distances themselves, then all others
-        square = q.square().sum(1)
-        upper = (2 * over * self.short[-2][top.indices] - top.values).amax(1)
-        sure = upper <= (radius**2 - square) / 2 - self.slack(square)
+        turned, square = self.turned(q), q.square().sum(1)
+        least = (square - radius**2) / 2 + self.slack(square)
+        farthest = turned.clone()
+        farthest[:, -2].neg_()  # upper bounds of the distances
+        sure = (farthest @ self.short >= least[:, None].float()).sum(1) >= k
         if not bool(sure.all()):
             some = torch.nonzero(~sure)[:, 0]
-            sure[some] = self.to(q[some], top.indices[some]).amax(1) <= radius
+            sure[some] = self.measured_within(q[some], turned[some] @ self.short, k, radius)
+        return sure
+
+    def measured_within(
+        self, q: Float[Tensor, "n d"], near: Float[Tensor, "n m"], k: int, radius: float
+    ) -> Bool[Tensor, " n"]:
+        """The same by distances: of the k likeliest rows, then of all that may be within the radius."""
+        sure = self.to(q, near.topk(k, 1).indices).amax(1) <= radius
         if not bool(sure.all()):
             some = torch.nonzero(~sure)[:, 0]
             reach = torch.full((len(some),), radius, dtype=torch.float64)
@@ -75,11 +81,15 @@ class Bank:
             sure[some] = torch.bincount(inside, minlength=len(some)) >= k
         return sure
 
-    def nearness(self, q: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n 1"]]:
-        """(|q|^2 - l^2) / 2, with l a lower bound of the distance, up to rounding; and what of q is left over."""
+    def nearness(self, q: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
+        """(|q|^2 - l^2) / 2, with l a lower bound of the distance, up to rounding."""
+        return self.turned(q) @ self.short
+
+    def turned(self, q: Float[Tensor, "n d"]) -> Float[Tensor, "n q"]:
+        """What `short` is multiplied with."""
         on, over = shadow(q, self.axes)
         own = torch.full((len(q), 1), self.scale, dtype=torch.float64)
-        return torch.cat([on, over, own], 1).float() @ self.short, over
+        return torch.cat([on, over, own], 1).float()
 
     def candidates(
         self, q: Float[Tensor, "n d"], near: Float[Tensor, "n m"], reach: Float[Tensor, " n"]

@@ -17,8 +17,8 @@ Deviations  - the score is 1 - the least W so far: it never falls, as an alarm t
             - the same decisions at less cost: a product of short vectors (shadows.py) finds candidates, whose distances are
               then computed exactly; running moments; a buffer that stays sorted
             - after `most` distinct queries nothing more is learnt of a client
-Keeps       every distinct query: 4 (d + s) + 40 bytes each, s = 146 for images, at most double while it grows: 2.2 MB for
-            500 of 28x28, 61 MB for 10,000 (growing_set.py)
+Keeps       every distinct query: 4 (d + s) + 40 bytes each, s = 198 for images, at most double while it grows: 2.2 MB for
+            500 of 28x28, 64 MB for 10,000 (growing_set.py)
 """
 
 import math

@@ -162,6 +162,8 @@ class RepeatsWatch:
 
     def _known(self, hashes: Int[np.ndarray, " n"], memory: RepeatsMemory) -> Bool[np.ndarray, " n"]:
         """Which inputs came before, in this batch too. Remembers the others while there is room."""
+        if len(hashes) == 1:
+            return self._one_known(hashes, memory)
         distinct, first, which = np.unique(hashes, return_index=True, return_inverse=True)
         stored = memory.hashes.numpy()
         place = np.searchsorted(stored, distinct)
@@ -174,6 +176,15 @@ class RepeatsWatch:
         memory.hashes = torch.from_numpy(np.insert(stored, place[added], distinct[added]))
         again = old | added
         return again[which] & (old[which] | (first[which] != np.arange(len(hashes))))
+
+    def _one_known(self, hashes: Int[np.ndarray, " 1"], memory: RepeatsMemory) -> Bool[np.ndarray, " 1"]:
+        """The same for one input, as most requests have: without what a batch needs."""
+        stored = memory.hashes.numpy()
+        place = int(stored.searchsorted(hashes)[0])
+        again = place < len(stored) and stored[place] == hashes[0]
+        if not again and len(stored) < self.most:
+            memory.hashes = torch.from_numpy(np.concatenate([stored[:place], hashes, stored[place:]]))
+        return np.array([again])
 
 
 def running_share(repeated: Bool[Tensor, " n"], before: RepeatsMemory) -> Scores:

@@ -5,7 +5,7 @@ Equations   a = the lowest cosine coefficients of x (DCT-II, orthonormal), a' = 
 Assumes     nothing: the bound holds for all inputs. It is close for images, whose energy is in low frequencies
 Deviations  none: rounding is bounded, and makes the bound smaller
 
-Of a few planes (grey or colour images) the 12 x 12 lowest coefficients each are taken, of anything else the 144 lowest of its
+Of a few planes (grey or colour images) the 14 x 14 lowest coefficients each are taken, of anything else the 196 lowest of its
 numbers in a row.
 """
 
@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from gamekeeper.detectors.nearby import PART, Rows, parts
 
-SIDE, PLANES = 12, 4
+SIDE, PLANES = 14, 4
 SLACK = 8.0
 """Times the error of the coefficients. As a share of |x|^2 + |y|^2 this is more than all rounding amounts to: of the coefficients
 (2 of the 8), of the product of two shadows (4 at most) and of the distance that it is compared with."""

@@ -41,7 +41,6 @@ QUICK = (
     Member("knockoff+labels+affine:strength=0.5", "the same, on images turned anew in every step", "images"),
     Member("knockoff+gce", "immune to some flipped labels"),
     Member("knockoff+partial_bayes", "knows the defense and undoes it"),
-    Member("knockoff+tempered", "undoes flattening without knowing the defense"),
     Member("knockoff+unmixed", "undoes a fixed linear map without knowing it"),
     Member("smoothing", "averages over shifted copies: against random or hashed answers", "images"),
     Member("warped", "asks about turned and scaled copies: more answers like the model's own inputs'", "images"),
@@ -59,6 +58,7 @@ QUICK = (
     Member("knockoff+partial_bayes@linear", "logistic regression that knows the defense and undoes it", "tables"),
 )
 REST = (
+    Member("knockoff+tempered", "undoes flattening without knowing the defense"),
     Member("knockoff+small_loss", "distrusts the answers their students find hardest"),
     Member("knockoff+inverse", "knows the defense and learns to undo it"),
     Member("knockoff+fixmatch", "learns from unasked inputs as well: for few or poisoned answers"),

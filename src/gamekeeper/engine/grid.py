@@ -6,7 +6,8 @@ target's digest and the format of results, so a result can never be mistaken for
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -17,14 +18,14 @@ from gamekeeper.data.splits import overlap
 from gamekeeper.engine.ensemble import thieves
 from gamekeeper.engine.shift_harm import shifted_queries
 from gamekeeper.errors import BadConfig
-from gamekeeper.facts import facts
+from gamekeeper.facts import facts, labels_alone
 from gamekeeper.learners.augmented import Affine, Augmented
 from gamekeeper.learners.distil import Soft
 from gamekeeper.methods import InputSpec, parse_defense, parse_thief
 from gamekeeper.models.estimators import Learns
 from gamekeeper.targets.choice import Source
 from gamekeeper.targets.target import Target, boxed
-from gamekeeper.training.fit import Fit
+from gamekeeper.training.fit import POSTERIOR, Fit
 from gamekeeper.types import Architecture, Attack, Batch, Defense, Learner, need_box
 
 FORMAT = "0.1.0"
@@ -118,10 +119,12 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
         check_budgets(text, thief, audit.budgets, target)
     chains = {text: parse_defense(text, spec) for text in audit.defenses}
     digests = {text: target.digest_behind(chain) for text, chain in chains.items()}
+    bare = {text for text, chain in chains.items() if answers_are_labels(target, chain)}
     uniform = uniform_inputs(audit, target)
     cells = [
         Cell(
-            audit.target, digests[defense], defense, chain, attack, thief, student or target.student, budget, seed, uniform,
+            audit.target, digests[defense], defense, chain, attack, on_labels(thief) if defense in bare else thief,
+            student or target.student, budget, seed, uniform,
             audit.follow_on and budget == max(audit.budgets) and attack not in taking_part.controls,
         )
         for budget in sorted(set(audit.budgets))
@@ -131,6 +134,26 @@ def expand(audit: Audit, target: Target) -> list[Cell]:
         if not chain or attack not in taking_part.controls
     ]  # fmt: skip
     return list({cell.id: cell for cell in cells}.values())
+
+
+def answers_are_labels(target: Target, chain: Sequence[Defense]) -> bool:
+    """Whether users are given the top class and nothing else. Anybody sees that in the first answers."""
+    return target.answers == "labels" or (bool(chain) and labels_alone(chain[-1]))
+
+
+def on_labels(thief: Attack) -> Attack:
+    """The thief where answers are labels: who would train for whole answers trains as the learner of labels does.
+
+    Long training is worth it for probabilities; of labels it only memorises the wrong ones (decision 006). Left alone are a
+    training that the user named, thieves who undo the defense, and views, under which nothing is seen twice.
+    """
+    if not isinstance(thief, Theft) or not is_dataclass(thief.learner):
+        return thief
+    learner: Any = thief.learner
+    known, own = facts(learner), {each.name for each in fields(learner)}
+    if "fit" not in own or known.reads != "posterior" or known.uses_defense or learner.fit != POSTERIOR:
+        return thief
+    return replace(thief, learner=replace(learner, fit=Fit()))
 
 
 def uniform_inputs(audit: Audit, target: Target) -> int:

@@ -76,8 +76,9 @@ def cost(papers: Papers, court: Court) -> Cost:
 
 def check_trial(papers: Papers, terms: Terms, court: Court) -> None:
     """Raises BadClaim, BadConfig, BadQuery or Unsuited for whatever can be refused before a query is paid."""
-    suspect, x = court.suspect, inputs_of(papers.claim)
+    suspect = court.suspect
     check_papers(papers, terms, suspect.victim.task.classes)
+    x = inputs_of(papers.claim)
     for target in (suspect, court.own):
         target.box.check(x)
     for name, other in (("the owner's model", court.own), ("the judge's data", court.data)):

@@ -36,7 +36,7 @@ from gamekeeper.service.ledger import Ledger, Recorded, RecordedModel
 from gamekeeper.service.oracles import Metered, Transcript
 from gamekeeper.service.service import Service
 from gamekeeper.simplex import label
-from gamekeeper.targets.choice import Source, shares_architecture
+from gamekeeper.targets.choice import Source, shares_architecture, untested_classes
 from gamekeeper.targets.target import Target, boxed
 from gamekeeper.training.student import DiskCloneCache
 from gamekeeper.types import (
@@ -110,6 +110,7 @@ class Stage:
         conditions = {
             "test-in-pool": leaked > LEAKED * len(target.test),
             "leaked-test": leaked > 0,
+            "untested-classes": bool(untested_classes(target)),
             "same-architecture": shares_architecture(target, target.student),
             "weak-victim": not self.skill.sound,
             "predict-differs": isinstance(target.victim, Decides)

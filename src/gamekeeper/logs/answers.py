@@ -89,10 +89,11 @@ class AnswerReader:
         if self.table.form == "logits":
             return y.softmax(1)
         values = y.numpy()  # a few numbers, where numpy's calls cost less than torch's
-        # comparisons with NaN are false, and a row of NaN is an input without an answer
-        if (values < -1e-6).any() or (values.sum(1) > 1 + ROUNDED).any():
+        # a row of NaN is an input without an answer
+        least = np.fmin.reduce(values, None)
+        if least < -1e-6 or np.fmax.reduce(values.sum(1)) > 1 + ROUNDED:
             raise Unusable(KIND, f'probabilities lie in 0 to 1; got {shown(str(values[0]))}. Set form = "logits"?')
-        return y if values.min() >= 0 else y.clamp(min=0)
+        return y if least >= 0 else y.clamp(min=0)
 
 
 def rows(value: Any, n: int | None, k: int | None) -> Array | None:

@@ -5,7 +5,6 @@ Assumes     numbers stand in the order of the input's shape, or of its names of 
 Keeps       nothing
 """
 
-import base64
 import binascii
 import hashlib
 import io
@@ -64,6 +63,8 @@ class InputReader:
         if self.table.kind == "numbers":
             return numbers(value, self.table.columns)
         parts = [self.part(each) for each in (value if isinstance(value, list) else [value])]
+        if len(parts) == 1:
+            return parts[0][None]
         if not parts or len({part.shape for part in parts}) > 1:
             raise Unusable(KIND, f"it needs inputs of one shape; got {len(parts)} inputs of several shapes")
         return np.stack(parts)
@@ -181,7 +182,7 @@ def as_hash(value: Any) -> bytes:
 def decoded(text: str, dtype: np.dtype[Any]) -> Array:
     """The numbers behind base64, in a row."""
     try:
-        raw = base64.b64decode(text, validate=True)
+        raw = binascii.a2b_base64(text, strict_mode=True)
     except (ValueError, binascii.Error):
         raise Unusable(KIND, f"it is not base64: {shown(text, 40)}") from None
     if len(raw) % dtype.itemsize:

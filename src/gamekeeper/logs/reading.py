@@ -200,9 +200,9 @@ class EventReader:
         fields, mapping = record.fields, self.mapping
         client, at = self.client(fields), self.time(fields)
         inputs, hashes = (None, ()) if self.inputs is None else self.inputs(fields)
-        n = len(inputs) if inputs is not None else len(hashes) or whole(fields, mapping.count)
+        n = inputs.shape[0] if inputs is not None else len(hashes) or whole(fields, mapping.count)
         answers = None if self.answers is None else self.answers(fields, n)
-        n = n or (1 if answers is None else len(answers))
+        n = n or (1 if answers is None else answers.shape[0])
         return Event(client, at, n, inputs, hashes, answers, whole(fields, mapping.size), record.next)
 
     def client(self, fields: dict[str, Any]) -> str:

@@ -99,7 +99,7 @@ def write_bundle(folder: Path, papers: Papers, record: Record, key: Ed25519Priva
     whole = listing(files)
     digest = sha256(whole).hexdigest()
     if key is not None:
-        files[STATEMENT] = statement.signed(said_of(record, verdict, digest), key)
+        files[STATEMENT] = statement.signed(signed_words(record, verdict, digest), key)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / BUNDLE).unlink(missing_ok=True)
     for name in (SIGNER, STATEMENT):
@@ -111,7 +111,7 @@ def write_bundle(folder: Path, papers: Papers, record: Record, key: Ed25519Priva
     return Trial(papers, record, verdict, digest, None if key is None else True)
 
 
-def said_of(record: Record, verdict: Verdict, digest: str) -> Statement:
+def signed_words(record: Record, verdict: Verdict, digest: str) -> Statement:
     """What a judge signs: of the suspect and the owner's model, the verdict, by the bundle of this digest."""
     subjects = {"suspect": record.suspect.digest, "own": record.own.digest}
     predicate = {**verdict.predicate(), "bundle": digest, "claim": record.claim}
@@ -146,7 +146,7 @@ def read_bundle(
     if files_of(papers, record, verdict)[VERDICT] != files[VERDICT]:
         raise BadClaim(disagreeing(record, roots))
     digest = sha256(whole).hexdigest()
-    signed = check_signature(folder, files.get(SIGNER), said_of(record, verdict, digest), keys)
+    signed = check_signature(folder, files.get(SIGNER), signed_words(record, verdict, digest), keys)
     return Trial(papers, record, verdict, digest, signed)
 
 

@@ -221,12 +221,18 @@ def unchecked(trial: Trial) -> tuple[str, ...]:
         if terms.beacon is not None
         else "Where the claimed labels come from. The panel's answers to them are what counts."
     )
+    same = (
+        "Whether the owner's model is the owner's: it is the suspect itself, so that its passing says nothing."
+        if record.own.digest == record.suspect.digest
+        else "Whether the owner's model is the owner's: the judge was given it."
+    )
     silent = unanswered(record.suspect)
     lines = (
         f"That the suspect was first public on {day(terms.public_since)}: the judge's word.",
         f"That models trained on {record.data[0]} are to a model that copied nothing what such models are to each other."
         " Suspects trained on very different data may hit more or less often.",
         drawn,
+        same,
         head,
         "Whether the owner registered further claims elsewhere, or tried this one on further suspects.",
         f"{silent} of the {trial.verdict.n} inputs brought no answer and count as misses." if silent else "",

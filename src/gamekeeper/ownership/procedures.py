@@ -12,8 +12,6 @@ Assumes     one answer per input; a suspect that answers differently when asked 
 Deviations  ties go to the first class
 """
 
-from collections.abc import Callable, Mapping
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -21,7 +19,7 @@ from torch import Tensor
 from gamekeeper.data.splits import row_keys
 from gamekeeper.errors import BadClaim, Unsuited
 from gamekeeper.ownership.canonical import model_digest
-from gamekeeper.ownership.claim import Claim, Procedure
+from gamekeeper.ownership.claim import Claim
 from gamekeeper.ownership.draws import Draw
 from gamekeeper.types import Batch, Oracle
 
@@ -55,15 +53,6 @@ def right(claim: Claim, answered: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
     return answered == claim.tensors["y"]
 
 
-def matches(claim: Claim, suspect: Oracle) -> Bool[Tensor, " n"]:
-    return right(claim, labels(suspect, inputs_of(claim)))
-
-
-def to_come(claim: Claim, suspect: Oracle) -> Bool[Tensor, " n"]:
-    supported(claim)
-    raise AssertionError  # what is supported has a procedure
-
-
 def supported(claim: Claim) -> None:
     """Raises Unsuited for a procedure that is still to come."""
     if claim.procedure != "matches":
@@ -74,16 +63,10 @@ def supported(claim: Claim) -> None:
         )
 
 
-PROCEDURES: Mapping[Procedure, Callable[[Claim, Oracle], Bool[Tensor, " n"]]] = {
-    "matches": matches,
-    "loss_gap": to_come,
-    "margins": to_come,
-}
-
-
 def hits(claim: Claim, suspect: Oracle) -> Bool[Tensor, " n"]:
     """Which inputs of a claim the suspect answers as a copy would: a query each. Raises Unsuited or BadClaim."""
-    return PROCEDURES[claim.procedure](claim, suspect)
+    supported(claim)
+    return right(claim, labels(suspect, inputs_of(claim)))
 
 
 def inputs_digest(x: Batch) -> str:

@@ -157,21 +157,27 @@ def placed(papers: Papers, digest: str, terms: Terms, what: str) -> Committed:
 
     what  names what was committed to in an error: "this claim", say
     """
-    published = {entry.opening for entry in papers.entries if entry.opening is not None}
-    openings = sorted(published | {opening_of(text) for text in terms.openings})
     fitting = [
         Committed(entry, digest, opening, dates(entry, papers.roots))
-        for entry in papers.entries
-        if entry.opening is None
+        for entry, openings in commitments(papers, terms)
         for opening in openings
         if opens(entry.digest, digest, opening)
     ]
     if not fitting:
         raise BadClaim(
-            f"the register holds no commitment to {what} that one of {len(openings)} openings opens. Either it was never"
-            " registered there, or it was changed since, or the opening is another's: give the right one with --opening."
+            f"the register holds no commitment to {what} that one of the openings opens ({len(terms.openings)} were given)."
+            " Either it was never registered there, or it was changed since, or the opening is another's: give the right one"
+            " with --opening."
         )
     return min(fitting, key=lambda one: (one.since is None, one.since or 0))
+
+
+def commitments(papers: Papers, terms: Terms) -> list[tuple[Entry, tuple[bytes, ...]]]:
+    """Every commitment in the register, with the openings that may fit: those given, and the one published for it."""
+    given = tuple(opening_of(text) for text in terms.openings)
+    published = {entry.digest: entry.opening for entry in papers.entries if entry.opening is not None}
+    committed = [entry for entry in papers.entries if entry.opening is None]
+    return [(entry, (*given, published[entry.digest]) if entry.digest in published else given) for entry in committed]
 
 
 def opening_of(text: str) -> bytes:
@@ -235,15 +241,12 @@ def family(papers: Papers, terms: Terms, own: Committed) -> dict[str, float]:
 
     A commitment to the inputs of this claim is no other test.
     """
-    inputs = inputs_digest(papers.claim.tensors["x"])
-    openings = {entry.opening for entry in papers.entries if entry.opening is not None}
-    openings |= {opening_of(text) for text in terms.openings}
+    known = (inputs_digest(papers.claim.tensors["x"]), own.claim)
     return {
         entry.digest: 0.0
-        for entry in papers.entries
-        if entry.opening is None
-        and entry.digest != own.entry.digest
-        and not any(opens(entry.digest, digest, each) for each in openings for digest in (inputs, own.claim))
+        for entry, openings in commitments(papers, terms)
+        if entry.digest != own.entry.digest
+        and not any(opens(entry.digest, digest, each) for each in openings for digest in known)
     }
 
 

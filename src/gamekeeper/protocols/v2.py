@@ -1,40 +1,38 @@
-"""The Open Inference Protocol ("v2"), in JSON and in Triton's binary tensor data.
+"""The Open Inference Protocol ("v2"), in JSON and in Triton's binary tensor data: both sides.
 
 Source      Open Inference Protocol (REST) with Triton's binary tensor data extension
 Numbers     JSON holds the shortest text of each number in the declared datatype
+Deviations  the server takes one input tensor; unknown keys and parameters are ignored, except those that ask for another
+            answer or hold the data elsewhere (`classification`, shared memory), which are refused
 
 As in `json.py`, an answer that cannot be used raises Malformed.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import torch
 from torch import Tensor
 
-from gamekeeper.errors import BadQuery, Malformed
+from gamekeeper.errors import BadRequest, Malformed
+from gamekeeper.protocols import inputs
 from gamekeeper.protocols.answers import answers, settle, settled_maps
+from gamekeeper.protocols.bodies import QUOTE, Header, Request, Response, document, received, response, shown, whole
+from gamekeeper.protocols.datatypes import DATATYPES, Array, cast, from_bytes, from_json, strings
 from gamekeeper.protocols.json import Expected, Quote, is_list, is_object, kind, parse
-from gamekeeper.types import Batch
+from gamekeeper.protocols.served import Limits, Question, Served, published
+from gamekeeper.protocols.served import Output as Wanted
+from gamekeeper.protocols.strict import flat, parse_strictly
+from gamekeeper.types import Batch, Reply
 
-DATATYPES = {
-    "FP16": torch.float16,
-    "BF16": torch.bfloat16,
-    "FP32": torch.float32,
-    "FP64": torch.float64,
-    "INT8": torch.int8,
-    "INT16": torch.int16,
-    "INT32": torch.int32,
-    "INT64": torch.int64,
-    "UINT8": torch.uint8,
-    "UINT16": torch.uint16,
-    "UINT32": torch.uint32,
-    "UINT64": torch.uint64,
-    "BOOL": torch.bool,
-}
+EXTENSION = "binary_tensor_data"
+ELSEWHERE = ("classification", "shared_memory_region")
+"""Parameters of tensors that would change what is read or answered."""
+
+# --- the client's side
 
 
 @dataclass(frozen=True)
@@ -79,18 +77,6 @@ def encode_v2(x: Batch, slot: Slot, wanted: Sequence[str]) -> Body:
     if not wanted:
         request["parameters"] = {"binary_data_output": True}
     return Body(orjson.dumps(request), tail)
-
-
-def cast(x: Tensor, datatype: str) -> Tensor:
-    """x in a wire datatype; to integers only if nothing is lost."""
-    dtype = DATATYPES[datatype]
-    values = x.to(dtype)
-    if not dtype.is_floating_point and not torch.equal(values.to(x.dtype), x):
-        raise BadQuery(
-            f"the target takes {datatype} inputs, but these hold fractions or values out of its range. Give the target"
-            " a box in its own units (e.g. low = 0, high = 255) and data of whole numbers."
-        )
-    return values
 
 
 @dataclass(frozen=True)
@@ -146,7 +132,7 @@ def answers_v2(outputs: Outputs, name: str | None, expected: Expected) -> Tensor
     if chosen.part is None:
         return _from_data(chosen.stated.get("data"), shape, expected)
     if datatype == "BYTES":
-        return _from_data(_strings(chosen.part), shape, expected)
+        return _from_data(strings(chosen.part), shape, expected)
     values = _from_bytes(chosen.part, shape, DATATYPES[datatype], datatype)
     if expected.digits and not values.is_floating_point() and values.numel() == expected.n:
         return answers(values.flatten().tolist(), expected)
@@ -239,14 +225,140 @@ def _flat(values: list[Any]) -> list[Any]:
     return values
 
 
-def _strings(part: bytes) -> list[str]:
-    """BYTES elements: four bytes of little-endian length each, then the text."""
-    texts: list[str] = []
-    start = 0
-    while start < len(part):
-        size = int.from_bytes(part[start : start + 4], "little")
-        if start + 4 + size > len(part):
-            raise Malformed("a BYTES output is cut off in the middle of an element.")
-        texts.append(part[start + 4 : start + 4 + size].decode(errors="replace"))
-        start += 4 + size
-    return texts
+# --- the server's side
+
+
+@dataclass(frozen=True)
+class V2:
+    """`/infer` before one model; see Wire."""
+
+    served: Served
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def most(self) -> int:
+        return self.served.body(self.limits)
+
+    def read(self, headers: tuple[Header, ...], body: bytes) -> Question:
+        request = received(headers, body, self.most)
+        head, tail = divided(request)
+        value = parse_strictly(head, self.served.most(self.limits))
+        name = value.get("id")
+        if name is not None and (not isinstance(name, str) or len(name) > self.limits.name):
+            raise BadRequest(f"`id` must be a string of at most {self.limits.name} characters; got {kind(name)}.")
+        wanted = self._wanted(value.get("outputs"), flag(parameters(value), "binary_data_output"))
+        return Question(self._x(value.get("inputs"), tail), wanted, name, request.encoding)
+
+    def _x(self, given: object, tail: memoryview) -> Batch:
+        """The inputs, from the only tensor in `inputs`."""
+        if not is_list(given) or len(given) != 1 or not is_object(given[0]):
+            raise BadRequest(f"`inputs` must hold one object, the tensor `{self.served.input}`; got {kind(given)}.")
+        tensor, name, datatype = given[0], given[0].get("name"), given[0].get("datatype")
+        if name != self.served.input:
+            raise BadRequest(f"the model's input is {self.served.input!r}; got {shown(name)}. Correct `name`.")
+        if not isinstance(datatype, str) or datatype not in DATATYPES:
+            raise BadRequest(
+                f"the input's `datatype` must be one of {', '.join(DATATYPES)}, best {self.served.datatype}; got"
+                f" {shown(datatype)}."
+            )
+        n = inputs.shaped(tensor.get("shape"), self.served, self.limits, "the input")
+        size = parameters(tensor).get("binary_data_size")
+        if size is None:
+            return inputs.to_domain(self._listed(tensor, n, datatype, tail), datatype, n, self.served)
+        needed = n * self.served.values * DATATYPES[datatype].itemsize
+        if tensor.get("data") is not None or type(size) is not int or not size == len(tail) == needed:
+            raise BadRequest(
+                f"{n} inputs as {datatype} must be {needed:,} bytes behind the JSON, without `data` in it;"
+                f" `binary_data_size` is {shown(size)}, and {len(tail):,} bytes follow."
+            )
+        return inputs.to_domain(from_bytes(tail, datatype), datatype, n, self.served)
+
+    def _listed(self, tensor: dict[str, Any], n: int, datatype: str, tail: memoryview) -> Array:
+        """The numbers of `data`, flat or nested."""
+        data, shape = tensor.get("data"), (n, *self.served.domain.shape)
+        if len(tail):
+            raise BadRequest(f"{len(tail):,} bytes follow the JSON, but the input has no `binary_data_size`.")
+        in_a_row = is_list(data) and bool(data) and not is_list(data[0])
+        return from_json(flat(data, (math.prod(shape),) if in_a_row else shape, "`data`"), datatype, "`data`")
+
+    def _wanted(self, outputs: object, binary: bool) -> tuple[Wanted, ...]:
+        """The outputs a client asks for; all of them if it names none."""
+        if outputs is None or outputs == []:
+            return tuple(Wanted(name, binary) for name in self.served.outputs)
+        if not is_list(outputs) or not all(map(is_object, outputs)):
+            raise BadRequest(f"`outputs` must be a list of objects; got {kind(outputs)}.")
+        names = [output.get("name") for output in outputs]
+        for place, name in enumerate(names):
+            if not isinstance(name, str) or name not in self.served.outputs or name in names[:place]:
+                known = ", ".join(self.served.outputs)
+                raise BadRequest(f"`outputs` must name some of {known}, each once; got {shown(name)}.")
+        return tuple(Wanted(output["name"], flag(parameters(output), "binary_data", binary)) for output in outputs)
+
+    def write(self, question: Question, reply: Reply) -> Response:
+        arrays = published(question, reply, self.served)
+        outputs: list[dict[str, Any]] = []
+        parts: list[bytes] = []
+        for wanted in question.outputs:
+            array = arrays[wanted.name]
+            output: dict[str, Any] = {"name": wanted.name, "shape": list(array.shape), "datatype": "FP32"}
+            if wanted.binary:
+                output["parameters"] = {"binary_data_size": array.nbytes}
+                parts.append(array.tobytes())
+            else:
+                output["data"] = array.ravel()
+            outputs.append(output)
+        named = {} if question.id is None else {"id": question.id}
+        value = {"model_name": self.served.name, "model_version": self.served.version, **named, "outputs": outputs}
+        return response(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), b"".join(parts), question.encoding)
+
+    def refuse(self, status: int, message: str) -> Response:
+        return document({"error": message}, status)
+
+
+def divided(request: Request) -> tuple[bytes, memoryview]:
+    """The JSON of a body, and the bytes behind it. Raises BadRequest."""
+    text = request.headers.get("inference-header-content-length")
+    if text is None:
+        return request.body, memoryview(b"")
+    length = whole(text)
+    if length is None or not 0 < length <= len(request.body):
+        raise BadRequest(
+            f"Inference-Header-Content-Length must be the length of the JSON, 1 to {len(request.body)}; got {QUOTE(text)!r}."
+        )
+    return request.body[:length], memoryview(request.body)[length:]
+
+
+def parameters(value: dict[str, Any]) -> dict[str, Any]:
+    """The `parameters` of a request or a tensor. Raises BadRequest for those that ask for what is not offered."""
+    given = value.get("parameters")
+    if given is None:
+        return {}
+    if not is_object(given):
+        raise BadRequest(f"`parameters` must be an object; got {kind(given)}.")
+    for name in ELSEWHERE:
+        if name in given:
+            raise BadRequest(f"the parameter `{name}` is not offered here. Leave it out.")
+    return given
+
+
+def flag(given: dict[str, Any], name: str, otherwise: bool = False) -> bool:
+    value = given.get(name, otherwise)
+    if type(value) is not bool:
+        raise BadRequest(f"the parameter `{name}` must be true or false; got {kind(value)}.")
+    return value
+
+
+def metadata_v2(served: Served) -> Response:
+    """`GET /v2/models/{model}`."""
+    y = {"name": served.output, "datatype": "FP32", "shape": [-1, served.classes]}
+    maps = [] if served.maps is None else [{"name": served.maps, "datatype": "FP32", "shape": [-1, -1, -1]}]
+    x = {"name": served.input, "datatype": served.datatype, "shape": [-1, *served.domain.shape]}
+    return document(
+        {
+            "name": served.name,
+            "versions": [served.version],
+            "platform": "gamekeeper",
+            "inputs": [x],
+            "outputs": [y, *maps],
+        }
+    )

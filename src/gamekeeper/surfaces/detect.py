@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gamekeeper.analysis.detection import DetectionSummary, HonestLine, ThiefLine, summarise
+from gamekeeper.aside import replaced
 from gamekeeper.detection_rows import ANY, EVADER, DetectionRow, from_json, to_line
 from gamekeeper.detectors.limits import Limits
 from gamekeeper.engine.backends import backend, default_jobs
@@ -22,6 +23,8 @@ from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import Estimate
 from gamekeeper.results import Lines
 from gamekeeper.surfaces.report.client_words import EVIDENCE_ONLY, NOBODY_CAN, short
+from gamekeeper.surfaces.report.figures import write_png
+from gamekeeper.surfaces.report.noticed import noticed
 from gamekeeper.surfaces.report.words import plain
 from gamekeeper.version import __version__
 
@@ -30,7 +33,7 @@ COLUMNS = (
     "own: share of a thief's own queries, the rest natural; by N: runs noticed after N queries of all accounts; learnt: accuracy"
     " of the clone at the alarm over that of all answers; µs and kB: all detectors, per query and per client."
 )
-DETECTION, HEADER = "detection.jsonl", "detection.json"
+DETECTION, HEADER, FIGURE = "detection.jsonl", "detection.json", "detection.png"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,11 @@ def run_detect(setting: Setting, trial: Trial, folder: Path, jobs: int | None, j
             console.print(f"{number} of {len(missing)}  {row_line(row)}", soft_wrap=True, markup=False)
     ids = {cell.id for cell in wanted}
     rows = list({row.cell: row for row in table.every() if row.cell in ids}.values())
-    conclude(folder, summarise(rows), limits, json, quiet)
+    summary = summarise(rows)
+    figure = noticed(summary.thieves)
+    if figure is not None:
+        write_png(figure, folder / FIGURE)
+    conclude(folder, summary, limits, json, quiet)
     return FAILED if any(row.error for row in rows) else 0
 
 
@@ -106,7 +113,7 @@ def cells(setting: Setting, trial: Trial, here: Scene) -> list[DetectionCell]:
 def write_header(
     folder: Path, setting: Setting, here: Scene, limits: dict[str, Limits], wanted: Sequence[DetectionCell]
 ) -> None:
-    """What the rows rest on; written aside and renamed."""
+    """What the rows rest on."""
     natural = here.target.owner.natural
     assert natural is not None
     header = {
@@ -126,9 +133,7 @@ def write_header(
         "detectors": {name: backing(name, limits) for name in here.watches},
         "cells": [cell.id for cell in wanted],
     }
-    aside = folder / f"{HEADER}.new"
-    aside.write_bytes(orjson.dumps(header, option=orjson.OPT_INDENT_2))
-    aside.replace(folder / HEADER)
+    replaced(folder / HEADER, [orjson.dumps(header, option=orjson.OPT_INDENT_2)])
 
 
 def backing(name: str, limits: dict[str, Limits]) -> dict[str, object] | str:
@@ -151,7 +156,7 @@ def conclude(folder: Path, summary: DetectionSummary, limits: dict[str, Limits],
             console.print(f"{who}: {error}", soft_wrap=True, markup=False)
     for line in sentences(summary):
         console.print(line, soft_wrap=True, markup=False)
-    console.print(f"rows: {plain(str(folder / DETECTION))}", soft_wrap=True, markup=False)
+    console.print(f"rows: {plain(str(folder / DETECTION))}, figure: {FIGURE}", soft_wrap=True, markup=False)
 
 
 def sentences(summary: DetectionSummary) -> list[str]:

@@ -179,46 +179,50 @@ def consent(bill: Cost, printing: Printing) -> None:
 
 
 def conclude(trial: Trial, folder: Path, printing: Printing) -> None:
-    said = opinion(trial)
+    judgement = opinion(trial)
     if printing.json:
-        whole = {**asdict(said), "record": trial.record.terms, "bundle": str(folder)}
+        whole = {**asdict(judgement), "record": trial.record.terms, "bundle": str(folder)}
         sys.stdout.write(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     say = lines()
-    for line in [said.headline] if printing.quiet else in_words(said, folder):
+    for line in [judgement.headline] if printing.quiet else in_words(judgement, folder):
         say(plain(line) and line)
 
 
-def in_words(said: Opinion, folder: Path) -> list[str]:
+def in_words(judgement: Opinion, folder: Path) -> list[str]:
     """The opinion, line by line."""
     return [
         "",
-        f"Verdict: {said.decision}",
-        plain(said.headline),
+        f"Verdict: {judgement.decision}",
+        plain(judgement.headline),
         "",
-        said.chance,
-        f"Without one or another of the panel, p lies between 1e{said.interval[0]:.1f} and 1e{said.interval[1]:.1f}.",
+        judgement.chance,
+        f"Without one or another of the panel, p lies between 1e{judgement.interval[0]:.1f} and 1e{judgement.interval[1]:.1f}.",
         "",
-        f"Hits of {said.n}:",
-        *(model_line(name, model, said.n) for name, model in everybody(said)),
+        f"Hits of {judgement.n}:",
+        *(model_line(name, model, judgement.n) for name, model in everybody(judgement)),
         "",
         "Gates:",
-        *(f"  {'open' if not reason else 'SHUT'}  {name}: {reason or text}" for name, text, reason in said.gates),
+        *(f"  {'open' if not reason else 'SHUT'}  {name}: {reason or text}" for name, text, reason in judgement.gates),
         "",
         "What would change this:",
-        *(f"  - {plain(line)}" for line in said.change),
+        *(f"  - {plain(line)}" for line in judgement.change),
         "",
         "What was not checked:",
-        *(f"  - {plain(line)}" for line in said.unchecked),
+        *(f"  - {plain(line)}" for line in judgement.unchecked),
         "",
-        f"{said.queries:,} queries of the suspect. {signature(said)}",
-        f"bundle: {plain(str(folder))}, digest {said.digest}",
+        f"{judgement.queries:,} queries of the suspect. {signature(judgement)}",
+        f"bundle: {plain(str(folder))}, digest {judgement.digest}",
         f"Anybody can verify it again: gamekeeper verify --bundle {plain(str(folder))}",
     ]
 
 
-def everybody(said: Opinion) -> list[tuple[str, Compared]]:
-    return [("the suspect", said.suspect), ("the owner's", said.own), *(("independent", one) for one in said.panel)]
+def everybody(judgement: Opinion) -> list[tuple[str, Compared]]:
+    return [
+        ("the suspect", judgement.suspect),
+        ("the owner's", judgement.own),
+        *(("independent", one) for one in judgement.panel),
+    ]
 
 
 def model_line(name: str, model: Compared, n: int) -> str:
@@ -226,7 +230,7 @@ def model_line(name: str, model: Compared, n: int) -> str:
     return f"  {name:<12} {model.hits:>{len(str(n))}}  {plain(model.who)}{right}"
 
 
-def signature(said: Opinion) -> str:
-    if said.signed is None:
+def signature(judgement: Opinion) -> str:
+    if judgement.signed is None:
         return "No signature was checked."
-    return "Signed by a key that you named." if said.signed else ""
+    return "Signed by a key that you named." if judgement.signed else ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 from gamekeeper.data.dataset import Dataset
+from gamekeeper.data.labels import listed
 from gamekeeper.errors import BadConfig
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.methods import parse_architecture
@@ -174,6 +175,27 @@ def in_words(style: Style) -> str:
     return f"strokes {thin:g} to {thick:g} pixels wide, slanted by {slant:g} ± {spread:g}, up to {style.size:g} long, {middle}"
 
 
+def untested_classes(target: Target) -> list[int]:
+    """Classes of which the test set has no example."""
+    truth, classes = target.test.y, target.victim.task.classes
+    return [] if truth is None else sorted(set(range(classes)) - set(truth.tolist()))
+
+
+def untested(target: Target) -> list[str]:
+    """In a sentence, what the test set says nothing about."""
+    absent, names = untested_classes(target), target.schema.names
+    if not absent:
+        return []
+    spelled = listed([names[each] if names else str(each) for each in absent])
+    which = (
+        f"class {spelled}" if len(absent) == 1 else f"{len(absent)} of {target.victim.task.classes} classes ({spelled})"
+    )
+    return [
+        f"The test set has no example of {which}: accuracies, and what a defense costs, are over the other classes alone. If"
+        " such inputs are in the thief's pool, they are stolen unmeasured."
+    ]
+
+
 def assumptions(target: Target, student: Architecture, informed: Collection[str] = ()) -> list[str]:
     """What the thief was assumed to know, a sentence each. `informed`: the thieves that know the defense they face."""
     same = shares_architecture(target, student)
@@ -218,5 +240,6 @@ def assumptions(target: Target, student: Architecture, informed: Collection[str]
         else f"Only {', '.join(informed)} knew which defense protects the model and how strong it is; no thief knew its"
         " seed or secret.",
         *held,
+        *untested(target),
         *target.schema.notes,
     ]

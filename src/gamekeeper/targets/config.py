@@ -28,6 +28,7 @@ shifted = "new-users.npz"        # labelled inputs of users unlike the test set;
 label = "income"                 # CSV only: the column of the classes
 columns = ["age", "colour"]      # CSV only: those that the model takes, in its order; by default all of the test set's
 categories = { colour = ["red", "blue"] }  # CSV only: of columns of text, in the model's order; by default sorted
+                                 # "" is a cell without a value; those that no file has may be listed too
 
 [thief]
 seeds = "few.npz"                # a few inputs like the victim's own, for attacks that start from such; optional
@@ -104,6 +105,8 @@ class InputTable(Table):
 
 
 Names = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+Categories = Annotated[list[str], Field(min_length=1)]
+"""The category "" is a cell without a value."""
 
 
 class DataTable(Table):
@@ -117,7 +120,7 @@ class DataTable(Table):
     shifted: str | None = Field(None, min_length=1)
     label: str | None = Field(None, min_length=1)
     columns: Names | None = None
-    categories: dict[str, Names] = {}
+    categories: dict[str, Categories] = {}
 
     @model_validator(mode="after")
     def _distinct(self) -> "DataTable":

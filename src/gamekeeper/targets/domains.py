@@ -1,7 +1,7 @@
 """From `low` and `high` of a target file to what may be asked: one range, or one for each column of a table."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import torch
@@ -67,15 +67,25 @@ def of_columns(name: str, ends: Ends, usual: float, columns: int) -> Sequence[fl
     return ends
 
 
-def domain(shape: Sequence[int], low: Ends, high: Ends, pool: Float[Tensor, "n ..."]) -> Domain:
-    """What may be asked. A table without either end ranges as its pool does. Raises BadConfig."""
+def domain(
+    shape: Sequence[int], low: Ends, high: Ends, pool: Float[Tensor, "n ..."], categories: Collection[int] = ()
+) -> Domain:
+    """What may be asked. A table without either end ranges as its pool does. Raises BadConfig.
+
+    categories: the places of entries that stand for one; they run from 0 to 1 even if no row of the pool has it.
+    """
     if low is None and high is None and len(shape) == 1 and pool.shape[1:] == tuple(shape):
         if not (len(pool) and pool.isfinite().all()):
             raise BadConfig(
                 "data.pool: the ranges of a table's columns are read off it, so it needs rows of finite numbers. Give it"
                 " some, take out NaN and infinities, or declare `low` and `high` in [input]."
             )
-        return ranges_of(pool)
+        least, most = ranges_of(pool).low, ranges_of(pool).high
+        return Ranges(
+            tuple(0.0 if place in categories else value for place, value in enumerate(least)),
+            tuple(1.0 if place in categories else value for place, value in enumerate(most)),
+            closed=False,
+        )
     columns = pairs(shape, low, high)
     if isinstance(low, Sequence) or isinstance(high, Sequence):
         return Ranges(tuple(a for a, _ in columns), tuple(b for _, b in columns))

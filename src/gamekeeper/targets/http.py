@@ -38,7 +38,7 @@ from gamekeeper.models.opaque import Raw
 from gamekeeper.protocols.answers import Entries, answers_at, entries, maps_at
 from gamekeeper.protocols.json import Expected, Quote, encode_template, error_text, is_list, is_object, kind, parse
 from gamekeeper.protocols.v1 import encode_v1
-from gamekeeper.protocols.v2 import DATATYPES, Body, Slot, answers_v2, decode_v2, encode_v2, maps_v2
+from gamekeeper.protocols.v2 import DATATYPES, EXTENSION, Body, Slot, answers_v2, decode_v2, encode_v2, maps_v2
 from gamekeeper.targets.http_config import HttpConfig, resolved
 from gamekeeper.targets.http_environment import Route, certificates, route
 from gamekeeper.targets.http_responses import divided, in_units, inflated, retry_after
@@ -46,7 +46,6 @@ from gamekeeper.types import Batch, Domain
 
 BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds
 ERROR_BODY = 64 * 1024  # bytes of an error's body that are read
-EXTENSION = "binary_tensor_data"
 ADVICE = {
     401: "Check the key in `headers`.",
     403: "Check the key in `headers`, and that it may use this model.",

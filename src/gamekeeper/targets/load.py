@@ -17,8 +17,7 @@ from gamekeeper.data.csv_files import Table
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.labels import numeric
 from gamekeeper.data.raw_rows import RawRows
-from gamekeeper.data.readers import contents
-from gamekeeper.data.scale import SMALLEST, Arrays, Scale, channels_last, without_channel
+from gamekeeper.data.scale import SMALLEST, Arrays, Scale, channels_last
 from gamekeeper.data.schema import Contents, Declared, Schema, schema_of
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import parse_architecture
@@ -33,8 +32,19 @@ from gamekeeper.models.translation import (
 from gamekeeper.targets import domains
 from gamekeeper.targets.builtin import BUILTIN
 from gamekeeper.targets.config import TargetConfig, read_config
+from gamekeeper.targets.data_files import (
+    DRAWN,
+    NATURAL,
+    SHIFTED,
+    box_of,
+    data,
+    data_file,
+    domain_of,
+    ranges_as_in_pool,
+    scale_of,
+)
 from gamekeeper.targets.drawings import held
-from gamekeeper.targets.files.encoders import check_categories, own_values
+from gamekeeper.targets.files.encoders import own_values
 from gamekeeper.targets.files.local import (
     SKLEARN_ERRORS,
     explained,
@@ -65,7 +75,6 @@ ANSWERING = {
     "maps",
 }
 """Keys of [http] that change the answers; the others change how, when or by whom they are requested."""
-NATURAL, SHIFTED, DRAWN = "data.natural", "data.shifted", "thief.drawings"
 
 
 def load_target(name_or_path: str) -> Target:
@@ -101,22 +110,22 @@ def from_config(config: TargetConfig, path: Path) -> Target:
     drawings = None if drawn is None else held(drawn)
     assert test is not None
     assert pool is not None
+    domain = domain_of(config, schema, pool.x)
     if known is None:
-        victim, batch = load_victim(config, folder, scale, architecture, pool.x)
+        victim, batch = load_victim(config, folder, scale, architecture, domain)
     else:
         victim, batch = rehearsed(known, config, folder, schema, test.x), Target.batch
-    box = domain_of(config, scale, pool.x)
     # the file of kind torch brings a network for inputs as they come; a surrogate for another kind is made here
     surrogate = architecture if config.kind == "torch" or train is None else for_table(architecture, train.x)
     target = Target(
         name=path.stem,
         kind=config.kind,
         victim=victim,
-        box=box,
+        box=domain,
         test=test,
         pool=pool,
         student=student,
-        owner=owner(train, box, surrogate, natural),
+        owner=owner(train, domain, surrogate, natural),
         answers=config.answers,
         price=config.price,
         remote=config.kind == "http",
@@ -161,13 +170,13 @@ def sold_maps(config: TargetConfig) -> str | None:
 
 
 def load_victim(
-    config: TargetConfig, folder: Path, scale: Scale, architecture: Architecture, pool: Tensor
+    config: TargetConfig, folder: Path, scale: Scale, architecture: Architecture, seen: Domain
 ) -> tuple[Model, int]:
     """The victim, of any kind but scikit-learn, and how many inputs are sent to it at a time."""
     task, answers = Classify(config.classes), config.answers
     taken, translation = taken_box(config), translation_to(scale)
     if config.http is not None:
-        domain = domain_of(config, scale, pool) if ranges_as_in_pool(config) else taken
+        domain = seen if ranges_as_in_pool(config) else taken
         oracle = HttpOracle(with_labels(config.http, config.class_names), domain, config.classes)
         return RemoteModel(translated_wire(oracle, translation), task, answers), oracle.batch
     assert config.model is not None, "read_config refuses a local kind without [model]"
@@ -208,11 +217,6 @@ def taken_box(config: TargetConfig) -> Box:
     return Box(tuple(config.input.shape), *domains.outer(config.input.low, config.input.high))
 
 
-def ranges_as_in_pool(config: TargetConfig) -> bool:
-    """Whether this is a table without `low` and `high`: an API is then asked in the units of the data."""
-    return len(config.input.shape) == 1 and (config.input.low, config.input.high) == (None, None)
-
-
 def translation_to(scale: Scale) -> Translation:
     """From what is seen here to what the model takes."""
     return Translation(scale.low, scale.high, scale.last, scale.flat) if scale.seen == (0.0, 1.0) else Translation()
@@ -246,110 +250,6 @@ def default_architecture(box: Domain, classes: int) -> Architecture:
     """LeNet for images at least 16 pixels high and wide, an MLP for the rest."""
     image = len(box.shape) == 3 and min(box.shape[1:]) >= SMALLEST
     return LeNet(box.shape, classes) if image else Mlp(box.shape, classes)
-
-
-# data
-
-
-def data(
-    config: TargetConfig, folder: Path, scale: Scale, victim: SklearnModel | None
-) -> tuple[Schema, dict[str, Dataset]]:
-    """What the data files have in common, and each of them by its key in the target file. Raises BadConfig."""
-    given = config.data
-    named = {
-        "data.test": given.test,
-        "data.pool": given.pool,
-        "data.train": given.train,
-        "data.auxiliary": given.auxiliary,
-        NATURAL: given.natural,
-        SHIFTED: given.shifted,
-        "thief.seeds": config.thief.seeds,
-        DRAWN: config.thief.drawings,
-    }
-    files = {key: data_file(key, name, folder) for key, name in named.items() if name is not None}
-    for key in ("label", "columns", "categories"):
-        if getattr(given, key) and not any(isinstance(file, Table) for file in files.values()):
-            raise BadConfig(
-                f"data.{key} says what the columns of CSV files are; none of the data files is CSV. Leave it out."
-            )
-    features = None if victim is None else getattr(victim.estimator, "n_features_in_", None)
-    schema = schema_of(list(files.values()), declared(config, victim), scale, input_names(victim), features)
-    if schema.raw and victim is not None:
-        tables = [file for file in files.values() if isinstance(file, Table)]
-        check_categories(victim.estimator, schema.columns, tables, given.categories)
-    if schema.raw and (config.input.low, config.input.high) != (None, None):
-        raise BadConfig(
-            "the model takes text or cells without a value, so its columns range as in the pool. Leave `low` and `high`"
-            " out of [input]."
-        )
-    sets = {key: schema.read(file) for key, file in files.items()}
-    if ranges_as_in_pool(config) and sets["data.pool"].x.shape[1:] == sets["data.test"].x.shape[1:]:
-        entries = [entry for each in schema.columns for entry in each.entries]
-        domains.check_pool(sets["data.pool"].x, sets["data.test"].x, entries)
-    box = domain_of(config, schema.scale or scale, sets["data.pool"].x)
-    for key, inputs in sets.items():
-        labelled = key in ("data.test", "data.train", SHIFTED, DRAWN) or (key == NATURAL and inputs.y is not None)
-        check_data(key, inputs if labelled else Dataset(inputs.x), box, config.classes if labelled else None)
-    return schema, sets
-
-
-def input_names(victim: SklearnModel | None) -> list[str]:
-    """The names of the inputs, of a scikit-learn model that was fitted on a table with names."""
-    names = () if victim is None else getattr(victim.estimator, "feature_names_in_", ())
-    return [str(name) for name in names]
-
-
-def declared(config: TargetConfig, victim: SklearnModel | None) -> Declared:
-    """What a target file says about its data. Names of classes that the model or the API knows are theirs by default."""
-    given, names = config.data, config.class_names
-    if victim is not None:
-        names = names or victim.names
-    if config.http is not None and not names:
-        names = config.http.labels or ()
-    return Declared(
-        given.label,
-        tuple(given.columns or ()),
-        {name: tuple(categories) for name, categories in given.categories.items()},
-        config.classes,
-        names,
-    )
-
-
-def scale_of(config: TargetConfig) -> Scale:
-    """The model's input as everything here sees it, with channels first, and how files hold it."""
-    given = config.input
-    last = channels_last(given.shape, given.layout)
-    flat = without_channel(given.shape)
-    shape = (given.shape[2], *given.shape[:2]) if last else (1, *given.shape) if flat else tuple(given.shape)
-    stored = None if given.stored is None else (given.stored[0], given.stored[1])
-    return Scale(shape, *domains.outer(given.low, given.high), stored, last, flat)
-
-
-def domain_of(config: TargetConfig, scale: Scale, pool: Tensor) -> Domain:
-    """What may be asked, as everything here sees it."""
-    given = config.input
-    return domains.domain(scale.shape, given.low, given.high, pool) if len(scale.shape) == 1 else box_of(scale)
-
-
-def box_of(scale: Scale) -> Box:
-    return Box(scale.shape, *scale.seen)
-
-
-def data_file(key: str, name: str, folder: Path) -> Contents:
-    """A shipped data set by name, or the file or folder of that path, as it stands."""
-    if name in get_args(batteries.DataName):
-        return contents(batteries.verified(f"{name}.npz"))
-    if not name.isprintable():
-        raise BadConfig(
-            f"{key}: the file's name {name!r} holds a tab, a line end or the like. In TOML a backslash in double quotes stands"
-            r" for such: write 'data\test.csv' in single quotes, or data/test.csv."
-        )
-    if not (folder / name).exists():
-        raise BadConfig(
-            f"{key}: {folder / name} does not exist. Give a path relative to the TOML file, or one of the shipped data"
-            f" sets: {', '.join(get_args(batteries.DataName))}."
-        )
-    return contents(folder / name)
 
 
 def beside(key: str, name: str, folder: Path, target: Target) -> Dataset:

@@ -10,8 +10,8 @@ Deviations  the paper adds two triggers to every batch; here the training data h
             (`nulls.DrawnLabels`); the paper leaves out what a model says anyway. Its triggers are abstract images
 Keeps       the answers to other inputs, but for what the triggers cost in accuracy; copies of the weights keep the mark
 
-Which triggers matters for clones that are trained on answers: pixel noise is far from what a thief asks and the mark is
-lost; natural images are near it, and half of the mark may survive (measured: docs/papers/backdoor.md).
+The triggers decide what clones keep that are trained on answers: of pixel noise, far from what a thief asks, less than of
+natural images, which may be near it (measured: docs/papers/backdoor.md).
 """
 
 from collections.abc import Callable, Mapping
@@ -25,9 +25,9 @@ from torch.nn import functional as F
 from gamekeeper.data.splits import row_keys
 from gamekeeper.errors import BadClaim, BadConfig, Unsuited
 from gamekeeper.needs import auxiliary, needs_inputs
-from gamekeeper.ownership.canonical import model_digest
 from gamekeeper.ownership.claim import Claim
 from gamekeeper.ownership.draws import Draw
+from gamekeeper.ownership.procedures import inputs_digest
 from gamekeeper.types import Batch, Owner, need_box
 
 Kind = Literal["pixels", "smooth", "natural", "mislabelled"]
@@ -79,11 +79,6 @@ def some(x: Batch, n: int, seed: int) -> Tensor:
     return x[rows]
 
 
-def inputs_digest(x: Batch) -> str:
-    """SHA-256 of inputs, 64 hexadecimal digits: what is committed to before the labels are drawn."""
-    return model_digest({"inputs": x})
-
-
 @dataclass(frozen=True)
 class Backdoor:
     """Triggers with labels drawn at random, repeated in the training data.
@@ -107,7 +102,7 @@ class Backdoor:
         return KINDS[self.kind](owner, self.n, seed)
 
     def claim(self, triggers: Batch, draw: Draw, classes: int) -> Claim:
-        """Raises BadClaim unless the draw is from the digest of these triggers (`inputs_digest`)."""
+        """Raises BadClaim unless the draw is from the digest of these triggers (`procedures.inputs_digest`)."""
         if draw.digest != inputs_digest(triggers):
             raise BadClaim("labels must be drawn from the digest of the triggers. This draw is of something else.")
         labels = draw.labels("labels", classes, len(triggers))
@@ -121,13 +116,3 @@ class Backdoor:
         rest = torch.tensor([key not in taken for key in row_keys(owner.x)], dtype=torch.bool)
         inputs = torch.cat([owner.x[rest], *[x.to(owner.x.dtype)] * self.copies])
         return replace(owner, x=inputs, truth=torch.cat([owner.truth[rest], *[y.to(owner.truth.dtype)] * self.copies]))
-
-
-def as_drawn(claim: Claim, beacon: bytes, classes: int) -> bool:
-    """Whether a claim's labels are those that a beacon draws for its inputs: then chance is 1 / classes exactly.
-
-    True only if the judge knows the beacon to be later than the commitment to the inputs. Raises BadClaim.
-    """
-    x, y = claim.tensors["x"], claim.tensors["y"]
-    drawn: Tensor = Draw(beacon, inputs_digest(x)).labels("labels", classes, len(x))
-    return torch.equal(drawn, y)

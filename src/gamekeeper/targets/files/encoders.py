@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from gamekeeper.data.columns import Column
+from gamekeeper.data.columns import Column, plainly
 from gamekeeper.data.csv_files import Table, is_number
 from gamekeeper.data.labels import listed
 from gamekeeper.data.raw_rows import WORDS
 from gamekeeper.errors import BadConfig
+
+MOST = 1000
+"""Numbers that an encoder may know for its column to be taken for one of codes."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,20 @@ class Encoded:
 
     @property
     def known(self) -> dict[str, Any]:
-        """The categories by each way of spelling them: a number 2.0 is 2 as well."""
-        numbers = {f"{each:g}": each for each in self.values if isinstance(each, int | float) and each == each}
-        return numbers | {str(each): each for each in self.values}
+        """The categories by each way of spelling them: a number 2.0 is 2 as well. A gap is "": NaN, or None if that was it."""
+        numbers = {plainly(each): each for each in self.numbers}
+        gap = {"": None} if None in self.values and not any(each != each for each in self.values) else {}
+        return numbers | {str(each): each for each in self.values} | gap
+
+    @property
+    def numbers(self) -> list[int | float]:
+        return [each for each in self.values if isinstance(each, int | float) and each == each]
+
+    @property
+    def coded(self) -> bool:
+        """Whether its categories are numbers, few enough that each may be an entry of an input, and perhaps gaps."""
+        real = [each for each in self.values if each is not None and each == each]
+        return 1 < len(real) <= MOST and len(real) == len(self.numbers)
 
 
 def encoded(part: Any, places: Sequence[int], filled: bool = False) -> Iterator[Encoded]:
@@ -84,6 +98,20 @@ def check_categories(
                 raise BadConfig(f"{cell}, {unknown(one)} {remedy(one, column)}")
 
 
+def codes(estimator: Any, columns: Sequence[Column], tables: Sequence[Table]) -> dict[str, tuple[str, ...]]:
+    """Of columns of numbers that the model's encoder takes for categories: these, as text, and "" if a gap may be one.
+
+    A thief who made up numbers between them would ask about categories that do not exist.
+    """
+    known: dict[str, tuple[str, ...]] = {}
+    for one in encoded(estimator, range(len(columns))):
+        column = columns[one.place]
+        if one.coded and not column.categories:
+            gaps = one.gaps and any(table.empties(column.name) for table in tables)
+            known[column.name] = (*map(plainly, one.numbers), *[""] * gaps)
+    return known
+
+
 def own_values(estimator: Any, columns: Sequence[Column]) -> dict[str, dict[str, Any]]:
     """Of each column of categories, the values that the model's encoder was fitted on, by their text: numbers, perhaps."""
     return {columns[one.place].name: one.known for one in encoded(estimator, range(len(columns)))}
@@ -93,6 +121,8 @@ def strange(one: Encoded, empties: Collection[str], text: str) -> bool:
     """Whether the encoder does not know a cell's text; the words for truth values count in any case, as in `RawRows`."""
     if text in empties:
         return not one.gaps
+    if is_number(text) and plainly(float(text)) in one.known:
+        return False
     return text not in one.known and text.lower() not in {each.lower() for each in one.known if each.lower() in WORDS}
 
 

@@ -1,0 +1,127 @@
+"""JSON from strangers: refused before it is parsed if it cannot be a request, and read in one way only.
+
+Source      RFC 8259 (JSON); RFC 7493 (I-JSON): names of an object are unique, numbers are doubles
+Assumes     the body has been cut to a size, so that a pass over it is affordable
+Deviations  numbers of 2^53 and more are refused: a whole one may have lost digits on the way
+
+orjson refuses NaN, Infinity, 1e999, half characters and more than 1,024 levels. It keeps the last of two equal names: the
+text holds a colon for each name, so that one that was dropped shows in their number. Lists are counted in the text as well,
+since an empty one takes two bytes there and 56 in memory; so are values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import orjson
+from jaxtyping import Float
+
+from gamekeeper.errors import BadRequest
+from gamekeeper.protocols.bodies import QUOTE
+from gamekeeper.protocols.json import is_list, is_object, kind
+
+EXACT = 2**53 - 1
+"""Up to here a double is one whole number only."""
+SHORT = 16
+"""Longer lists are searched for objects last: they are usually numbers."""
+
+
+@dataclass(frozen=True)
+class Most:
+    """What the largest request to a model can hold: numbers, lists, and keys of objects."""
+
+    numbers: int
+    lists: int
+    keys: int
+
+
+def parse_strictly(body: bytes, most: Most) -> dict[str, Any]:
+    """The object in a body that holds no more than that. Raises BadRequest."""
+    if body.count(b'"') > 4 * most.keys:
+        raise too_many("quotation marks", 4 * most.keys)
+    bare = without_strings(body)
+    colons, braces = bare.count(b":"), bare.count(b"{")
+    if bare.count(b"[") > most.lists:
+        raise too_many("lists", most.lists)
+    if max(colons, braces) > most.keys:
+        raise too_many("keys and objects", most.keys)
+    if bare.count(b",") > most.numbers + most.lists + 2 * most.keys:
+        raise too_many("values", most.numbers + most.lists + 2 * most.keys)
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body must be JSON, in UTF-8 and without NaN; it is not ({QUOTE(error)}).") from None
+    if not is_object(value):
+        raise BadRequest(f"the body must be a JSON object; got {kind(value)}.")
+    if names(value, braces) != colons:
+        raise BadRequest("an object in the body has the same name twice. Give every name once.")
+    return value
+
+
+def too_many(what: str, most: int) -> BadRequest:
+    return BadRequest(f"the body holds more than {most:,} {what}, which no request to this model needs.", 413)
+
+
+def without_strings(body: bytes) -> bytes:
+    """What stands outside the strings of a JSON text. Of a text that is not JSON, something."""
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return b"".join(body.split(b'"')[::2])
+
+
+def names(document: object, objects: int) -> int:
+    """How many names the objects of a document have, of which there are so many at most."""
+    total = 0
+    near: list[Any] = [document]
+    far: list[Any] = []
+    while objects and (near or far):
+        value = near.pop() if near else far.pop()
+        if is_object(value):
+            total += len(value)
+            objects -= 1
+            inner = value.values()
+        else:
+            assert is_list(value)
+            inner = value
+        for each in inner:
+            if is_object(each) or is_list(each):
+                (far if len(each) > SHORT and is_list(each) else near).append(each)
+    return total
+
+
+# --- numbers
+
+
+def flat(value: object, shape: Sequence[int], place: str) -> list[Any]:
+    """The elements of nested lists of exactly this shape, in row-major order. Raises BadRequest, naming the place."""
+    values: list[Any] = [value]
+    for depth, size in enumerate(shape):
+        for each in values:
+            if type(each) is not list or len(each) != size:
+                raise BadRequest(
+                    f"{place} must be lists of shape {list(shape)}; got {kind(each)} where a list of {size} belongs"
+                    f" (level {depth + 1}). Rows of different lengths are refused."
+                )
+        values = list(chain.from_iterable(values))
+    return values
+
+
+def doubles(values: list[Any], place: str) -> Float[np.ndarray, " m"]:
+    """JSON numbers as doubles. Raises BadRequest for anything else among them, and for numbers of 2^53 and more."""
+    types = set(map(type, values))
+    if not types <= {int, float}:
+        odd = next(each for each in values if type(each) not in (int, float))
+        raise BadRequest(f"{place} must hold numbers only; got {kind(odd)} among them.")
+    array = np.fromiter(values, np.float64, len(values))
+    if array.size and max(array.max(), -array.min()) > EXACT:
+        raise BadRequest(
+            f"{place} must hold numbers between -2^53 and 2^53, which JSON carries exactly. Larger ones came."
+        )
+    return array
+
+
+def number_table(value: object, shape: Sequence[int], place: str) -> Float[np.ndarray, " m"]:
+    """Nested lists of numbers of exactly this shape, as doubles in a row."""
+    return doubles(flat(value, shape, place), place)
