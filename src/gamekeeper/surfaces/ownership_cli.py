@@ -185,7 +185,9 @@ def ownership(
     scheme: Annotated[list[str] | None, typer.Option(help=f"A scheme. Repeat for several. {default(SCHEMES)}")] = None,
     removal: Annotated[
         list[str] | None,
-        typer.Option(help=f"A removal, or a thief's way to learn. Repeat for several. {default(REMOVALS)}"),
+        typer.Option(
+            help=f"A removal, a thief's way to learn, or worst: all of the ensemble's. Repeat. {default(REMOVALS)}"
+        ),
     ] = None,
     forgery: Annotated[
         list[str] | None, typer.Option(help=f"How false claims are made. Repeat for several. {default(FORGERIES)}")

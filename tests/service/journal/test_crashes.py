@@ -17,6 +17,7 @@ from tests.service.journal import writers
 from tests.service.journal.conftest import opened
 from tests.service.journal.writers import ACCOUNT, CLIENTS, RECORD, after, answer_until_killed, request, spend
 
+pytestmark = pytest.mark.thorough
 PROCESSES = workers(writers.__name__)
 KILLS = 20
 Acknowledged = dict[tuple[int, int], int]
