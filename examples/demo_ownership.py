@@ -4,11 +4,11 @@
 
 The owner marks a model twice: triggers are trained into it (a backdoor), and the API in front of it answers one input in a
 hundred wrongly on purpose (DAWN). Both claims are committed to and stamped before any suspect exists. One thief copies the
-weights and trains on. One asks the API 5,000 printed letters and learns from the answers. A third one pays for the same
-answers and leaves out those that contradict their neighbours. Somebody else's model copied nothing. And an accuser makes a
+weights and trains on. One asks the API about 5,000 printed letters and learns from the answers. A third one pays for the same
+answers and leaves out what is hard to learn from them. Somebody else's model copied nothing. And an accuser makes a
 claim of adversarial examples, by the same rules, to accuse whom they like.
 
-The judge trains ten models of their own and holds every claim against every suspect. Everything is on this machine: the
+The judge trains 15 models of their own and holds every claim against every suspect. Everything is on this machine: the
 time-stamping authority is one of our own, and the beacon is a line of text that stands for a public lottery.
 """
 
@@ -33,7 +33,7 @@ from gamekeeper.engine.judging import Court, tried
 from gamekeeper.engine.run import thief_knowledge
 from gamekeeper.keys import make_key, read_key
 from gamekeeper.learners.distil import Labels, Soft
-from gamekeeper.learners.filters import Neighbours
+from gamekeeper.learners.robust import SmallLoss
 from gamekeeper.models.network import TorchModel
 from gamekeeper.ownership import register, stamps
 from gamekeeper.ownership.chance import binomial
@@ -113,7 +113,7 @@ class Stage:
     queries: int = LETTERS
     triggers: int = 100
     fit: Fit = SHORT
-    panel: int = 10
+    panel: int = 15
 
     @property
     def data(self) -> Owner:
@@ -183,7 +183,7 @@ def stolen(stage: Stage, model: TorchModel, answers: Transfer) -> dict[str, str]
     who = {
         "weights": "a copy of the weights, trained on for 5 epochs",
         "answers": f"a copy learnt from {stage.queries:,} answers",
-        "filtered": "a copy learnt from the same answers, without those that contradict their neighbours",
+        "robust": "a copy learnt from the same answers by two networks that leave out what the other finds hard to learn",
     }
     knows = thief_knowledge(stage.mnist, stage.mnist.student)
     x, truth = unseen(stage.mnist.owner)
@@ -191,7 +191,7 @@ def stolen(stage: Stage, model: TorchModel, answers: Transfer) -> dict[str, str]
     copies = {
         "weights": FTAL()(model, other, 1),
         "answers": Soft()(answers, knows, 2),
-        "filtered": Neighbours()(answers, knows, 2),
+        "robust": SmallLoss()(answers, knows, 2),
     }
     for name, text in who.items():
         stage.publish(name, copies[name], text)
@@ -255,9 +255,12 @@ def conclusions(tried: Sequence[Tried], suspects: Mapping[str, str]) -> list[str
     """What the table says, in sentences."""
     void = next(each.verdict for each in tried if each.claim == "forged")
     return [
+        "",
         "hits: claimed answers that the suspect gives; panel: those of the judge's own models, which copied nothing; guess p: what"
         " a judge without a panel would take for chance; p: chance, by the panel and over all registered claims.",
+        "",
         *(f"{name}: {who}" for name, who in suspects.items()),
+        "",
         f"The false claim is void: {' '.join(void.reasons)}",
     ]
 
@@ -284,7 +287,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True)
     say, start = Console(highlight=False, soft_wrap=True), time.monotonic()
     tried, suspects = play(Stage(folder, authority(folder), load_target("mnist")), say)
-    say.print(verdicts(tried), "", *conclusions(tried, suspects), sep="\n")
+    say.print(verdicts(tried), *conclusions(tried, suspects), sep="\n")
     say.print(f"{time.monotonic() - start:.0f} s")
 
 
