@@ -12,6 +12,7 @@ The judge trains 15 models of their own and holds every claim against every susp
 time-stamping authority is one of our own, and the beacon is a line of text that stands for a public lottery.
 """
 
+import functools
 import shutil
 import sys
 import time
@@ -52,7 +53,7 @@ from gamekeeper.service.service import Service
 from gamekeeper.targets.load import load_target
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit, fit
-from gamekeeper.types import Model, Owner, Transfer
+from gamekeeper.types import Architecture, Model, Owner, Transfer
 
 LETTERS, CLASSES = 5_000, 10
 PAUSE = 3
@@ -102,9 +103,10 @@ class Tried:
 class Stage:
     """A folder, the authority that stamps, and the data that everybody begins with.
 
-    queries  of the thieves; triggers: of the backdoor, and inputs of the false claim
+    queries  of the thieves; triggers: of the backdoor
     fit      how the marked model is trained
-    panel    how many models the judge trains
+    panel    how many models the judge trains; kinds: their architectures, or none for those that suit digits
+    forgery  how the accuser makes a claim
     """
 
     folder: Path
@@ -114,6 +116,8 @@ class Stage:
     triggers: int = 100
     fit: Fit = SHORT
     panel: int = 15
+    kinds: tuple[Architecture, ...] = ()
+    forgery: Untargeted = Untargeted()
 
     @property
     def data(self) -> Owner:
@@ -140,7 +144,12 @@ class Stage:
         (self.folder / f"{name}.toml").write_text(MODEL.format(who=who, file=f"{name}-model.safetensors"))
 
     def published(self, name: str) -> Target:
-        return load_target(name if name == "mnist" else str(self.folder / f"{name}.toml"))
+        return self.mnist if name == "mnist" else opened(self.folder / f"{name}.toml")
+
+
+@functools.cache
+def opened(path: Path) -> Target:
+    return load_target(str(path))
 
 
 # the owner
@@ -209,9 +218,8 @@ def false_claim(stage: Stage) -> Exhibit:
     """Adversarial examples of models of the accuser's own, committed to and stamped as an honest claim is."""
     x, truth = unseen(stage.data)
     accuser = Owner(x[1000:], truth[1000:], stage.data.box, stage.data.architecture)
-    forgery = Untargeted(n=stage.triggers)
-    claim = forgery(accuser, CLASSES, 0)
-    stage.publish("accuser", accuser_model(accuser, forgery, stage.mnist), "the accuser's own model")
+    claim = stage.forgery(accuser, CLASSES, 0)
+    stage.publish("accuser", accuser_model(accuser, stage.forgery, stage.mnist), "the accuser's own model")
     return stage.exhibit("forged", claim, "accuser", "accuser")
 
 
@@ -226,7 +234,7 @@ def trial(stage: Stage, exhibit: Exhibit, suspect: str, public_since: int, say: 
     papers = Papers(exhibit.claim, register.read(exhibit.register), tuple(stamps.read_roots(stage.folder / "root.pem")))
     openings = tuple(read_key(path).hex() for path in sorted(stage.folder.glob("*.opening")))
     terms = Terms(public_since, "panel", "0.001", models=stage.panel, openings=openings)
-    court = Court(stage.published(suspect), stage.published(exhibit.own), stage.mnist, stage.panel)
+    court = Court(stage.published(suspect), stage.published(exhibit.own), stage.mnist, stage.panel, stage.kinds)
     with say.status(f"{exhibit.name} against {suspect}") as status:
         record = tried(papers, terms, court, stage.folder / "verdict", lambda doing: status.update(f"{doing} …"))
     return judged(record, papers)
