@@ -69,9 +69,7 @@ def show(result: dict[str, object]) -> None:
             **result
         )
     )
-    print(
-        f"  peak {result['peak'] / 1e6:,.0f} MB, {result['before'] / 1e6:,.0f} MB before it (aim below {AIM / 1e6:,.0f} MB)"
-    )
+    print("  peak {peak:,} bytes, {before:,} before it (aim below {aim:,})".format(**result))
 
 
 if __name__ == "__main__":

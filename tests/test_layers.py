@@ -11,7 +11,7 @@ import gamekeeper
 
 SOURCE = Path(gamekeeper.__file__).parent
 LAYERS = [
-    {"version", "errors", "types", "keys", "facts", "method_text"},  # nouns, and how methods are written
+    {"version", "aside", "errors", "types", "keys", "facts", "method_text"},  # nouns, and how methods are written
     {"tasks", "simplex", "metrics", "architectures", "explain", "data"},  # pure maths, networks, files of data
     {"protocols"},  # wire formats of prediction APIs, one per file; no sockets
     {"logs"},  # what platforms wrote down of such APIs, as events
@@ -21,7 +21,9 @@ LAYERS = [
         "units",
         "training",
         "service",
-    },  # units of columns; fitting networks; the wire with its meter, ledger and client memory
+        "policy",
+        "policy_file",
+    },  # units of columns; fitting networks; the wire with its meter, ledger, journal and client memory; what is done about whom
     {"detectors"},  # score what a client asks; change nothing
     {"attacks", "learners", "defenses"},  # one paper per file
     {"ownership", "follow_on"},  # claims, their dates, and the judge of them; what a copy is good for

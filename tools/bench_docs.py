@@ -70,6 +70,24 @@ def watching() -> str:
     return table(head, rows, f"{below} {stamp('watching')}")
 
 
+def wire() -> str:
+    if "wire" not in clone_metrics():
+        return missing("wire")
+    seen = clone_metrics()["wire"]
+    rows = [
+        [
+            "x".join(map(str, row["shape"])),
+            row["road"],
+            f"{row['us']:,} µs",
+            f"{row['bare_us']:,} µs",
+            str(row["ratio"]),
+        ]
+        for row in seen["rows"]
+    ]
+    head = ["input", "request", "read, checked and answered", "orjson and numpy alone", "ratio"]
+    return table(head, rows, f"One input, an answer of {seen['classes']} numbers. {stamp('wire')}")
+
+
 def missing(name: str) -> str:
     return f"Not in `results/bench.json` yet: `python -m benchmarks {name}` measures it.\n"
 
@@ -292,6 +310,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "bench-perturbing": perturbing,
     "bench-detectors": detectors,
     "bench-watching": watching,
+    "bench-wire": wire,
     "bench-deep-defense": deep_defense,
     "bench-tables": tables,
     "bench-tables-http": partial(tables, "tables_http"),

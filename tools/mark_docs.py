@@ -8,6 +8,8 @@ from typing import Any
 
 from committed import RESULTS, table
 
+from gamekeeper.ownership.nulls import DrawnLabels, OfPanel
+
 FILE = RESULTS / "marks.json"
 Records = list[dict[str, Any]]
 
@@ -44,16 +46,26 @@ def powers(own: Records, what: str) -> str:
     return ", ".join(f"{one[what]:.1f}" for one in own)
 
 
+def at_drawn(own: Records, labels: int) -> str:
+    """log10 p where labels were drawn from so many after the inputs were committed to."""
+    return ", ".join(f"{DrawnLabels(labels).log10_p(one['hits'], one['n'], one['panel']):.1f}" for one in own)
+
+
+def victim_p(own: Records) -> str:
+    """log10 p of a copy of the weights, against the panel."""
+    return ", ".join(f"{OfPanel().log10_p(one['own'], one['n'], one['panel']):.1f}" for one in own)
+
+
 def mean(own: Records, what: str) -> str:
     return f"{100 * fmean(one[what] for one in own):.1f}"
 
 
 def dawn() -> str:
-    head = ["what is marked", "learner", "seeds", "marks that the clone answers", "panel", "log10 p, panel", "other client's marks",
+    head = ["what is marked", "learner", "seeds", "marks that the clone answers", "panel", "log10 p, panel", "drawn labels", "other client's marks",
             "clone's accuracy, %"]  # fmt: skip
     rows = [
         [f"`{kind}`", f"`{learner}`" + (" (drawings)" if learner == "agreeing" else ""), str(len(own)), of_n(own, "hits"),
-         range_of([one["panel"] for one in own]), powers(own, "log10_p"),
+         range_of([one["panel"] for one in own]), powers(own, "log10_p"), at_drawn(own, 9),
          ", ".join(f"{one['other hits']} of {one['other n']}" for one in own), mean(own, "accuracy")]
         for kind, learner, own in groups("dawn")
     ]  # fmt: skip
@@ -70,10 +82,10 @@ def changed(kind: str) -> str:
 
 def backdoor() -> str:
     head = ["triggers", "learner", "seeds", "the marked model answers", "its accuracy, %", "the clone answers", "panel",
-            "log10 p, panel", "guessing", "clone's accuracy, %"]  # fmt: skip
+            "log10 p, panel", "drawn labels", "clone's accuracy, %"]  # fmt: skip
     rows = [
         [f"`{kind}`", f"`{learner}`", str(len(own)), of_n(own, "own"), mean(own, "victim"), each(own, "hits"),
-         range_of([one["panel"] for one in own]), powers(own, "log10_p"), powers(own, "naive"), mean(own, "accuracy")]
+         range_of([one["panel"] for one in own]), powers(own, "log10_p"), at_drawn(own, 10), mean(own, "accuracy")]
         for kind, learner, own in groups("backdoor")
     ]  # fmt: skip
     below = "A LeNet for digits with 100 triggers in its training data, stolen with 2,500 letters; `natural` triggers are images of clothes."
@@ -81,10 +93,10 @@ def backdoor() -> str:
 
 
 def mistakes() -> str:
-    head = ["learner", "seeds", "the victim repeats", "the clone repeats", "panel", "panel's accuracy, %", "log10 p, panel",
+    head = ["learner", "seeds", "the victim repeats", "its log10 p, panel", "the clone repeats", "panel", "panel's accuracy, %", "log10 p, panel",
             "guessing, clone", "guessing, panel", "clone's accuracy, %"]  # fmt: skip
     rows = [
-        [f"`{learner}`", str(len(own)), of_n(own, "own"), each(own, "hits"), range_of([one["panel"] for one in own]),
+        [f"`{learner}`", str(len(own)), of_n(own, "own"), victim_p(own), each(own, "hits"), range_of([one["panel"] for one in own]),
          f"{100 * min(own[0]['panel accuracy']):.1f} to {100 * max(own[0]['panel accuracy']):.1f}", powers(own, "log10_p"),
          powers(own, "naive"), f"{min(own[0]['panel naive']):.1f} to {max(own[0]['panel naive']):.1f}", mean(own, "accuracy")]
         for _, learner, own in groups("own mistakes")
@@ -97,8 +109,8 @@ def mistakes() -> str:
 def stamp() -> str:
     about = measured()
     return (
-        "One number per seed, from 0 on. `panel`: ten LeNets on halves of the owner's digits. `guessing`: log10 p at a chance of one in"
-        f" ten, as a naive judge computes it. `results/marks.json`, gamekeeper {about['version']}, {about['date']}."
+        "One number per seed, from 0 on. The panel: ten LeNets on halves of the owner's digits. log10 p: `panel` of `OfPanel`,"
+        f" `drawn labels` of `DrawnLabels`, `guessing` of a naive judge's chance of one in ten. `results/marks.json`, gamekeeper {about['version']}, {about['date']}."
         " `python tools/measure_marks.py`"
     )
 

@@ -47,11 +47,12 @@ def stamp(name: str) -> str:
     assert run is not None
     inputs = ", ".join(f"{count:,} {use}" for use, count in run["inputs"].items())
     seeds = sorted({row.seed for row in rows(name)})
+    named = f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
     done, wanted = len(rows(name)), len(run["cells"])
     unfinished = "" if done == wanted else f" Unfinished: {done} of {wanted} cells."
     return (
         f"Inputs: {inputs}. A thief pays for {run['queries']:,} answers; the judge trains {run['panel']} models for each suspect,"
-        f" about as accurate. `results/{name}`, gamekeeper {run['version']}, seeds {', '.join(map(str, seeds))}, {run['date']}."
+        f" about as accurate. `results/{name}`, gamekeeper {run['version']}, {named}, {run['date']}."
         f"{unfinished}"
     )
 
@@ -67,7 +68,7 @@ def survival(name: str) -> str:
     body = [
         [
             f"`{line.scheme}`", f"`{line.removal}`", percent(line.before), percent(line.share), percent(line.panel),
-            f"{100 * line.accuracy:.1f} %", f"{100 * line.paid:.1f}", f"{line.log10_p:.1f}", str(line.decisions["supports"]),
+            f"{100 * line.accuracy:.1f} %", f"{round(100 * line.paid, 1) + 0.0:.1f}", f"{line.log10_p:.1f}", str(line.decisions["supports"]),
             str(line.decisions["not shown"]), str(line.decisions["void"]),
         ]
         for line in summary(name).survival

@@ -5,6 +5,8 @@ from typing import Any
 
 import orjson
 
+from gamekeeper.results import known
+
 ANY = "any"
 """All detectors together: at least one raised an alarm."""
 EVADER = "evader"
@@ -49,4 +51,4 @@ def to_line(row: DetectionRow) -> bytes:
 
 def from_json(data: dict[str, Any]) -> DetectionRow:
     """Keys that this version does not know are ignored."""
-    return DetectionRow(**{key: value for key, value in data.items() if key in DetectionRow.__dataclass_fields__})
+    return DetectionRow(**known(DetectionRow, data))

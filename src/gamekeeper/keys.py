@@ -63,7 +63,7 @@ def read_key(path: Path) -> bytes:
         raise BadConfig(f"the key file {path} cannot be read: {error.strerror}.") from error
     if os.name == "posix" and mode & OTHERS:
         raise BadConfig(f"the key file {path} is open to others (mode {stat.S_IMODE(mode):04o}). Run: chmod 600 {path}")
-    secret = parsed(text)
+    secret = parsed(text.decode("ascii", "replace"))
     if secret is None:
         raise BadConfig(
             f"the key file {path} must hold {2 * SECRET} hexadecimal digits and nothing else."
@@ -72,10 +72,10 @@ def read_key(path: Path) -> bytes:
     return secret
 
 
-def parsed(text: bytes) -> bytes | None:
+def parsed(text: str) -> bytes | None:
     """The secret that hexadecimal digits spell; None for anything else."""
     try:
-        secret = bytes.fromhex(text.decode("ascii").strip())
+        secret = bytes.fromhex(text.strip())
     except ValueError:
         return None
     return secret if len(secret) == SECRET else None
@@ -94,7 +94,7 @@ def service_secret(path: Path | None, environment: Mapping[str, str]) -> bytes:
         )
     if path is not None:
         return read_key(path)
-    secret = parsed((text or "").encode())
+    secret = parsed(text or "")
     if secret is None:
         raise BadConfig(f"{VARIABLE} must hold {2 * SECRET} hexadecimal digits and nothing else: openssl rand -hex 32")
     return secret

@@ -1,15 +1,16 @@
 """The folder of a replayed log: reading and writing its files (`replay_rows.py`). Part of the public format."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from gamekeeper.aside import replaced
 from gamekeeper.errors import BadConfig
 from gamekeeper.replay_rows import AlarmRow, ClientRow, Moment, ReplayHeader, Review
-from gamekeeper.results import Lines, encoded
+from gamekeeper.results import Lines, encoded, known
 
 HEADER, CLIENTS, ALARMS, REVIEWS = "replay.json", "clients.jsonl", "alarms.jsonl", "reviews.jsonl"
 CONFIRMED, DISMISSED = "confirmed", "dismissed"
@@ -90,36 +91,29 @@ def accounts(alarm: AlarmRow) -> tuple[str, ...]:
     return alarm.members or (alarm.client,)
 
 
-def replaced(path: Path, parts: Iterable[bytes]) -> None:
-    aside = path.with_name(f"{path.name}.new")
-    with aside.open("wb") as file:
-        file.writelines(parts)
-    aside.replace(path)
-
-
 def to_line(row: ClientRow | AlarmRow | Review) -> bytes:
     return encoded(asdict(row)) + b"\n"
 
 
 def client(data: dict[str, Any]) -> ClientRow:
     """A row from its JSON object; keys that this version does not know are ignored, here as below."""
-    history = tuple(Moment(**known(Moment, each)) for each in data.get("history", ()))
-    return ClientRow(**known(ClientRow, data | {"history": history}))
+    history = tuple(Moment(**tupled(Moment, each)) for each in data.get("history", ()))
+    return ClientRow(**tupled(ClientRow, data | {"history": history}))
 
 
 def alarm(data: dict[str, Any]) -> AlarmRow:
-    return AlarmRow(**known(AlarmRow, data))
+    return AlarmRow(**tupled(AlarmRow, data))
 
 
 def review(data: dict[str, Any]) -> Review:
-    return Review(**known(Review, data))
+    return Review(**tupled(Review, data))
 
 
 def header(data: dict[str, Any]) -> ReplayHeader:
     groups = tuple(map(tuple, data.get("groups", ())))
-    return ReplayHeader(**known(ReplayHeader, data | {"groups": groups}))
+    return ReplayHeader(**tupled(ReplayHeader, data | {"groups": groups}))
 
 
-def known(cls: type, data: dict[str, Any]) -> dict[str, Any]:
-    named = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
-    return {key: tuple(value) if key in TUPLES else value for key, value in named.items()}
+def tupled(cls: type, data: dict[str, Any]) -> dict[str, Any]:
+    """What the class knows, with lists as the tuples that they were."""
+    return {key: tuple(value) if key in TUPLES else value for key, value in known(cls, data).items()}

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 
+from gamekeeper.aside import replaced
 from gamekeeper.defenses.guarantees import Guarantees
 from gamekeeper.errors import BadConfig
 from gamekeeper.facts import Reads
@@ -310,7 +311,12 @@ def _parts(data: dict[str, Any], nested: dict[str, Any]) -> dict[str, Any]:
 
 
 def _known(cls: type) -> Any:
-    return lambda data: cls(**{k: v for k, v in data.items() if k in cls.__dataclass_fields__})
+    return lambda data: cls(**known(cls, data))
+
+
+def known(cls: type, data: dict[str, Any]) -> dict[str, Any]:
+    """The keys that this version's rows have: those of a later one are ignored."""
+    return {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
 
 
 def _rates(cls: type) -> Any:
@@ -398,9 +404,7 @@ class Results:
 
     def write_header(self, run: Run) -> None:
         """Written to a temporary file and renamed."""
-        aside = self.folder / f"{HEADER}.new"
-        aside.write_bytes(encoded(asdict(run), orjson.OPT_INDENT_2))
-        aside.replace(self.folder / HEADER)
+        replaced(self.folder / HEADER, [encoded(asdict(run), orjson.OPT_INDENT_2)])
 
     def header(self) -> Run:
         path = self.folder / HEADER

@@ -3,14 +3,15 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from gamekeeper.data.splits import row_keys
-from gamekeeper.detectors.calibrate import Benign, at_looks, limits_from_clients, limits_from_inputs
-from gamekeeper.detectors.limits import Backing, Binomial, Limits
+from gamekeeper.detectors.calibrate import Benign, at_looks, limits_at_looks, limits_from_inputs, limits_of_counts
+from gamekeeper.detectors.limits import LOOKS, Backing, BetaBinomial, Binomial, Limits
 from gamekeeper.detectors.lookout import Lookout, Post, Standing
 from gamekeeper.errors import Unsuited
 from gamekeeper.service.stored import packed, unpacked
@@ -130,18 +131,58 @@ def test_evidence_never_alarms_and_unanswered_rows_are_not_shown():
     assert lookout.alarms({}) == {}
 
 
+def from_clients(clients: list[Scores], alpha: float, looks: tuple[int, ...] = LOOKS) -> Limits:
+    return limits_at_looks(torch.stack([at_looks(each, looks) for each in clients]), alpha, looks)
+
+
+def flag_counts(clients: int, length: int, rate: float, overdispersion: float, seed: int) -> Tensor:
+    """Running counts of flags of clients whose own rates are drawn from a beta distribution."""
+    numbers = np.random.default_rng(seed)
+    spread = 1 / overdispersion - 1
+    rates = numbers.beta(rate * spread, (1 - rate) * spread, (clients, 1))
+    return torch.from_numpy((numbers.random((clients, length)) < rates).cumsum(1).astype(np.float64))
+
+
+def test_limits_of_counts_allow_for_clients_who_differ():
+    """Of 400 clients the rank would need 499; a binomial null would alarm on many of those with a thick pen."""
+    looks, alpha = (20, 50, 100), 0.002
+    counts = flag_counts(400, 100, 0.03, 0.1, 0)[:, [look - 1 for look in looks]]
+    null = limits_of_counts(counts, alpha, looks).null
+    assert isinstance(null, BetaBinomial)
+    assert null.overdispersion == pytest.approx(0.1, abs=0.03)
+    fresh = flag_counts(4_000, 100, 0.03, 0.1, 1)[:, 99].tolist()
+    assert sum(null.p(2, each) <= alpha for each in fresh) <= 3 * alpha * 4_000
+    plain = Binomial(looks, null.rate)
+    assert sum(plain.p(2, each) <= alpha for each in fresh) > 3 * alpha * 4_000
+
+
+def test_counts_of_clients_who_are_alike_have_a_binomial_null_and_few_clients_are_ranked():
+    looks = (20, 50, 100)
+    every = torch.zeros(40, 3, dtype=torch.float64)
+    every[::2] = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)
+    alike = limits_of_counts(every, 0.001, looks)
+    assert isinstance(alike.null, Binomial)
+    assert 20 / 4_000 < alike.null.rate < 2 * 20 / 4_000
+    assert alike.backing == Backing("clients", 0, 40, 0)
+    with pytest.raises(Unsuited, match="null of 999 honest clients"):
+        limits_of_counts(every[:20], 0.001, looks)
+    short = every.clone()
+    short[:, 2] = torch.nan
+    assert limits_of_counts(short, 0.001, looks).null.looks == (20, 50)
+
+
 def test_too_little_to_calibrate_with_is_said():
     with pytest.raises(Unsuited, match="at least 160 benign inputs"):
         limits_from_inputs(Mean(), normal(100, 0), 0.05, 0)
     with pytest.raises(Unsuited, match="null of 999 honest clients"):
-        limits_from_clients([torch.arange(30.0)] * 40, 0.001)
+        from_clients([torch.arange(30.0)] * 40, 0.001)
     with pytest.raises(Unsuited, match="no client came as far"):
-        limits_from_clients([torch.arange(5.0)] * 40, 0.1)
+        from_clients([torch.arange(5.0)] * 40, 0.1)
 
 
 def test_real_clients_rank_a_client_among_themselves():
     clients = [client.scores(Mean()) for client in normal(20_000, 0).clients(100)]
-    limits = limits_from_clients(clients, 0.05, (20, 50, 100, 250))
+    limits = from_clients(clients, 0.05, (20, 50, 100, 250))
     assert limits.null.looks == (20, 50, 100)
     assert limits.backing == Backing("clients", 0, 200, 10)
     assert rate(Mean(), limits, 600, 9) <= 0.05 + 3 * math.sqrt(2 * 0.05 * 0.95 / 200)
@@ -149,7 +190,7 @@ def test_real_clients_rank_a_client_among_themselves():
 
 def test_a_detector_without_a_verdict_at_first_is_ranked_at_the_looks_where_it_has_one():
     clients = [torch.cat([torch.full((10,), torch.nan), torch.arange(10.0) + place]) for place in range(40)]
-    limits = limits_from_clients(clients, 0.1, (5, 15, 20, 50))
+    limits = from_clients(clients, 0.1, (5, 15, 20, 50))
     assert limits.null.looks == (5, 15, 20)
     assert limits.null.p(0, 1e9) == 1.0
     assert limits.null.p(1, 4.0 + 40) == 1 / 41

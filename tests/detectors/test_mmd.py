@@ -9,8 +9,9 @@ from torch import Tensor
 
 from gamekeeper.data import batteries
 from gamekeeper.detectors.benign import class_means, parted
-from gamekeeper.detectors.mmd import MMD, Fourier, MeanGap, Reference, Sums
+from gamekeeper.detectors.mmd import MMD, Fourier, MeanGap, Reference, Sums, drawn_from
 from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.training.surrogate import surrogate_seed
 from gamekeeper.types import Batch, Reply
 from tests.detectors.counted import adds_up, mnist, renamed, scored, small
 
@@ -166,3 +167,10 @@ def test_needs():
         MMD(dim=0)
     with pytest.raises(Unsuited, match="natural inputs"):
         MMD().arm(victim, replace(target.owner, natural=batteries.load("mnist-natural").x[:1]), 0)
+
+
+def test_the_features_are_the_owners_secret_where_there_is_one():
+    one, other = bytes(32), bytes([1] * 32)
+    assert drawn_from(None, 3) == surrogate_seed("MMD", 3)  # audits without a secret stay as they were
+    assert len({drawn_from(each, seed) for each in (None, one, other) for seed in (3, 4)}) == 6
+    assert drawn_from(one, 3) == drawn_from(one, 3) < 2**63

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -203,6 +204,47 @@ def files(folder: Path) -> dict[str, bytes]:
 
 class Killed(Exception):
     pass
+
+
+HASHED = {"client": "who", "time": {"field": "at", "format": "unix-s"}, "input": {"field": "x", "kind": "hash"}}
+CHILD = """
+import sys
+from pathlib import Path
+from gamekeeper.engine.replay_panel import bare_panel
+from gamekeeper.engine.replay_run import run_replay
+from tests.engine.test_replay import hashed
+folder = Path(sys.argv[1])
+run_replay(hashed(folder.parent / "log.jsonl"), bare_panel(()), folder, lambda *_: print("part", flush=True), every=1)
+"""
+
+
+def hashed(log: Path) -> Job:
+    return Job(log, Mapping.model_validate(HASHED), "mine", None, None, (), "", "", 0.1, 1_000)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_in_mid_run_comes_to_the_same_files(tmp_path: Path):
+    """kill -9, with whatever the operating system and SQLite had written by then."""
+    rows = range(60_000)
+    log = written(tmp_path, [{"who": f"c{n * n % 307}", "at": n, "x": f"{n * n % 9_001:064x}"} for n in rows])
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path / "killed")],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert child.stdout is not None
+    assert [child.stdout.readline() for _ in range(4)] == [b"part\n"] * 4
+    child.kill()
+    assert child.wait() != 0
+    assert (tmp_path / "killed" / NAME).exists()
+    assert not (tmp_path / "killed" / HEADER).exists()
+    again: list[int] = []
+    run_replay(hashed(log), bare_panel(()), tmp_path / "killed", lambda *_: again.append(1), every=1)
+    assert len(again) < -(-len(rows) // replay_events.ROWS) - 1
+    run_replay(hashed(log), bare_panel(()), tmp_path / "whole", quiet)
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("after", [[3], [1, 4, 2]])

@@ -10,6 +10,7 @@ from torch import Tensor
 from gamekeeper.architectures import Mlp, fresh
 from gamekeeper.defenses.baselines import ConstantTarget, Flatten
 from gamekeeper.defenses.mad.recipe import MAD
+from gamekeeper.defenses.reverse_sigmoid import ReverseSigmoid
 from gamekeeper.defenses.stateless import Stateless
 from gamekeeper.defenses.truncate import Label, Round
 from gamekeeper.errors import BadConfig, Unsuited
@@ -26,7 +27,7 @@ from gamekeeper.learners.lookup_table import (
     nearest,
     own_seed,
 )
-from gamekeeper.learners.partial_bayes import PartialBayes
+from gamekeeper.learners.partial_bayes import PartialBayes, sharpened
 from gamekeeper.models.network import TorchModel
 from gamekeeper.simplex import distance
 from gamekeeper.tasks import Classify
@@ -336,3 +337,27 @@ def test_a_table_of_many_classes_has_fewer_rows(monkeypatch):
     for size in (900, 5000):
         PartialBayes(size).recover(Transfer(X, Reply(Y), 200), knows(Round(2)), 0)
     assert sizes == [450, 900, 500, 1000]
+
+
+def test_sharpened_candidates_lie_between_the_answer_and_its_label():
+    near, rows = sharpened(Y, 400, np.random.default_rng(0))
+    assert torch.allclose(near.sum(1), torch.ones(400))
+    assert rows.bincount().tolist() == [2] * 200
+    clear = Y.topk(2).values.diff().neg()[:, 0] > 1e-6
+    assert (near.argmax(1) == Y[rows].argmax(1))[clear[rows]].all()
+
+
+def test_of_a_thousand_classes_the_top_one_is_recovered():
+    k = 1000
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(30, k, generator=generator)
+    logits[range(30), torch.randint(k, (30,), generator=generator)] += 10
+    clean, student = logits.softmax(1), Mlp((2,), k, (8,))
+    armed = ReverseSigmoid(beta=0.9).arm(
+        TorchModel(fresh(student, 99), Classify(k)), Owner(X[:0], torch.empty(0, dtype=torch.long), BOX, student), 7
+    )
+    y = armed.respond(X[:30], Reply(clean), armed.fresh()).y
+    informed = Knowledge(X, BOX, Classify(k), student, defenses=(ReverseSigmoid(beta=0.9),))
+    recovered = PartialBayes(guesses=1).recover(Transfer(X[:30], Reply(y), 30), informed, 0)
+    assert distance(y, clean, "l1").mean() > 1.6
+    assert distance(recovered, clean, "l1").mean() < 1

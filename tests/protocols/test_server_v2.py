@@ -9,7 +9,7 @@ import torch
 
 from gamekeeper.data.scale import Arrays, Scale
 from gamekeeper.errors import BadRequest, Malformed
-from gamekeeper.protocols.served import Limits, Output, Served
+from gamekeeper.protocols.served import Limits, Served, Wanted
 from gamekeeper.protocols.v2 import V2, metadata_v2
 from gamekeeper.types import Box, Reply
 from tests.protocols.exchange import IMAGES, LIMITS, MAPS, OPEN, PACK, TABLE, Y, asks, binary, images, same, tensor
@@ -129,9 +129,9 @@ def test_minus_zero_and_zero_are_one_question():
 
 
 def test_a_client_that_names_no_output_gets_all_of_them():
-    assert asks(V2(MAPS), tensor(ROW)).outputs == (Output("probabilities"), Output("maps"))
+    assert asks(V2(MAPS), tensor(ROW)).outputs == (Wanted("probabilities"), Wanted("maps"))
     question = asks(V2(MAPS), {**tensor(ROW), "parameters": {"binary_data_output": True}, "outputs": []})
-    assert question.outputs == (Output("probabilities", True), Output("maps", True))
+    assert question.outputs == (Wanted("probabilities", True), Wanted("maps", True))
 
 
 def test_outputs_come_in_the_order_asked_and_in_the_form_asked():
@@ -224,6 +224,7 @@ F4 = np.array(ROW, "<f4").tobytes()
         (b"", {}, "must be 24 bytes"),
         (np.array([*ROW[:5], np.nan], "<f4").tobytes(), {}, "NaN"),
         (np.array([*ROW[:5], np.inf], "<f4").tobytes(), {}, "infinities are refused"),
+        (F4[:-4] + b"\1\0\x80\x7f", {}, "NaN and infinities are refused"),  # a NaN that signals
         (F4, {"inference_header_content_length": ""}, "1 to .*; got ''"),
         (F4, {"inference_header_content_length": "0"}, "got '0'"),
         (F4, {"inference_header_content_length": "-5"}, "got '-5'"),

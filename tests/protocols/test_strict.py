@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gamekeeper.errors import BadRequest
-from gamekeeper.protocols.strict import EXACT, Most, doubles, flat, number_table, parse_strictly, without_strings
+from gamekeeper.protocols.strict import (
+    EXACT,
+    Most,
+    counts,
+    doubles,
+    flat,
+    number_table,
+    parse_strictly,
+    without_strings,
+)
 
 KEYS = st.sampled_from(["a", "b", ":", '"', "\\", '\\"', "{", "é", ""])
 MOST = Most(100, 100, 100)
@@ -56,6 +65,12 @@ def test_an_escaped_name_is_the_same_name():
 @given(st.text(alphabet='a:"\\{[é\n'))
 def test_what_stands_in_strings_is_not_counted(inside: str):
     assert without_strings(json.dumps({inside: [inside]}).encode()) == b"{: []}"
+
+
+@pytest.mark.parametrize("length", [0, 7, 3000])
+def test_characters_are_counted_alike_in_short_and_long_texts(length: int):
+    text = b'{"a":[[,"' + b"[,,:" * length
+    assert counts(text, "[{:,") == [2 + length, 1, 1 + length, 1 + 2 * length]
 
 
 @pytest.mark.parametrize(

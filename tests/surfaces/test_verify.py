@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 
 from gamekeeper.ownership import register
 from gamekeeper.ownership.claim import load_claim
+from gamekeeper.ownership.draws import Draw
+from gamekeeper.ownership.procedures import inputs_digest
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.surfaces.verify import seconds
 from tests.ownership.authority import authority
@@ -224,6 +226,20 @@ def test_what_makes_no_sense_ends_in_a_sentence(dispute, tmp_path, capsys):
         message = capsys.readouterr().err
         assert message.startswith("gamekeeper: ")
         assert reason in " ".join(message.split()), message
+
+
+def test_schemes_make_claims_and_inputs_to_commit_to(tmp_path, capsys):
+    claim, inputs = tmp_path / "m.safetensors", tmp_path / "t.npz"
+    run("claim", "mistakes", "mnist", "--most", "20", "--out", claim)
+    assert load_claim(claim).facts["scheme"] == "own_mistakes"
+    assert len(load_claim(claim).tensors["y"]) == 20
+    run("claim", "triggers", "mnist", "--count", "30", "--out", inputs)
+    run("claim", "make", inputs, "--beacon", BEACON.hex(), "--classes", "10", "--out", claim)
+    x, y = load_claim(claim).tensors["x"], load_claim(claim).tensors["y"]
+    assert torch.equal(y, Draw(BEACON, inputs_digest(x)).labels("labels", 10, 30))
+    assert x.shape == (30, 1, 28, 28)
+    assert inputs_digest(x) in capsys.readouterr().out
+    run("claim", "triggers", "mnist", "--kind", "loud", "--out", inputs, code=4)
 
 
 def test_dates_are_utc_and_begin_with_the_day():

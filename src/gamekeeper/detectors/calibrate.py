@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gamekeeper.detectors.features import taken
-from gamekeeper.detectors.limits import LOOKS, Backing, Binomial, Kind, Limits, Null, Ranked, upper_bound
+from gamekeeper.detectors.limits import LOOKS, Backing, BetaBinomial, Binomial, Kind, Limits, Null, Ranked, upper_bound
 from gamekeeper.errors import Unsuited
 from gamekeeper.types import Batch, Model, Reply, Scores, Watch
 
@@ -25,6 +25,8 @@ SHARE = 4
 CONCENTRATIONS = (math.inf, 1.0, 0.3)
 """Honest clients do not all ask about every class alike: a third of a null's clients have the class mix of the inputs, a third
 one drawn from Dirichlet(1), a third one from Dirichlet(.3)."""
+ENOUGH = 30
+"""Honest clients from which on it is measured how much the flags of clients differ."""
 MARGIN = 1.0
 """Streams drawn, as a multiple of the least number that can back an alpha."""
 
@@ -149,24 +151,57 @@ def limits_from_inputs(
     return Limits(null, alpha, backing("streams", watch, null, alpha, others, reached))
 
 
-def limits_from_clients(clients: Sequence[Scores], alpha: float, looks: tuple[int, ...] = LOOKS) -> Limits:
-    """Limits of one watch from its scores of real clients who are believed to be honest.
+def limits_at_looks(scores: Float[Tensor, "clients looks"], alpha: float, looks: tuple[int, ...]) -> Limits:
+    """Limits of one watch from what real clients who are believed to be honest scored at each look.
 
+    scores  NaN where a client did not come so far
     Raises Unsuited if they are too few for this alpha. All of them make the null, and back it: those who alarm are those
     who would if each were ranked among the others.
     """
-    scores = torch.stack([at_looks(each, looks) for each in clients]) if clients else torch.empty(0, len(looks))
-    return limits_at_looks(scores, alpha, looks)
-
-
-def limits_at_looks(scores: Float[Tensor, "clients looks"], alpha: float, looks: tuple[int, ...]) -> Limits:
-    """The same from what each client scored at each look; NaN where they did not come so far."""
     verdicts = (~scores.isnan()).any(0).nonzero()[:, 0].tolist()
     reached = looks[: max(verdicts, default=-1) + 1]  # a detector may give no verdict at the first looks
     if not reached:
         raise Unsuited(f"no client came as far as the first look, {looks[0]} queries. Give a longer log.")
     null = Ranked.of(scores[:, : len(reached)], reached)
     return Limits(null, alpha, Backing("clients", 0, len(scores), math.floor(alpha * len(scores))))
+
+
+def limits_of_counts(scores: Float[Tensor, "clients looks"], alpha: float, looks: tuple[int, ...]) -> Limits:
+    """The same for a watch that counts flags: from ENOUGH clients on, how much they differ is measured.
+
+    The null is beta-binomial, or binomial where they differ no more than chance makes them. Its rate is an upper bound from
+    as many independent queries as theirs are worth; how much they differ is an estimate, which few clients make rough.
+    """
+    seen = ~scores.isnan()
+    reached = looks[: int(seen.any(0).sum())]
+    last = seen.sum(1)
+    if int((last > 0).sum()) < ENOUGH:
+        return limits_at_looks(scores, alpha, looks)
+    places = (last[last > 0] - 1)[:, None]
+    flagged = scores[last > 0].double().gather(1, places)[:, 0]
+    n = torch.tensor(looks, dtype=torch.float64)[places[:, 0]]
+    rho = overdispersion(flagged, n)
+    worth = n / (1 + (n - 1) * rho)
+    share = float(flagged.sum() / n.sum())
+    queries = int(worth.sum())
+    rate = upper_bound(math.ceil(share * queries), queries)
+    null: Null = BetaBinomial(reached, rate, rho) if 0 < rho < 1 and rate < 1 else Binomial(reached, rate)
+    alarmed = sum(
+        min(null.p(i, score) for i, score in enumerate(row[: len(reached)])) <= alpha for row in scores.tolist()
+    )
+    return Limits(null, alpha, Backing("clients", 0, len(flagged), alarmed))
+
+
+def overdispersion(flagged: Float[Tensor, " c"], n: Float[Tensor, " c"]) -> float:
+    """The correlation of two queries of one client, by moments: of sum (f - n q)^2 / q (1 - q); 0 at least.
+
+    flagged  how many of the n queries of each client were
+    """
+    share = flagged.sum() / n.sum()
+    if not 0 < share < 1:
+        return 0.0
+    squares = (flagged - n * share).square().sum() / (share * (1 - share))
+    return min(1.0, max(0.0, float((squares - n.sum()) / (n * (n - 1)).sum())))
 
 
 def backing(kind: Kind, watch: Watch, null: Null, alpha: float, others: Benign, looks: tuple[int, ...]) -> Backing:

@@ -18,7 +18,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from scipy.stats import beta, binom
+from scipy.stats import beta, betabinom, binom
 from torch import Tensor
 
 from gamekeeper.errors import BadConfig, Unsuited
@@ -87,6 +87,33 @@ class Binomial:
         if math.isnan(score):
             return 1.0
         return min(1.0, len(self.looks) * float(binom.sf(score - 1, self.looks[look], self.rate)))
+
+
+@dataclass(frozen=True)
+class BetaBinomial:
+    """The same for clients who differ: each has a rate of their own, drawn from a beta distribution.
+
+    rate            the mean share of honest queries that is flagged, or an upper bound of it; above 0 and below 1
+    overdispersion  the correlation of two queries of one client, above 0 and below 1
+    """
+
+    looks: tuple[int, ...]
+    rate: float
+    overdispersion: float
+
+    def __post_init__(self) -> None:
+        ascending(self.looks)
+        if not (0 < self.rate < 1 and 0 < self.overdispersion < 1):
+            raise BadConfig(
+                f"rate and overdispersion must lie above 0 and below 1. Got {self.rate} and {self.overdispersion}."
+            )
+
+    def p(self, look: int, score: float) -> float:
+        if math.isnan(score):
+            return 1.0
+        spread = 1 / self.overdispersion - 1
+        tail = betabinom.sf(score - 1, self.looks[look], self.rate * spread, (1 - self.rate) * spread)
+        return min(1.0, len(self.looks) * float(tail))
 
 
 @dataclass(frozen=True)

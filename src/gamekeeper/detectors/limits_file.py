@@ -13,19 +13,22 @@ from typing import Any
 
 import orjson
 
-from gamekeeper.detectors.limits import Backing, Binomial, Limits, Null, Ranked
+from gamekeeper.aside import replaced
+from gamekeeper.detectors.limits import Backing, BetaBinomial, Binomial, Limits, Null, Ranked
 from gamekeeper.errors import BadConfig
 
 FORMAT = 1
-NULLS: Mapping[str, type[Binomial] | type[Ranked]] = {"binomial": Binomial, "ranked": Ranked}
+NULLS: Mapping[str, type[Binomial] | type[BetaBinomial] | type[Ranked]] = {
+    "binomial": Binomial,
+    "beta-binomial": BetaBinomial,
+    "ranked": Ranked,
+}
 
 
 def save_limits(path: Path, purpose: str, limits: Mapping[str, Limits]) -> None:
     """Written aside and renamed. purpose: a digest of all that the limits depend on."""
     whole = {"format": FORMAT, "for": purpose, "limits": {name: to_json(each) for name, each in limits.items()}}
-    aside = path.with_name(f"{path.name}.new")
-    aside.write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
-    aside.replace(path)
+    replaced(path, [orjson.dumps(whole, option=orjson.OPT_INDENT_2)])
 
 
 def load_limits(path: Path, purpose: str) -> dict[str, Limits]:

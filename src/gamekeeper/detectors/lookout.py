@@ -129,10 +129,6 @@ class Lookout:
         shown = places[fresh]
         return Looked(scores, {name: shown if self._limited(name) else places for name in self.posts}, shown)
 
-    def new_rows(self, x: Batch) -> Int[Tensor, " r"]:
-        """Which of a client's queries, from the first, are new."""
-        return self._new(x, math.nan, {}).nonzero()[:, 0]
-
     def _limited(self, name: str) -> bool:
         return self.posts[name].limits is not None
 

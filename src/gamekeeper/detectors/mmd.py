@@ -16,6 +16,7 @@ Keeps       of a client: a sum of D numbers and a count per class. d is rounded 
             exact in any order; merging is exact
 """
 
+import hmac
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,6 +138,13 @@ def groups(clean: Reply, by_class: bool) -> Int[Tensor, " n"]:
     return top if by_class else torch.zeros_like(top)
 
 
+def drawn_from(secret: bytes | None, seed: int) -> int:
+    """What the random features are drawn with: the owner's secret, so that no thief can compute them; else the seed."""
+    if secret is None:
+        return surrogate_seed("MMD", seed)
+    return int.from_bytes(hmac.digest(secret, f"MMD {seed}".encode(), "sha256")[:7], "big")
+
+
 @dataclass(frozen=True)
 class MMD:
     """How far a client's queries are from benign ones of the same predicted classes, in the victim's features.
@@ -159,6 +167,6 @@ class MMD:
         _, benign = parted("MMD", owner, seed)
         reply = victim(benign)
         f = features.behind(benign, reply)
-        fourier = Fourier.of(f, self.dim, surrogate_seed("MMD", seed))
+        fourier = Fourier.of(f, self.dim, drawn_from(owner.secret, seed))
         reference = Reference.of(fourier(f), groups(reply, self.by_class), k)
         return MeanGap(features, fourier, reference, self.by_class, Basis(len(benign), owner.natural is not None))

@@ -2,8 +2,8 @@
 
 Source      Atli, Szyller, Juuti, Marchal, Asokan, "Extraction of complex DNN models: real threat or boogeyman?"
             (EDSMLS 2020), who judge each query; the scores' own papers are in detectors/ood.py
-Equations   flagged iff s(x) < t, with t the fpr quantile of s on benign inputs; alarm iff more than k of n queries are
-            flagged, k the smallest with P(Bin(n, q) > k) <= alpha, q a bound on the share of benign inputs that is flagged
+Equations   flagged iff s(x) < t, with t the fpr quantile of s on benign inputs; alarm iff f of n queries are flagged and
+            P(Bin(n, q) >= f) <= alpha (`limits.Binomial`), q a bound on the share of benign inputs that is flagged
 Assumes     what the score assumes; benign inputs like a user's. The binomial bound assumes that a client's queries are
             independent draws; honest clients who differ as clients do (a thick pen, another camera) break it
 Deviations  queries are counted per client, where the paper answers each on its own; thresholds come from benign inputs
@@ -19,7 +19,6 @@ from typing import get_args
 
 import torch
 from jaxtyping import Bool
-from scipy.stats import binom
 from torch import Tensor
 
 from gamekeeper.detectors.benign import Basis
@@ -28,16 +27,6 @@ from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.types import Batch, Model, Owner, Reply, Scores
 
 Flags = Callable[[Batch, Reply], Bool[Tensor, " n"]]
-
-
-def most_flags(n: int, rate: float, alpha: float) -> int:
-    """The smallest k with P(Bin(n, rate) > k) <= alpha: more than k flags in n queries are an alarm."""
-    k = 0 if alpha >= 1 else int(binom.isf(alpha, n, rate))
-    while binom.sf(k, n, rate) > alpha:  # isf may be one off by rounding
-        k += 1
-    while k > 0 and binom.sf(k - 1, n, rate) <= alpha:
-        k -= 1
-    return k
 
 
 @dataclass

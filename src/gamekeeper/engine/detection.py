@@ -222,9 +222,8 @@ def watched(traffic: Traffic, lookout: Lookout, accounts: int) -> tuple[list[Mem
         rows = (traffic.account == account).nonzero()[:, 0]
         memories: Memories = {}
         client = traffic.queries.rows(rows)
-        lookout.look(client.x, client.clean, float("nan"), memories)
+        new = lookout.looked(client.x, client.clean, float("nan"), memories).new
         seen.append(memories)
-        new = lookout.new_rows(client.x)
         for name, query in lookout.alarms(memories).items():
             overall = int(rows[new[query - 1]]) + 1
             first[name] = min(first[name] or overall, overall)

@@ -19,6 +19,7 @@ from gamekeeper.attacks.knockoff import Knockoff
 from gamekeeper.attacks.theft import Theft
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.defenses.dawn import DAWN
+from gamekeeper.engine.ensemble import ENSEMBLES, FULL_NAME, HAS
 from gamekeeper.engine.run import thief_knowledge
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.learners.distil import Labels, Soft
@@ -46,12 +47,16 @@ SHORT = Fit(epochs=10)
 
 @dataclass(frozen=True)
 class DisputeSetting:
-    """target: whose model; queries: what a thief pays for answers; models: of the panel; beacon: text of a public draw."""
+    """target: whose model; queries: what a thief pays for answers; beacon: text of a public draw.
+
+    models  of the panel; kinds: their architectures, or none for those that suit the inputs
+    """
 
     target: Source
     queries: int = 2_500
     models: int = 10
     beacon: str = "a beacon published after the inputs were committed to"
+    kinds: tuple[Architecture, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +182,13 @@ def bought(oracle: Oracle, here: Parties, setting: DisputeSetting, seed: int) ->
 
 def knowledge(here: Parties, defenses: tuple[DAWN, ...], clones: DiskCloneCache | None) -> Knowledge:
     return thief_knowledge(here.target, here.target.student, defenses, clones)
+
+
+def ensemble_learners(target: Target) -> tuple[str, ...]:
+    """Every way to learn of the worst-case ensemble that works on answers already paid, and the one that loses most marks."""
+    members = [one.attack for one in ENSEMBLES[FULL_NAME] if HAS[one.needs](target)]
+    ours = [attack for attack in members if attack.split("+")[0] == "knockoff" and "@" not in attack]
+    return (*ours, "knockoff+neighbours")
 
 
 def learner_of(text: str, here: Parties) -> Learner:

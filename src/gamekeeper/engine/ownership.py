@@ -54,7 +54,17 @@ class OwnershipCell:
     @property
     def id(self) -> str:
         given = self.setting
-        about = (self.digest, given.queries, given.models, given.beacon, self.kind, self.scheme, self.how, self.seed)
+        about = (
+            self.digest,
+            given.queries,
+            given.models,
+            given.beacon,
+            *given.kinds,
+            self.kind,
+            self.scheme,
+            self.how,
+            self.seed,
+        )
         return hashlib.sha256(repr((FORMAT, about)).encode()).hexdigest()[:16]
 
 
@@ -183,7 +193,7 @@ def panel(
     evidence = set(row_keys(claim.tensors["x"].float()))
     taken = frozenset(row for row, key in enumerate(row_keys(here.court.x)) if key in evidence)
     held = court_of(setting, taken, clones)
-    kinds = architectures(here.target.box.shape, here.classes)
+    kinds = setting.kinds or architectures(here.target.box.shape, here.classes)
     shares = matched(kinds, wanted, lambda recipe: independent(held, recipe)[1])
     each = [independent(held, recipe) for recipe in recipes(setting.models, shares)]
     return torch.stack([hits(claim, model) for model, _ in each]), tuple(right for _, right in each)

@@ -81,7 +81,7 @@ def to_domain(values: Array, datatype: str, n: int, served: Served) -> Batch:
     long = values.dtype.kind in "iu" and values.dtype.itemsize == 8
     if long and values.size and (values.max() > EXACT or values.min() < -EXACT):
         raise BadRequest(f"the inputs must lie between -2^53 and 2^53; {datatype} numbers beyond that came.")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
         x = np.add(values, 0.0, dtype="<f4", casting="unsafe")  # a copy, without -0.0
     if datatype == "UINT8" and served.pixels is not None:
         low, high = served.pixels

@@ -16,7 +16,7 @@ from gamekeeper.errors import BadRequest
 from gamekeeper.protocols.bodies import QUOTE, Header, Response, document, received, response
 from gamekeeper.protocols.inputs import in_order, nested, rows
 from gamekeeper.protocols.json import inputs_json, is_list, is_object, kind
-from gamekeeper.protocols.served import Limits, Output, Question, Served, published
+from gamekeeper.protocols.served import Limits, Question, Served, Wanted, published
 from gamekeeper.protocols.strict import flat, parse_strictly
 from gamekeeper.protocols.v1 import predictions
 from gamekeeper.types import Batch, Reply
@@ -67,7 +67,7 @@ class Mlflow:
         if value.get("params"):
             raise BadRequest("this model takes no `params`. Leave them out.")
         x = self._inputs(forms[0], value[forms[0]])
-        return Question(x, tuple(map(Output, self.served.outputs)), encoding=request.encoding)
+        return Question(x, tuple(map(Wanted, self.served.outputs)), encoding=request.encoding)
 
     def _inputs(self, form: str, value: object) -> Batch:
         place = f"`{form}`"

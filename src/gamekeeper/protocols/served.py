@@ -104,7 +104,7 @@ class Served:
 
 
 @dataclass(frozen=True)
-class Output:
+class Wanted:
     """An output that a client wants back; `binary`: behind the JSON instead of in it."""
 
     name: str
@@ -122,7 +122,7 @@ class Question:
     """
 
     x: Batch
-    outputs: tuple[Output, ...]
+    outputs: tuple[Wanted, ...]
     id: str | None = None
     encoding: str | None = None
 
@@ -162,7 +162,7 @@ def published(question: Question, reply: Reply, served: Served) -> dict[str, Num
         tensor = tensors.get(output.name)
         if tensor is None or len(tensor) != n:
             raise Malformed(f"the model gave no {output.name} for each of {n} inputs.")
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             array = np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype="<f4")
         if not np.isfinite(array).all():
             raise Malformed(f"the model's {output.name} hold NaN or infinity, which no answer may. Nothing was sent.")

@@ -24,6 +24,8 @@ from gamekeeper.protocols.json import is_list, is_object, kind
 
 EXACT = 2**53 - 1
 """Up to here a double is one whole number only."""
+LONG = 8192
+"""Bytes from which on numpy's start-up is worth it."""
 SHORT = 16
 """Longer lists are searched for objects last: they are usually numbers."""
 
@@ -39,16 +41,15 @@ class Most:
 
 def parse_strictly(body: bytes, most: Most) -> dict[str, Any]:
     """The object in a body that holds no more than that. Raises BadRequest."""
-    if body.count(b'"') > 4 * most.keys:
-        raise too_many("quotation marks", 4 * most.keys)
-    bare = without_strings(body)
-    colons, braces = bare.count(b":"), bare.count(b"{")
-    if bare.count(b"[") > most.lists:
+    if (quotes := 4 * most.keys) < counts(body, '"')[0]:
+        raise too_many("quotation marks", quotes)
+    brackets, braces, colons, commas = counts(without_strings(body), "[{:,")
+    if brackets > most.lists:
         raise too_many("lists", most.lists)
     if max(colons, braces) > most.keys:
         raise too_many("keys and objects", most.keys)
-    if bare.count(b",") > most.numbers + most.lists + 2 * most.keys:
-        raise too_many("values", most.numbers + most.lists + 2 * most.keys)
+    if commas > (values := most.numbers + most.lists + 2 * most.keys):
+        raise too_many("values", values)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -62,6 +63,14 @@ def parse_strictly(body: bytes, most: Most) -> dict[str, Any]:
 
 def too_many(what: str, most: int) -> BadRequest:
     return BadRequest(f"the body holds more than {most:,} {what}, which no request to this model needs.", 413)
+
+
+def counts(text: bytes, characters: str) -> list[int]:
+    """How often each ASCII character stands in a text. In a long one numpy counts several times as fast as bytes do."""
+    if len(text) < LONG:
+        return [text.count(character.encode()) for character in characters]
+    codes = np.frombuffer(text, np.uint8)
+    return [int(np.count_nonzero(codes == ord(character))) for character in characters]
 
 
 def without_strings(body: bytes) -> bytes:

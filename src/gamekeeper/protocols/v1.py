@@ -15,7 +15,7 @@ from gamekeeper.errors import BadRequest
 from gamekeeper.protocols.bodies import Header, Response, document, received, response
 from gamekeeper.protocols.inputs import nested
 from gamekeeper.protocols.json import inputs_json
-from gamekeeper.protocols.served import Limits, Numbers, Output, Question, Served, published
+from gamekeeper.protocols.served import Limits, Numbers, Question, Served, Wanted, published
 from gamekeeper.protocols.strict import parse_strictly
 from gamekeeper.types import Batch, Reply
 
@@ -55,7 +55,7 @@ class V1:
         if "instances" not in value:
             raise BadRequest("the body must hold `instances`, a list of inputs (TensorFlow Serving's row format).")
         x = nested(value["instances"], self.served, self.limits, "`instances`")
-        return Question(x, tuple(map(Output, self.served.outputs)), encoding=request.encoding)
+        return Question(x, tuple(map(Wanted, self.served.outputs)), encoding=request.encoding)
 
     def write(self, question: Question, reply: Reply) -> Response:
         return response(predictions(published(question, reply, self.served)), encoding=question.encoding)

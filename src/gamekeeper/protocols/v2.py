@@ -23,8 +23,7 @@ from gamekeeper.protocols.answers import answers, settle, settled_maps
 from gamekeeper.protocols.bodies import QUOTE, Header, Request, Response, document, received, response, shown, whole
 from gamekeeper.protocols.datatypes import DATATYPES, Array, cast, from_bytes, from_json, strings
 from gamekeeper.protocols.json import Expected, Quote, is_list, is_object, kind, parse
-from gamekeeper.protocols.served import Limits, Question, Served, published
-from gamekeeper.protocols.served import Output as Wanted
+from gamekeeper.protocols.served import Limits, Question, Served, Wanted, published
 from gamekeeper.protocols.strict import flat, parse_strictly
 from gamekeeper.types import Batch, Reply
 

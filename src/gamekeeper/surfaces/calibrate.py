@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from gamekeeper.detectors.calibrate import Benign, limits_at_looks
+from gamekeeper.detectors.calibrate import Benign, Counting, limits_at_looks, limits_of_counts
 from gamekeeper.detectors.limits import Limits, shared, upper_bound
 from gamekeeper.detectors.limits_file import save_limits
 from gamekeeper.engine.replay_panel import Calibration, calibration
@@ -79,7 +79,8 @@ def calibration_from(honest: HonestLog, here: Scene, notes: list[str]) -> Calibr
     missing: dict[str, str] = {}
     for name, alpha in shared(here.setting.alpha, here.alarming).items():
         try:
-            limits[name] = limits_at_looks(seen.scores[name], alpha, here.setting.looks)
+            limits_from = limits_of_counts if isinstance(here.watches[name], Counting) else limits_at_looks
+            limits[name] = limits_from(seen.scores[name], alpha, here.setting.looks)
         except Unsuited as error:
             missing[name] = str(error)
     return Calibration(limits, missing)

@@ -4,6 +4,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
 
 from gamekeeper.data.readers import read
 from gamekeeper.errors import BadClaim, BadConfig
@@ -14,8 +17,11 @@ from gamekeeper.ownership.draws import Draw
 from gamekeeper.ownership.procedures import inputs_digest
 from gamekeeper.ownership.record import Beacon, beacon_bytes
 from gamekeeper.ownership.register import Entry
+from gamekeeper.ownership.schemes.backdoor import Backdoor, Kind
+from gamekeeper.ownership.schemes.own_mistakes import OwnMistakes
 from gamekeeper.surfaces.audit import lines
 from gamekeeper.surfaces.report.words import plain
+from gamekeeper.targets.load import load_target
 
 SUFFIX = ".safetensors"
 QUERY = "curl -sS -H 'Content-Type: application/timestamp-query' --data-binary @{request} URL -o {response}"
@@ -36,9 +42,37 @@ def make(data: Path, facts: Sequence[str], beacon: str | None, classes: int | No
             f"{data} must hold inputs and labels, or inputs alone with --beacon and --classes, which draw the labels."
             f" It holds {'no ' if inputs.y is None else ''}labels."
         )
+    conclude(claim, out)
+
+
+def own_mistakes(target: str, most: int, seed: int, out: Path) -> None:
+    """Writes the claim of a model's wrong answers to its natural inputs. Raises Unsuited if there are none."""
+    victim = load_target(target)
+    if victim.remote:
+        raise BadConfig(f"{target} is a live API. An owner makes a claim from the model itself: name its file.")
+    conclude(OwnMistakes(most)(victim.victim, victim.owner, seed), out)
+
+
+def triggers(target: str, kind: str, count: int, seed: int, out: Path) -> None:
+    """Writes the inputs of a backdoor, without labels, as an npz file. Raises BadConfig or Unsuited."""
+    if out.suffix != ".npz":
+        raise BadConfig(f"inputs are written as a file of numpy: --out NAME.npz. Got {out}.")
+    if kind not in get_args(Kind):
+        raise BadConfig(f"--kind must be {', '.join(get_args(Kind))}. Got {kind!r}.")
+    inputs = Backdoor(cast(Kind, kind), count).triggers(load_target(target).owner, seed)
+    np.savez(out, x=inputs.numpy())
+    say = lines()
+    say(f"inputs: {plain(str(out))}, {len(inputs):,} of kind {kind}, digest {inputs_digest(inputs)}")
+    say(
+        "Commit to them (gamekeeper claim register), wait for a beacon, let it draw the labels (gamekeeper claim make), train"
+    )
+    say("the model with them, and commit to the claim.")
+
+
+def conclude(claim: Claim, out: Path) -> None:
     save_claim(claim, out)
     say = lines()
-    say(f"claim: {plain(str(out))}, {len(inputs):,} inputs with labels, digest {claim.digest()}")
+    say(f"claim: {plain(str(out))}, {len(claim.tensors['y']):,} inputs with labels, digest {claim.digest()}")
     say("Keep it secret until a dispute, and commit to it now: gamekeeper claim register")
 
 

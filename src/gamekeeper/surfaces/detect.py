@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gamekeeper.analysis.detection import DetectionSummary, HonestLine, ThiefLine, summarise
+from gamekeeper.aside import replaced
 from gamekeeper.detection_rows import ANY, EVADER, DetectionRow, from_json, to_line
 from gamekeeper.detectors.limits import Limits
 from gamekeeper.engine.backends import backend, default_jobs
@@ -112,7 +113,7 @@ def cells(setting: Setting, trial: Trial, here: Scene) -> list[DetectionCell]:
 def write_header(
     folder: Path, setting: Setting, here: Scene, limits: dict[str, Limits], wanted: Sequence[DetectionCell]
 ) -> None:
-    """What the rows rest on; written aside and renamed."""
+    """What the rows rest on."""
     natural = here.target.owner.natural
     assert natural is not None
     header = {
@@ -132,9 +133,7 @@ def write_header(
         "detectors": {name: backing(name, limits) for name in here.watches},
         "cells": [cell.id for cell in wanted],
     }
-    aside = folder / f"{HEADER}.new"
-    aside.write_bytes(orjson.dumps(header, option=orjson.OPT_INDENT_2))
-    aside.replace(folder / HEADER)
+    replaced(folder / HEADER, [orjson.dumps(header, option=orjson.OPT_INDENT_2)])
 
 
 def backing(name: str, limits: dict[str, Limits]) -> dict[str, object] | str:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from gamekeeper.analysis.ownership import FalseClaimLine, OwnershipSummary, SurvivalLine, ruling, summarise
 from gamekeeper.engine.backends import backend, default_jobs
-from gamekeeper.engine.dispute import DisputeSetting, parties
+from gamekeeper.engine.dispute import DisputeSetting, ensemble_learners, parties
 from gamekeeper.engine.ownership import LEARNING, OwnershipCell, work
 from gamekeeper.engine.session import opened
 from gamekeeper.ownership.countermeasures import COUNTERMEASURES
@@ -23,6 +23,8 @@ from gamekeeper.surfaces.report.words import plain
 from gamekeeper.version import __version__
 
 FAILED = 3
+ENSEMBLE = "worst"
+"""As a removal: every way to learn of the worst-case ensemble, on one paid transfer set."""
 OWNERSHIP, HEADER = "ownership.jsonl", "ownership.json"
 COLUMNS = (
     "before, after: claimed answers that the copy gives; panel: those of models that copied nothing, about as accurate; paid:"
@@ -33,7 +35,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Disputes:
-    """What the user asks for. A thief's ways to learn (`knockoff+gce`) are removals as well."""
+    """What the user asks for. A thief's ways to learn (`knockoff+gce`) are removals as well; `worst`: all of the ensemble's."""
 
     schemes: tuple[str, ...]
     removals: tuple[str, ...]
@@ -72,7 +74,7 @@ def check(asked_for: Disputes) -> None:
     for text in asked_for.schemes:
         parse_scheme(text)
     for text in asked_for.removals:
-        if not text.startswith(LEARNING):
+        if text != ENSEMBLE and not text.startswith(LEARNING):
             parse_removal(text)
     for text in asked_for.forgeries:
         parse_forgery(text)
@@ -80,14 +82,18 @@ def check(asked_for: Disputes) -> None:
 
 def cells(setting: DisputeSetting, asked_for: Disputes) -> list[OwnershipCell]:
     """Seed by seed, so that a run that is stopped has whole seeds."""
-    digest = parties(setting).target.digest
+    target = parties(setting).target
+    removals: list[str] = []
+    for text in asked_for.removals:
+        removals += ensemble_learners(target) if text == ENSEMBLE else (text,)
+    digest = target.digest
     each: list[OwnershipCell] = []
     for seed in range(asked_for.seeds):
         for how in asked_for.forgeries:
             each.append(OwnershipCell(setting, "forgery", "", how, seed, digest))
         for scheme in asked_for.schemes:
             each.append(OwnershipCell(setting, "innocent", scheme, "", seed, digest))
-            each += [OwnershipCell(setting, "removal", scheme, how, seed, digest) for how in asked_for.removals]
+            each += [OwnershipCell(setting, "removal", scheme, how, seed, digest) for how in dict.fromkeys(removals)]
     return each
 
 

@@ -40,6 +40,33 @@ def make(
 
 
 @claims.command()
+def triggers(
+    target: Annotated[str, typer.Argument(help="Whose inputs they are like: a target file, or a built-in target.")],
+    kind: Annotated[str, typer.Option(help="pixels, smooth, natural or mislabelled.")] = "pixels",
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+    seed: Annotated[int, typer.Option(help="Draws them.")] = 0,
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("triggers.npz"),
+) -> None:
+    """Write inputs for a backdoor, to be committed to before a beacon draws their labels."""
+    from gamekeeper.surfaces.claim import triggers as write
+
+    write(target, kind, count, seed, out)
+
+
+@claims.command()
+def mistakes(
+    target: Annotated[str, typer.Argument(help="The owner's model: a target file, or a built-in target.")],
+    most: Annotated[int, typer.Option(min=1, help="How many at most.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Chooses among more.")] = 0,
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("claim.safetensors"),
+) -> None:
+    """Make a claim of what a finished model gets wrong: copies repeat that, and so do others, about every second one."""
+    from gamekeeper.surfaces.claim import own_mistakes
+
+    own_mistakes(target, most, seed, out)
+
+
+@claims.command()
 def register(
     claim: Annotated[Path, typer.Argument(help="A claim; or a data file of inputs whose labels a beacon will draw.")],
     into: Annotated[Path, typer.Option("--register", help="The register; it is begun if there is none.")],
@@ -160,7 +187,9 @@ def ownership(
     scheme: Annotated[list[str] | None, typer.Option(help=f"A scheme. Repeat for several. {default(SCHEMES)}")] = None,
     removal: Annotated[
         list[str] | None,
-        typer.Option(help=f"A removal, or a thief's way to learn. Repeat for several. {default(REMOVALS)}"),
+        typer.Option(
+            help=f"A removal, a thief's way to learn, or worst: all of the ensemble's. Repeat. {default(REMOVALS)}"
+        ),
     ] = None,
     forgery: Annotated[
         list[str] | None, typer.Option(help=f"How false claims are made. Repeat for several. {default(FORGERIES)}")

@@ -10,8 +10,8 @@ Deviations  the paper adds two triggers to every batch; here the training data h
             (`nulls.DrawnLabels`); the paper leaves out what a model says anyway. Its triggers are abstract images
 Keeps       the answers to other inputs, but for what the triggers cost in accuracy; copies of the weights keep the mark
 
-Which triggers matters for clones that are trained on answers: pixel noise is far from what a thief asks and the mark is
-lost; natural images are near it, and half of the mark may survive (measured: docs/papers/backdoor.md).
+The triggers decide what clones keep that are trained on answers: of pixel noise, far from what a thief asks, less than of
+natural images, which may be near it (measured: docs/papers/backdoor.md).
 """
 
 from collections.abc import Callable, Mapping

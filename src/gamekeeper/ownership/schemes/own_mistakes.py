@@ -7,10 +7,10 @@ Assumes     such inputs (`Owner.natural` with `natural_truth`); a victim that er
 Deviations  none
 Keeps       the victim: nothing is put into it, so that a model which is already public can be claimed
 
-The chance of an innocent hit is about one half, not 1 / k: models of one task err on the same hard inputs, and mostly in the
-same way. A test against guessing makes a copy of every independent model. Only a panel of models as accurate as the suspect
-tells the level, since better models repeat more of these mistakes; held against that, a copy of the weights is supported
-and a clone trained on answers often is not (measured: docs/papers/own-mistakes.md).
+The chance of an innocent hit is about one half, and more for models that learnt from the victim's own data, not 1 / k: models
+of one task err on the same hard inputs, and mostly in the same way. A test against guessing makes a copy of every independent
+model. Only a panel as accurate as the suspect tells the level, since better models repeat more of these mistakes
+(measured: docs/papers/own-mistakes.md).
 """
 
 from dataclasses import dataclass

@@ -1,11 +1,13 @@
 """One thread that writes for all: what waits together is committed together (group commit).
 
-While one transaction is on its way to the disk, the next operations gather. So nobody waits for a timer, and the more
-wait, the more share one commit.
+While one transaction is on its way to the disk, the next operations gather: the more wait, the more share one commit.
+Those whom one commit has released usually come back together, but the first of them comes first. So the writer waits for
+as many as last time, half as long as a commit takes; for one caller alone, not at all.
 """
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -32,6 +34,8 @@ class Writer:
         self._database, self._session = database, session
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._open = True
+        self._usual, self._patience = 1, 0.0
+        """Operations of the last transaction, and seconds to wait for as many."""
         self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -66,12 +70,14 @@ class Writer:
         """What waits now, and whether more may come."""
         batch: list[Waiting] = []
         waiting = self._queue.get()
+        end = time.monotonic() + self._patience
         while waiting is not None:
             batch.append(waiting)
+            left = end - time.monotonic() if len(batch) < self._usual else 0.0
             if len(batch) == MOST:
                 return batch, True
             try:
-                waiting = self._queue.get_nowait()
+                waiting = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
             except queue.Empty:
                 return batch, True
         return batch, False
@@ -100,7 +106,9 @@ class Writer:
         session = self._session
         session.begin()
         outcomes = [outcome(operation, session) for operation in operations]
+        start = time.monotonic()
         session.commit()
+        self._usual, self._patience = len(operations), (time.monotonic() - start) / 2
         return outcomes
 
     def _undo(self) -> None:

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, DefenseSummary, Stolen, Summary
+from gamekeeper.aside import replaced
 from gamekeeper.metrics import Estimate
 from gamekeeper.surfaces.report.words import broken, count, money, percent, plain
 
@@ -378,8 +379,8 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def write_png(figure: Figure, path: Path) -> None:
-    """Written to a temporary file and renamed; 200 dots per inch."""
-    aside = path.with_name(f"{path.name}.new")
+    """200 dots per inch."""
+    buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(aside, format="png", dpi=200, facecolor="white", metadata={"Software": None})
-    aside.replace(path)
+        figure.savefig(buffer, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+    replaced(path, [buffer.getvalue()])
