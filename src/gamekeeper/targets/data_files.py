@@ -18,7 +18,7 @@ from gamekeeper.errors import BadConfig
 from gamekeeper.models.opaque import SklearnModel
 from gamekeeper.targets import domains
 from gamekeeper.targets.config import TargetConfig
-from gamekeeper.targets.files.encoders import check_categories, codes, encoded
+from gamekeeper.targets.files.encoders import check_categories, codes, numbers_encoded
 from gamekeeper.targets.target import check_data
 from gamekeeper.types import Box, Domain
 
@@ -98,7 +98,7 @@ def steps(config: TargetConfig, schema: Schema, victim: SklearnModel | None, poo
             (name, values) for name, column in zip(names, pool.x.T, strict=False) if (values := whole_numbers(column))
         ]
         return (maybe_codes(few),) if few else ()
-    taken = [each for each in encoded(victim.estimator, range(len(names))) if each.numbers] if not schema.raw else []
+    taken = numbers_encoded(victim.estimator, len(names)) if not schema.raw else []
     if not taken:
         return ()
     listed_columns = listed([names[each.place] for each in taken])

@@ -53,6 +53,7 @@ from gamekeeper.targets.files.local import (
     load_torch,
     read_sklearn,
     rehearse,
+    rehearse_codes,
     rehearse_rows,
 )
 from gamekeeper.targets.files.safety import read_onnx
@@ -208,6 +209,7 @@ def rehearsed(model: SklearnModel, config: TargetConfig, folder: Path, schema: S
         model = replace(model, rows=RawRows(schema.columns, own_values(model.estimator, schema.columns)))
         rehearse_rows(model, schema, x, file)
         return model
+    rehearse_codes(model, [each.name for each in schema.columns], taken_box(config), file)
     rehearse(model, taken_box(config), file, SKLEARN_ERRORS)
     return translated_model(model, translation_to(scale))
 

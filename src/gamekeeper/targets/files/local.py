@@ -5,7 +5,7 @@ training mode or an export with a fixed batch size shows at the start and not in
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from gamekeeper.models.answers import Kind
 from gamekeeper.models.network import TorchModel
 from gamekeeper.models.opaque import ExportedModel, OnnxModel, SklearnModel, class_names
 from gamekeeper.targets.files import pt2
+from gamekeeper.targets.files.encoders import numbers_encoded
 from gamekeeper.targets.files.safety import read_onnx, read_safetensors, read_skops, refuse_code
 from gamekeeper.targets.files.trees import parts
 from gamekeeper.types import Architecture, Batch, Box, Domain, Model, Task
@@ -187,6 +188,26 @@ def rehearse_rows(model: SklearnModel, schema: Schema, x: Batch, path: Path) -> 
             f"{path} fails on rows of the columns {names}, in this order: {str(error)[:300]}. If it was fitted on another"
             " order, or on others, list them in [data]: `columns = [...]`. A category that it does not know, or a missing"
             " value, has to be left out of the files, unless the model is fitted to pass over it."
+        ) from error
+
+
+def rehearse_codes(model: SklearnModel, names: Sequence[str], box: Box, path: Path) -> None:
+    """Asks a model of numbers about uniform inputs, if an encoder of its takes numbers in columns, of these names, for codes.
+
+    Raises BadConfig if it fails on numbers between its codes.
+    """
+    taken = numbers_encoded(model.estimator, math.prod(box.shape))
+    if not taken:
+        return
+    try:
+        model(box.uniform(REHEARSED, seed=0))
+    except SKLEARN_ERRORS as error:
+        columns = ", ".join(names[one.place] if names else str(one.place + 1) for one in taken[:MAX_LISTED])
+        remedy = "Leave" if names else "Give the data as CSV files, and leave"
+        raise BadConfig(
+            f"{path}: the model's {taken[0].encoder} takes the numbers in column {columns} for codes and fails on numbers"
+            f" between them, which `low` and `high` allow. {remedy} `low` and `high` out of [input]: then only its own codes"
+            " are asked about."
         ) from error
 
 
