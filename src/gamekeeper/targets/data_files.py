@@ -19,6 +19,7 @@ from gamekeeper.models.opaque import SklearnModel
 from gamekeeper.targets import domains
 from gamekeeper.targets.config import TargetConfig
 from gamekeeper.targets.files.encoders import check_categories, codes, numbers_encoded
+from gamekeeper.targets.files.local import check_gaps, of_rows
 from gamekeeper.targets.target import check_data
 from gamekeeper.types import Box, Domain
 
@@ -60,6 +61,13 @@ def data(
             " out of [input]."
         )
     sets = {key: schema.read(file) for key, file in files.items()}
+    if victim is not None and schema.raw:
+        check_gaps(
+            of_rows(victim, schema),
+            schema,
+            sets["data.test"].x,
+            [each for each in files.values() if isinstance(each, Table)],
+        )
     schema = replace(schema, notes=(*schema.notes, *steps(config, schema, victim, sets["data.pool"])))
     if ranges_as_in_pool(config) and sets["data.pool"].x.shape[1:] == sets["data.test"].x.shape[1:]:
         entries = [entry for each in schema.columns for entry in each.entries]
