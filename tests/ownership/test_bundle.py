@@ -220,8 +220,8 @@ def test_an_opinion_says_what_the_verdict_rests_on_and_never_more(world, record,
         assert [model.hits for model in said.panel] == list(judged(each, world.papers).panel)
         assert all(model.accuracy == 0.95 for model in (said.suspect, *said.panel))
         assert [name for name, _, reason in said.gates if reason] == (["committed first"] if decision == "void" else [])
-        assert said.interval[0] <= said.interval[1] < said.log10_p + 1
-        text = " ".join([said.headline, said.chance, *said.change, *said.unchecked]).lower()
+        assert said.interval[0] <= said.log10_p <= said.interval[1] <= 0
+        text = " ".join([said.sentence, said.counts, said.chance, *said.change, *said.unchecked]).lower()
         assert not {"proved", "innocent", "stolen", "guilty", "thief"} & set(text.replace(".", " ").split())
         assert any("points" in line for line in said.unchecked)
 

@@ -5,6 +5,9 @@ It never says "proved" or "innocent": hits are more or less surprising in a mode
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
+
+from scipy.stats import t
 
 from gamekeeper.ownership.bundle import Trial
 from gamekeeper.ownership.chance import holm
@@ -45,15 +48,16 @@ class Compared:
 
 @dataclass(frozen=True)
 class Opinion:
-    """headline     the verdict in two or three sentences
-    chance       what p means here, with the null named; interval: log10 p when each model of the panel is left out in turn
+    """sentence     the verdict, in one sentence; counts: what it rests on, in one or two
+    chance       what p means here, with the null named; interval: see `interval`
     needed       least hits that would support the claim after Holm; None if no number would
     gates        (name, what it asks, why it is shut; "" if it is open)
     change       what would change the verdict; unchecked: what nobody checked
     """
 
     decision: str
-    headline: str
+    sentence: str
+    counts: str
     chance: str
     log10_p: float
     adjusted: float
@@ -91,7 +95,8 @@ def opinion(trial: Trial) -> Opinion:
     gates = tuple((name, GATES[name], "" if fine else next(shut)) for name, fine in verdict.gates.items())
     return Opinion(
         decision=verdict.decision,
-        headline=headline(trial),
+        sentence=sentence(trial),
+        counts=counts(trial),
         chance=chance(trial, len(others) + 1),
         log10_p=verdict.log10_p,
         adjusted=verdict.adjusted,
@@ -140,31 +145,53 @@ def least_hits(null: NullModel, n: int, panel: tuple[int, ...], others: dict[str
 
 
 def interval(null: NullModel, hits: int, n: int, panel: tuple[int, ...]) -> tuple[float, float]:
-    """log10 p when each model of the panel is left out in turn: how much the verdict hangs on one of them."""
-    rest = [panel[:place] + panel[place + 1 :] for place in range(len(panel))] if len(panel) > 1 else [panel]
-    values = [null.log10_p(hits, n, others) for others in sorted({tuple(sorted(each)) for each in rest})]
-    return min(values), max(values)
+    """log10 p between which that of another panel of the same kind would lie, most likely; 0 at most.
+
+    A jackknife: each model of the panel is left out in turn. Two panels differ by sqrt(2) times the standard error of one,
+    and Student's t aims at 95 in 100. With ten simulated models it reached 82 to 90; the range of the values without one
+    model, which is much shorter, holds about 30 in 100. It says how much p depends on which models were trained, and nothing of
+    whether they are the right ones.
+
+    Source      Tukey 1958; Efron and Stein 1981 (its variance is too large rather than too small)
+    """
+    value = null.log10_p(hits, n, panel)
+    m = len(panel)
+    if m < 2:
+        return -math.inf, 0.0
+    without = [null.log10_p(hits, n, panel[:place] + panel[place + 1 :]) for place in range(m)]
+    error = math.sqrt((m - 1) / m * sum((each - fmean(without)) ** 2 for each in without))
+    width = math.sqrt(2) * float(t.ppf(0.975, m - 1)) * error
+    return value - width, min(0.0, value + width)
 
 
-def headline(trial: Trial) -> str:
+def tail(trial: Trial) -> tuple[float, ...]:
+    """log10 of the chance of at least so many hits, for 0 to n: the null of the trial, before Holm."""
+    null = null_of(trial.papers, trial.record.terms, trial.record.classes)
+    n, panel = trial.verdict.n, trial.verdict.panel
+    return tuple(null.log10_p(hits, n, panel) for hits in range(n + 1))
+
+
+def sentence(trial: Trial) -> str:
+    suspect = trial.record.suspect.who
+    if trial.verdict.decision == "supports":
+        return f"The evidence supports the claim that {suspect} was derived from the owner's model."
+    if trial.verdict.decision == "void":
+        return f"This claim is void: it cannot be held against any model, whatever {suspect} answers."
+    return f"The evidence does not show that {suspect} was derived from the owner's model."
+
+
+def counts(trial: Trial) -> str:
     verdict, suspect = trial.verdict, trial.record.suspect.who
-    counts = f"{suspect} answers {verdict.hits} of {verdict.n} registered inputs as the claim says"
-    span = f"{min(verdict.panel)} to {max(verdict.panel)}" if verdict.panel else "none"
-    beside = f"{len(verdict.panel)} models that copied nothing answer {span} of them so"
-    if verdict.decision == "supports":
-        return (
-            f"The evidence supports the claim that {suspect} was derived from the owner's model: {counts}; {beside}. A model"
-            f" that copied nothing would do so by chance {odds(verdict.adjusted)}."
-        )
     if verdict.decision == "void":
-        shut = ", ".join(name for name, fine in verdict.gates.items() if not fine)
-        return (
-            f"This claim is void: it cannot be held against any model, whatever {suspect} answers. What failed: {shut}."
-        )
-    return (
-        f"The evidence does not show that {suspect} was derived from the owner's model: {counts}; {beside}. It does not show"
-        " the opposite either, since a copy may have lost its marks."
+        return f"What failed: {', '.join(name for name, fine in verdict.gates.items() if not fine)}."
+    span = f"{min(verdict.panel)} to {max(verdict.panel)}" if verdict.panel else "none"
+    text = (
+        f"{suspect} answers {verdict.hits} of {verdict.n} registered inputs as the claim says; {len(verdict.panel)} models that"
+        f" copied nothing answer {span} of them so."
     )
+    if verdict.decision == "supports":
+        return f"{text} A model that copied nothing would do so by chance {odds(verdict.adjusted)}."
+    return f"{text} It does not show the opposite either, since a copy may have lost its marks."
 
 
 def odds(log10_p: float) -> str:

@@ -138,7 +138,9 @@ def verify(
         Path | None, typer.Option(help="Verify this folder again, without the suspect; no claim is needed.")
     ] = None,
     signed_by: Annotated[Path | None, typer.Option(help="With --bundle: the judge's public key, PEM.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the trial; give it again to resume.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the trial and its report; give it again to resume.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would cost, and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Spend queries on a live API without asking.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
@@ -149,7 +151,7 @@ def verify(
 
     printing = Printing(dry_run, yes, json, quiet)
     if bundle is not None:
-        raise typer.Exit(run_again(bundle, signed_by, trust, printing))
+        raise typer.Exit(run_again(bundle, signed_by, trust, out, printing))
     needed = {"CLAIM": claim, "SUSPECT": suspect, "--register": register, "--own": own}
     needed |= {"--trust": trust, "--public-since": public_since}
     missing = [name for name, value in needed.items() if value is None]

@@ -22,7 +22,9 @@ from gamekeeper.ownership.gates import commitment_gates
 from gamekeeper.ownership.opinion import Compared, Opinion, opinion
 from gamekeeper.ownership.record import LEVELS, RANKS_FROM, Beacon, Null, Papers, Terms, check_papers
 from gamekeeper.surfaces.audit import lines
+from gamekeeper.surfaces.report.verdict_words import another_panel
 from gamekeeper.surfaces.report.words import plain
+from gamekeeper.surfaces.verdict_report import Paid, write_verdict_report
 from gamekeeper.targets.load import load_target
 from gamekeeper.version import __version__
 
@@ -81,17 +83,22 @@ def run_verify(wanted: Wanted, folder: Path, printing: Printing) -> int:
     with claimed(folder), console.status("asking the suspect") as status:
         record = tried(papers, terms, court, folder, lambda doing: status.update(f"{doing} …"))
         trial = write_bundle(folder / WHERE, papers, record, key)
-    conclude(trial, folder / WHERE, printing)
+        page = write_verdict_report(trial, folder, folder / WHERE, paid_for(court, record.queries))
+    conclude(trial, folder / WHERE, page, printing)
     return 0
 
 
-def run_again(folder: Path, signed_by: Path | None, trust: Path | None, printing: Printing) -> int:
-    """Verifies a bundle: no model is asked."""
+def run_again(folder: Path, signed_by: Path | None, trust: Path | None, out: Path | None, printing: Printing) -> int:
+    """Verifies a bundle: no model is asked. out: a folder for a report of one's own."""
     inner = folder / WHERE
     where = inner if (inner / BUNDLE).exists() and not (folder / BUNDLE).exists() else folder
     keys = () if signed_by is None else (public_key(bytes_of(signed_by, "the public key"), str(signed_by)),)
     trial = read_bundle(where, keys, None if trust is None else stamps.read_roots(trust))
-    conclude(trial, where, printing)
+    page = None
+    if out is not None:
+        make_folder(out)
+        page = write_verdict_report(trial, out, where)
+    conclude(trial, where, page, printing)
     return 0
 
 
@@ -178,15 +185,23 @@ def consent(bill: Cost, printing: Printing) -> None:
 # afterwards
 
 
-def conclude(trial: Trial, folder: Path, printing: Printing) -> None:
+def paid_for(court: Court, queries: int) -> Paid:
+    """Each query is paid for once, however often a trial is begun."""
+    return Paid(queries * court.suspect.price if court.suspect.remote else 0.0, court.suspect.currency)
+
+
+def conclude(trial: Trial, folder: Path, page: Path | None, printing: Printing) -> None:
     judgement = opinion(trial)
     if printing.json:
         whole = {**asdict(judgement), "record": trial.record.terms, "bundle": str(folder)}
+        whole |= {} if page is None else {"report": str(page)}
         sys.stdout.write(orjson.dumps(whole, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     say = lines()
-    for line in [judgement.headline] if printing.quiet else in_words(judgement, folder):
+    for line in [judgement.sentence, judgement.counts] if printing.quiet else in_words(judgement, folder):
         say(plain(line) and line)
+    if page is not None:
+        say(f"report: {plain(str(page))}")
 
 
 def in_words(judgement: Opinion, folder: Path) -> list[str]:
@@ -194,10 +209,11 @@ def in_words(judgement: Opinion, folder: Path) -> list[str]:
     return [
         "",
         f"Verdict: {judgement.decision}",
-        plain(judgement.headline),
+        plain(judgement.sentence),
+        plain(judgement.counts),
         "",
         judgement.chance,
-        f"Without one or another of the panel, p lies between 1e{judgement.interval[0]:.1f} and 1e{judgement.interval[1]:.1f}.",
+        another_panel(judgement.interval, len(judgement.panel)),
         "",
         f"Hits of {judgement.n}:",
         *(model_line(name, model, judgement.n) for name, model in everybody(judgement)),
