@@ -150,7 +150,7 @@ def figures() -> dict[Path, str]:
         if (RESULTS / name / "run.json").exists():
             found[name] = trade_curves(summary(name, OFF_THE_SCALE.get(name)))
     found |= {name: ranking(summary(name)) for name in ALL}
-    found |= {name: noticed(detection_docs.summary(name).thieves) for name in detection_docs.RUNS}
+    found |= {name: noticed(detection_docs.summary(name).thieves) for name in detection_docs.DRAWN}
     if study_docs.FILE.exists():
         found |= {name: draw() for name, draw in study_docs.FIGURES.items()}
     return {ROOT / "docs/figures" / f"{name}.svg": svg(figure, name) for name, figure in found.items() if figure}
