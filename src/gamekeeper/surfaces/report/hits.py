@@ -118,8 +118,8 @@ def once_in(power: int) -> str:
 
 
 def needed_line(both: Sequence[Axes], opinion: Opinion) -> None:
-    """From how many hits on the claim is supported."""
-    if opinion.needed is None:
+    """From how many hits on the claim is supported; none would do where it is void."""
+    if opinion.needed is None or opinion.decision == "void":
         return
     for axes in both:
         axes.axvline(opinion.needed, color=COLOURS[2], linewidth=1.4, linestyle=(0, (5, 3)), zorder=2)
