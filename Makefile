@@ -1,10 +1,10 @@
 # Two commands matter: `make demo` steals a model and draws the report, `make test` checks it all. `make demo-detect`
-# reads a log and names the thieves in it.
+# reads a log and names the thieves in it, `make demo-ownership` tries claims on copies.
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip install --quiet --constraint constraints.txt
 RUN := .venv/bin
 
-.PHONY: demo demo-detect test quick test-slow lint format bench results reproduce docs clean
+.PHONY: demo demo-detect demo-ownership test quick test-slow lint format bench results reproduce docs clean
 
 demo: .venv/demo-ready
 	$(RUN)/gamekeeper audit mnist --budget 1000 --budget 2500 --out demo
@@ -15,6 +15,15 @@ demo-detect: .venv/demo-ready
 	$(RUN)/python examples/demo_log.py demo-detect
 	$(RUN)/gamekeeper replay demo-detect/log.jsonl.gz --mapping demo-detect/mapping.toml --target mnist --out demo-detect
 	@echo "open demo-detect/replay.html in a browser"
+
+# an owner, three thieves, a false accuser and a judge: who is right? Under five minutes
+demo-ownership: .venv/demo-ready
+	$(RUN)/python -m examples.demo_ownership demo-ownership
+	$(RUN)/gamekeeper verify demo-ownership/dawn.safetensors demo-ownership/answers.toml --own demo-ownership/own-clone.toml \
+	    --data mnist --panel 15 --register demo-ownership/owner-register.jsonl --opening demo-ownership/dawn.opening \
+	    --opening demo-ownership/backdoor.opening --opening demo-ownership/triggers.opening --trust demo-ownership/root.pem \
+	    --public-since "$$(cat demo-ownership/public-since.txt)" --out demo-ownership/verdict
+	@echo "open demo-ownership/verdict/verdict.html in a browser"
 
 test: .venv/test-ready
 	$(RUN)/python -m pytest -n 2 --dist loadfile
@@ -71,4 +80,4 @@ docs: .venv/test-ready
 	@touch $@
 
 clean:
-	rm -rf .venv demo demo-detect gamekeeper-runs
+	rm -rf .venv demo demo-detect demo-ownership gamekeeper-runs

@@ -5,8 +5,9 @@ Without a word it trains every candidate and writes the cross-entropy of 1,000 h
 
 Both built-in image models, three seeds. A thief asks some of their pool, learns from these answers, and is judged by the
 answers to further inputs of the same pool: cross-entropy with the victim's posterior, or with its top class where the
-learner reads nothing else. Behind a defense, held-out answers are first undone as the learner undoes its own. No test set and no truth takes part. Every clone is kept in a folder, so that `look` trains
-nothing and a killed run resumes. Half an hour of one core; names of parts given run those alone.
+learner reads nothing else. Behind a defense, held-out answers are undone first, as the learner undoes those learnt from. No
+test set and no truth takes part. Every clone is kept in a folder, so that `look` trains nothing and a killed run resumes.
+An hour and a half of one core; names of parts given run those alone.
 """
 
 import json

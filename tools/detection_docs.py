@@ -15,7 +15,9 @@ from gamekeeper.metrics import Estimate, wilson
 from gamekeeper.results import Lines
 from gamekeeper.surfaces.detect import per_thousand
 
-RUNS = ("detect-mnist", "detect-fashion")
+RUNS = ("detect-mnist", "detect-mnist-others", "detect-mnist-shipped", "detect-fashion")
+DRAWN = ("detect-mnist", "detect-fashion")
+"""Those with a figure."""
 
 
 def header(name: str) -> dict[str, Any] | None:

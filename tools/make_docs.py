@@ -121,7 +121,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "flags": flags,
     "victims": victims,
     "training-soft": partial(training_docs.compared, ["soft"]),
-    "training-labels": partial(training_docs.compared, ["labels", "labels, views"]),
+    "training-labels": partial(training_docs.compared, ["labels", "labels, views", "labels, 500"]),
+    "training-robust": partial(training_docs.compared, ["gce", "smoothed", "small_loss"]),
+    "training-filtered": partial(training_docs.compared, ["confident", "neighbours"]),
     "training-semi": partial(training_docs.compared, ["letters", "own kind"]),
     **{f"{name}-thieves": partial(detection_docs.thieves, name) for name in detection_docs.RUNS},
     **{f"{name}-honest": partial(detection_docs.honest, name) for name in detection_docs.RUNS},
@@ -148,7 +150,7 @@ def figures() -> dict[Path, str]:
         if (RESULTS / name / "run.json").exists():
             found[name] = trade_curves(summary(name, OFF_THE_SCALE.get(name)))
     found |= {name: ranking(summary(name)) for name in ALL}
-    found |= {name: noticed(detection_docs.summary(name).thieves) for name in detection_docs.RUNS}
+    found |= {name: noticed(detection_docs.summary(name).thieves) for name in detection_docs.DRAWN}
     found |= ownership_docs.figures()
     if study_docs.FILE.exists():
         found |= {name: draw() for name, draw in study_docs.FIGURES.items()}

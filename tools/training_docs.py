@@ -40,8 +40,10 @@ def where(part: str) -> str:
 
 
 def called(record: dict[str, Any]) -> str:
-    views = record["part"].partition(", ")[0] if "views" in record["part"] else ""
-    return f"{views}, {record['name']}" if views else {"labels": "labels, "}.get(record["part"], "") + record["name"]
+    """The learner before the name of its training, except where a table has one learner or the name says it."""
+    learner = record["part"].partition(", ")[0]
+    alone = record["part"] in ("soft", "letters", "own kind")
+    return record["name"] if alone else f"{learner}, {record['name']}"
 
 
 def numbers(own: Sequence[dict[str, Any]]) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from examples.local_authority import authority
 
 from gamekeeper.engine.judging import check_trial, cost, tried
 from gamekeeper.errors import BadClaim, BadConfig, BadQuery, Unsuited
@@ -14,7 +15,6 @@ from gamekeeper.ownership.claim import Claim
 from gamekeeper.ownership.procedures import MOST, NO_ANSWER, hits, inputs_digest, labels
 from gamekeeper.ownership.record import Beacon, judged, unanswered
 from gamekeeper.types import Reply
-from tests.ownership.authority import authority
 from tests.ownership.trials import (
     BEACON,
     CLASSES,

@@ -218,3 +218,12 @@ def test_a_few_shared_rows_are_a_flag_and_many_void_the_run(rows: int, flags: se
     pool = replace(whole.pool, x=torch.cat([whole.test.x[:rows], whole.pool.x[rows:]]))
     stage = Stage(replace(whole, pool=pool), tmp_path, 0)
     assert {name for name in stage.flags if name in ("leaked-test", "test-in-pool")} == flags
+
+
+@pytest.mark.parametrize("absent", [(), (2,), (0, 1)])
+def test_classes_of_which_the_test_set_has_no_example_are_a_flag(absent: tuple[int, ...], tmp_path: Path):
+    whole = load_target("wine")
+    assert whole.test.y is not None
+    rows = ~torch.isin(whole.test.y, torch.tensor(absent))
+    stage = Stage(replace(whole, test=replace(whole.test, x=whole.test.x[rows], y=whole.test.y[rows])), tmp_path, 0)
+    assert ("untested-classes" in stage.flags) == bool(absent)

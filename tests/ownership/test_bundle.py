@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from examples.local_authority import authority
 
 from gamekeeper.errors import BadClaim
 from gamekeeper.ownership.bundle import (
@@ -24,7 +25,6 @@ from gamekeeper.ownership.bundle import (
 from gamekeeper.ownership.nulls import OfPanel
 from gamekeeper.ownership.opinion import least_hits, opinion
 from gamekeeper.ownership.record import Answered, Beacon, Record, input_digests, judged, record_of
-from tests.ownership.authority import authority
 from tests.ownership.trials import CLASSES, MARKS, drawn_claim, registered, triggers
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl")

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from examples.local_authority import authority
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from gamekeeper.errors import BadClaim
 from gamekeeper.ownership.claim import commitment
 from gamekeeper.ownership.register import FIRST, Entry, append, checked, read, stamped, upcoming
 from gamekeeper.ownership.stamps import request, verified
-from tests.ownership.authority import authority
 
 DIGESTS = [sha256(bytes([i])).hexdigest() for i in range(5)]
 OPENING = bytes(range(32))

@@ -7,12 +7,12 @@ import shutil
 import time
 
 import pytest
+from examples.local_authority import authority
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gamekeeper.errors import BadClaim
 from gamekeeper.ownership.stamps import MOST_BYTES, read_roots, request, verified
-from tests.ownership.authority import authority
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl")
 MESSAGE = b"a claim's digest"

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from examples.local_authority import authority
 
 from gamekeeper.ownership import register, stamps, statement
 from gamekeeper.ownership.canonical import model_digest
@@ -15,7 +16,6 @@ from gamekeeper.ownership.evidence import Committed, Measured, PanelMeasured, ag
 from gamekeeper.ownership.gates import Gates
 from gamekeeper.ownership.judge import Verdict, verdict
 from gamekeeper.ownership.nulls import OfPanel
-from tests.ownership.authority import authority
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl")
 N, CLASSES = 60, 10

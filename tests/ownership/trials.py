@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from examples.local_authority import Authority
 from torch.nn import functional as F
 
 from gamekeeper.architectures import Mlp, fresh
@@ -20,7 +21,6 @@ from gamekeeper.targets.target import Target, owner
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Box
-from tests.ownership.authority import Authority
 
 CLASSES, WIDTH, MARKS = 10, 12, 40
 BOX, TASK = Box((WIDTH,)), Classify(CLASSES)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from examples.local_authority import authority
 
 from gamekeeper.analysis.ownership import OwnershipSummary, summarise
 from gamekeeper.analysis.scheme_history import history_of, rounded, to_json
@@ -19,7 +20,6 @@ from gamekeeper.surfaces.report.hits import NARROW, hits_figure, piled
 from gamekeeper.surfaces.report.survival import survival_figure
 from gamekeeper.surfaces.report.verdict_words import MEND, accusations, another_panel, firm, power, steps
 from gamekeeper.surfaces.verdict_report import Paid, verdict_page, write_verdict_report
-from tests.ownership.authority import authority
 from tests.ownership.test_bundle import guesses, trial_of
 from tests.ownership.trials import drawn_claim, registered, triggers
 from tests.surfaces.report.test_page import Page

@@ -8,6 +8,7 @@ import pytest
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from examples.local_authority import authority
 from safetensors.torch import save_file
 
 from gamekeeper.ownership import register
@@ -16,7 +17,6 @@ from gamekeeper.ownership.draws import Draw
 from gamekeeper.ownership.procedures import inputs_digest
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.surfaces.verify import seconds
-from tests.ownership.authority import authority
 from tests.ownership.trials import BEACON, MARKS, marked, points, stranger, triggers
 from tests.targets.server import serving
 

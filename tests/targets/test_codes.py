@@ -108,6 +108,31 @@ def test_codes_in_ranges_of_ones_own_are_left_and_said_to_be_codes(tmp_path: Pat
     assert any("takes the numbers in column job for codes" in line for line in assumptions(target, target.student))
 
 
+@pytest.mark.parametrize(
+    ("of", "encoder"),  # fitted on objects, any encoder stumbles over floats; on floats, one that is strict
+    [(object, OneHotEncoder(handle_unknown="ignore")), (object, OrdinalEncoder()), (float, OneHotEncoder())],
+)
+@pytest.mark.parametrize("suffix", ["csv", "npz"])
+def test_a_model_that_fails_between_its_codes_says_to_leave_the_ranges_out(
+    tmp_path: Path, of: type, encoder: Any, suffix: str
+):
+    rows, y = workers([10, 20, 35])
+    rows = rows.astype(of)
+    file = write(tmp_path, fitted(rows, y, encoder), rows, y)
+    ranged = TARGET.replace("shape = [2]", "shape = [2]\nlow = 0\nhigh = 100")
+    if suffix == "npz":
+        np.savez(tmp_path / "test.npz", x=rows.astype(float), y=y)
+        np.savez(tmp_path / "pool.npz", x=rows.astype(float))
+        ranged = ranged.replace(".csv", ".npz").replace('columns = ["age", "job"]', "")
+    file.write_text(ranged)
+    with pytest.raises(BadConfig) as caught:
+        load_target(str(file))
+    column, remedy = ("job", "Leave") if suffix == "csv" else ("2", "Give the data as CSV files, and leave")
+    assert f"takes the numbers in column {column} for codes" in str(caught.value)
+    assert f"{remedy} `low` and `high` out of [input]" in str(caught.value)
+    assert "isnan" not in str(caught.value)
+
+
 @pytest.mark.parametrize("gap", [None, float("nan")])
 def test_a_category_without_a_value_and_one_that_no_file_has_may_be_listed(tmp_path: Path, gap: float | None):
     rows, y = workers(["clerk", "miner", "pilot", gap])

@@ -206,3 +206,18 @@ def test_categories_that_are_numbers_are_given_to_the_model_as_it_was_fitted_on_
         (folder / "a.toml").write_text(TARGET.replace("[data]", f"[data]\n{listed}"))
         target = load_target(str(folder / "a.toml"))
         np.testing.assert_allclose(target.victim(target.test.x).y.numpy(), right, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("lacking", ["test.csv", "pool.csv"])
+def test_a_number_that_is_missing_is_named_where_the_model_fails_on_it(folder: Path, lacking: str):
+    x = np.random.default_rng(0).random((40, 4)).round(3).astype(object)
+    skops.io.dump(LogisticRegression().fit(x.astype(float), np.arange(40) % 2), folder / "model.skops")
+    for name in ("test.csv", "pool.csv", "train.csv"):
+        csv(folder / name, x, np.arange(40) % 2, [*NAMES, "income"])
+    (folder / lacking).write_text((folder / lacking).read_text().replace(f"\n{x[1, 0]},", "\nNone,", 1))
+    with pytest.raises(BadConfig) as error:
+        load_target(str(folder / "a.toml"))
+    assert str(error.value) == (
+        f"line 3 of {folder / lacking} has no value in column {NAMES[0]!r} (got 'None'), and the model fails where one is"
+        " missing. Remove such lines or fill the values in."
+    )

@@ -11,7 +11,9 @@
 
 Source      Liu, Zhang, Szyller, Ren, Asokan, "False claims against model ownership resolution" (USENIX Security 2024): claims
             follow the procedure to the letter, with stamps and all, and convict independent models
-Deviations  the gates are ours: a panel of the judge's own sets the chance level, and what the panel does as well is void
+Deviations  the gates are ours: a panel of the judge's own sets the chance level, and what the panel does as well is void.
+            The bound of agreement lies between what a victim's own mistakes reach on digits (.55 to .64) and adversarial
+            examples that transfer (.86 to .97)
 """
 
 import math
@@ -38,7 +40,7 @@ class Gates:
     level: float = 1e-3
     models: int = 10
     accuracy: float = 0.03
-    agreement: float = 0.5
+    agreement: float = 0.75
     variety: float = 0.5
 
     def __post_init__(self) -> None:

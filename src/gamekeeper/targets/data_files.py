@@ -18,7 +18,8 @@ from gamekeeper.errors import BadConfig
 from gamekeeper.models.opaque import SklearnModel
 from gamekeeper.targets import domains
 from gamekeeper.targets.config import TargetConfig
-from gamekeeper.targets.files.encoders import check_categories, codes, encoded
+from gamekeeper.targets.files.encoders import check_categories, codes, numbers_encoded
+from gamekeeper.targets.files.local import check_gaps, of_rows
 from gamekeeper.targets.target import check_data
 from gamekeeper.types import Box, Domain
 
@@ -60,6 +61,13 @@ def data(
             " out of [input]."
         )
     sets = {key: schema.read(file) for key, file in files.items()}
+    if victim is not None and schema.raw:
+        check_gaps(
+            of_rows(victim, schema),
+            schema,
+            sets["data.test"].x,
+            [each for each in files.values() if isinstance(each, Table)],
+        )
     schema = replace(schema, notes=(*schema.notes, *steps(config, schema, victim, sets["data.pool"])))
     if ranges_as_in_pool(config) and sets["data.pool"].x.shape[1:] == sets["data.test"].x.shape[1:]:
         entries = [entry for each in schema.columns for entry in each.entries]
@@ -98,7 +106,7 @@ def steps(config: TargetConfig, schema: Schema, victim: SklearnModel | None, poo
             (name, values) for name, column in zip(names, pool.x.T, strict=False) if (values := whole_numbers(column))
         ]
         return (maybe_codes(few),) if few else ()
-    taken = [each for each in encoded(victim.estimator, range(len(names))) if each.numbers] if not schema.raw else []
+    taken = numbers_encoded(victim.estimator, len(names)) if not schema.raw else []
     if not taken:
         return ()
     listed_columns = listed([names[each.place] for each in taken])

@@ -16,7 +16,6 @@ from gamekeeper.data.columns import label_column
 from gamekeeper.data.csv_files import Table
 from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.labels import numeric
-from gamekeeper.data.raw_rows import RawRows
 from gamekeeper.data.scale import SMALLEST, Arrays, Scale, channels_last
 from gamekeeper.data.schema import Contents, Declared, Schema, schema_of
 from gamekeeper.errors import BadConfig
@@ -44,15 +43,16 @@ from gamekeeper.targets.data_files import (
     scale_of,
 )
 from gamekeeper.targets.drawings import held
-from gamekeeper.targets.files.encoders import own_values
 from gamekeeper.targets.files.local import (
     SKLEARN_ERRORS,
     explained,
     load_export,
     load_onnx,
     load_torch,
+    of_rows,
     read_sklearn,
     rehearse,
+    rehearse_codes,
     rehearse_rows,
 )
 from gamekeeper.targets.files.safety import read_onnx
@@ -205,9 +205,10 @@ def rehearsed(model: SklearnModel, config: TargetConfig, folder: Path, schema: S
     file, scale = model_file(config.model.file, folder), schema.scale
     assert scale is not None
     if schema.raw:
-        model = replace(model, rows=RawRows(schema.columns, own_values(model.estimator, schema.columns)))
+        model = of_rows(model, schema)
         rehearse_rows(model, schema, x, file)
         return model
+    rehearse_codes(model, [each.name for each in schema.columns], taken_box(config), file)
     rehearse(model, taken_box(config), file, SKLEARN_ERRORS)
     return translated_model(model, translation_to(scale))
 

@@ -87,10 +87,10 @@ def test_two_processes_never_grant_more_than_the_quota(place: str, share: int, f
     quota, threads = 1_200, 4
     with opened(place):
         pass
-    lines = []
+    lines, together = [], PROCESSES.Barrier(2)
     for _ in range(2):
         receiver, report = PROCESSES.Pipe(duplex=False)
-        process = PROCESSES.Process(target=spend, args=(place, quota, share, threads, fail, report))
+        process = PROCESSES.Process(target=spend, args=(place, quota, share, threads, fail, report, together))
         process.start()
         report.close()
         lines.append((process, receiver))
@@ -100,7 +100,6 @@ def test_two_processes_never_grant_more_than_the_quota(place: str, share: int, f
         assert process.exitcode == 0
     with opened(place) as journal:
         used = journal.used(Account("acme", "tenant", 0, 1e12, quota))
-    assert min(granted) > 0
     assert sum(granted) == used <= quota, "what was not spent was given back"
     assert used > quota - 2 * 64 - 3 * threads
 

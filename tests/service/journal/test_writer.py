@@ -97,3 +97,19 @@ def test_closing_finishes_what_was_submitted_and_closes_the_session_once():
     finishing.close()
     assert all(each.result() is None for each in futures)
     assert session.closed == 1
+
+
+def test_who_goes_away_in_time_is_not_written_and_holds_up_nobody():
+    session = Slow(0.05)
+    going_on = Writer(Nowhere(), session)
+    first = going_on.submit(work)
+    while not first.running() and not first.done():
+        time.sleep(0.001)
+    late, others = going_on.submit(work), [going_on.submit(work) for _ in range(3)]
+    assert late.cancel()
+    assert not first.cancel()
+    assert all(each.result() is None for each in (first, *others))
+    last = going_on.submit(work)
+    assert last.cancel() or last.result() is None
+    going_on.close()
+    assert sum(session.sizes) in (4, 5)

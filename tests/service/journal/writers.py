@@ -5,6 +5,7 @@ import hashlib
 import struct
 import threading
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 
 from gamekeeper.errors import Denied
 from gamekeeper.service.journal.accounts import Account, Charge, Quota
@@ -52,11 +53,12 @@ def answer_until_killed(place: str, first: list[int], report: Connection) -> Non
     threading.Event().wait()
 
 
-def spend(place: str, quota: int, share: int, threads: int, fail: bool, report: Connection) -> None:
+def spend(place: str, quota: int, share: int, threads: int, fail: bool, report: Connection, together: Barrier) -> None:
     """Threads that reserve until all are denied; reports what was granted. `fail`: every third request is not answered."""
     journal = open_journal(place)
     reservations = Reservations(journal, Quotas(tenant=Quota(quota, 1e12), key=Quota(quota, 1e12)), share)
     granted = [0] * threads
+    together.wait(60)
 
     def serve(number: int) -> None:
         turn = 0

@@ -41,7 +41,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, operation: Callable[[Session], T]) -> "Future[T]":
-        """The operation's result, once it is on disk."""
+        """The operation's result, once it is on disk. Cancelled before its transaction begins, it is not carried out."""
         future: Future[T] = Future()
         with self._gate:
             if not self._open:
@@ -72,7 +72,8 @@ class Writer:
         waiting = self._queue.get()
         end = time.monotonic() + self._patience
         while waiting is not None:
-            batch.append(waiting)
+            if waiting[1].set_running_or_notify_cancel():  # from here on it is too late to cancel
+                batch.append(waiting)
             left = end - time.monotonic() if len(batch) < self._usual else 0.0
             if len(batch) == MOST:
                 return batch, True

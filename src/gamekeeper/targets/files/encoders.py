@@ -112,6 +112,11 @@ def codes(estimator: Any, columns: Sequence[Column], tables: Sequence[Table]) ->
     return known
 
 
+def numbers_encoded(estimator: Any, columns: int) -> list[Encoded]:
+    """Those of this many columns whose numbers an encoder takes for codes: numbers between them are none."""
+    return [one for one in encoded(estimator, range(columns)) if one.numbers]
+
+
 def own_values(estimator: Any, columns: Sequence[Column]) -> dict[str, dict[str, Any]]:
     """Of each column of categories, the values that the model's encoder was fitted on, by their text: numbers, perhaps."""
     return {columns[one.place].name: one.known for one in encoded(estimator, range(len(columns)))}

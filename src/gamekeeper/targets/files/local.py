@@ -5,7 +5,7 @@ training mode or an export with a fixed batch size shows at the start and not in
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from gamekeeper.architectures import fresh
-from gamekeeper.data.raw_rows import every_category
+from gamekeeper.data.csv_files import Table
+from gamekeeper.data.raw_rows import RawRows, every_category
 from gamekeeper.data.schema import Schema
-from gamekeeper.errors import BadConfig, Unsuited
+from gamekeeper.errors import BadConfig, Malformed, Unsuited
 from gamekeeper.explain import EXPLAINERS, ExplainerName
 from gamekeeper.models.answers import Kind
 from gamekeeper.models.network import TorchModel
 from gamekeeper.models.opaque import ExportedModel, OnnxModel, SklearnModel, class_names
 from gamekeeper.targets.files import pt2
+from gamekeeper.targets.files.encoders import numbers_encoded, own_values
 from gamekeeper.targets.files.safety import read_onnx, read_safetensors, read_skops, refuse_code
 from gamekeeper.targets.files.trees import parts
 from gamekeeper.types import Architecture, Batch, Box, Domain, Model, Task
@@ -174,6 +176,42 @@ def by_position(transformer: Any) -> list[tuple[str, Any, Any]]:
     ]
 
 
+def of_rows(model: SklearnModel, schema: Schema) -> SklearnModel:
+    """The model behind the map from what is seen of raw columns to the rows that it takes."""
+    return replace(model, rows=RawRows(schema.columns, own_values(model.estimator, schema.columns)))
+
+
+def check_gaps(model: SklearnModel, schema: Schema, x: Batch, tables: Sequence[Table]) -> None:
+    """Asks a model of raw columns about the first of these inputs with each number missing that is missing in a file.
+
+    Raises BadConfig, naming a cell, if it fails on that and not on the input itself.
+    """
+    ends = np.cumsum([len(each.entries) for each in schema.columns])
+    places = {each.name: end - 1 for each, end in zip(schema.columns, ends, strict=True) if each.fill is not None}
+    whole = x[:1].clone()
+    whole[:, list(places.values())] = 0
+    if not places or not answers(model, whole):
+        return
+    for name, place in places.items():
+        gap = whole.clone()
+        gap[:, place] = 1
+        if not answers(model, gap):
+            cells = (table.first(name, table.empties(name).__contains__) for table in tables)
+            cell = next(each for each in cells if each is not None)
+            raise BadConfig(
+                f"line {cell.line} of {cell.path} has no value in column {name!r} (got {cell.text!r}), and the model fails"
+                " where one is missing. Remove such lines or fill the values in."
+            )
+
+
+def answers(model: SklearnModel, x: Batch) -> bool:
+    try:
+        model(x)
+    except (*SKLEARN_ERRORS, Malformed):
+        return False
+    return True
+
+
 def rehearse_rows(model: SklearnModel, schema: Schema, x: Batch, path: Path) -> None:
     """Asks a model of raw columns about these inputs, and about the first with every category that the files have.
 
@@ -184,10 +222,35 @@ def rehearse_rows(model: SklearnModel, schema: Schema, x: Batch, path: Path) -> 
     except SKLEARN_ERRORS as error:
         names = ", ".join(each.name for each in schema.columns[:20])
         raise BadConfig(
-            f"{path} fails on rows of the columns {names}, in this order: {str(error)[:300]}. If it was fitted on another"
+            f"{path} fails on rows of the columns {names}, in this order: {first_line(error)}. If it was fitted on another"
             " order, or on others, list them in [data]: `columns = [...]`. A category that it does not know, or a missing"
             " value, has to be left out of the files, unless the model is fitted to pass over it."
         ) from error
+
+
+def rehearse_codes(model: SklearnModel, names: Sequence[str], box: Box, path: Path) -> None:
+    """Asks a model of numbers about uniform inputs, if an encoder of its takes numbers in columns, of these names, for codes.
+
+    Raises BadConfig if it fails on numbers between its codes.
+    """
+    taken = numbers_encoded(model.estimator, math.prod(box.shape))
+    if not taken:
+        return
+    try:
+        model(box.uniform(REHEARSED, seed=0))
+    except SKLEARN_ERRORS as error:
+        columns = ", ".join(names[one.place] if names else str(one.place + 1) for one in taken[:MAX_LISTED])
+        remedy = "Leave" if names else "Give the data as CSV files, and leave"
+        raise BadConfig(
+            f"{path}: the model's {taken[0].encoder} takes the numbers in column {columns} for codes and fails on numbers"
+            f" between them, which `low` and `high` allow. {remedy} `low` and `high` out of [input]: then only its own codes"
+            " are asked about."
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, without the advice that scikit-learn adds for those who fit models."""
+    return str(error).strip().split("\n", 1)[0][:300].rstrip(".")
 
 
 def own_names(estimator: Any, task: Task) -> tuple[str, ...]:
