@@ -151,6 +151,7 @@ def figures() -> dict[Path, str]:
             found[name] = trade_curves(summary(name, OFF_THE_SCALE.get(name)))
     found |= {name: ranking(summary(name)) for name in ALL}
     found |= {name: noticed(detection_docs.summary(name).thieves) for name in detection_docs.DRAWN}
+    found |= ownership_docs.figures()
     if study_docs.FILE.exists():
         found |= {name: draw() for name, draw in study_docs.FIGURES.items()}
     return {ROOT / "docs/figures" / f"{name}.svg": svg(figure, name) for name, figure in found.items() if figure}
@@ -158,7 +159,7 @@ def figures() -> dict[Path, str]:
 
 def wanted() -> dict[Path, str]:
     """Every generated file with the text it should have."""
-    return {**{page: filled(page.read_text()) for page in PAGES}, **figures()}
+    return {**{page: filled(page.read_text()) for page in PAGES}, **figures(), **ownership_docs.histories()}
 
 
 def filled(text: str) -> str:

@@ -2,16 +2,21 @@
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import orjson
 from committed import RESULTS, table
+from matplotlib.figure import Figure
 
+from gamekeeper.analysis.checks import grouped
 from gamekeeper.analysis.ownership import FalseClaimLine, OwnershipSummary, summarise
+from gamekeeper.analysis.scheme_history import FILE, to_json
 from gamekeeper.ownership.countermeasures import COUNTERMEASURES
 from gamekeeper.ownership_rows import OwnershipRow, from_json, to_line
 from gamekeeper.results import Lines
 from gamekeeper.surfaces.ownership import HEADER, OWNERSHIP
+from gamekeeper.surfaces.report.survival import survival_figure
 
 RUNS = ("ownership-mnist",)
 
@@ -104,6 +109,21 @@ def accused(name: str, what: str, lines: Sequence[FalseClaimLine]) -> str:
 
 def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
+
+
+def figures() -> dict[str, Figure | None]:
+    """For each run and scheme: what removals leave."""
+    drawn: dict[str, Figure | None] = {}
+    for name in RUNS:
+        for scheme, lines in grouped(summary(name).survival, lambda line: line.scheme).items():
+            drawn[f"{name}-{scheme.replace('_', '-')}"] = survival_figure(lines)
+    return drawn
+
+
+def histories() -> dict[Path, str]:
+    """The file that ships with the package, of the first run; nothing where that is not there."""
+    run = header(RUNS[0])
+    return {} if run is None else {FILE: to_json(run, summary(RUNS[0])).decode()}
 
 
 TABLES = {"survival": survival, "forgeries": forgeries, "innocents": innocents}

@@ -53,7 +53,7 @@ SHUT = [
     ("opened", {"committed": replace(COMMITTED, claim="cd" * 32)}, "not one to this claim"),
     ("opened", {"committed": replace(COMMITTED, opening=bytes(32))}, "not one to this claim"),
     ("committed first", {"committed": replace(COMMITTED, stamps=())}, "no stamp dates the entry"),
-    ("committed first", {"public": 1_003}, "earliest stamp is of 1003"),
+    ("committed first", {"public": 1_003}, "earliest stamp is of 1970-01-01 00:16:43 UTC"),
     ("committed first", {"committed": replace(COMMITTED, stamps=(Stamp(2_000, 1),))}, "must be older"),
     ("panel accuracy", {"measured": replace(COPY, accuracy=0.90)}, "about as accurate as the suspect"),
     ("panel accuracy", {"measured": replace(COPY, accuracy=math.nan)}, "about as accurate as the suspect"),

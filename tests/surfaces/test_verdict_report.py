@@ -5,8 +5,10 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
+from examples.local_authority import authority
 
 from gamekeeper.analysis.ownership import OwnershipSummary, summarise
 from gamekeeper.analysis.scheme_history import history_of, rounded, to_json
@@ -18,7 +20,6 @@ from gamekeeper.surfaces.report.hits import NARROW, hits_figure, piled
 from gamekeeper.surfaces.report.survival import survival_figure
 from gamekeeper.surfaces.report.verdict_words import MEND, accusations, another_panel, firm, power, steps
 from gamekeeper.surfaces.verdict_report import Paid, verdict_page, write_verdict_report
-from tests.ownership.authority import authority
 from tests.ownership.test_bundle import guesses, trial_of
 from tests.ownership.trials import drawn_claim, registered, triggers
 from tests.surfaces.report.test_page import Page
@@ -111,13 +112,17 @@ def test_gates_stand_one_by_one_with_the_reason_of_those_that_are_shut(trials):
 
 def test_what_nobody_knows_is_unchecked_and_what_committed_runs_know_is_there(trials, history):
     nothing = text_of(trials["supports"])
-    assert nothing.count("unchecked") == 2
-    assert "No committed run tried this scheme" in nothing
+    assert nothing.count("unchecked") == 3
+    assert "No committed run tried claims of this scheme" in nothing
     known = text_of(trials["supports"], history=history)
     assert "unchecked" not in known
     assert "0 of 1; up to 95" in known
     assert "a judge who compares with guessing alone: 1 of 1" in known
     assert "What removals leave of such marks" in known
+    other = replace(history, honest=None, survival=())
+    assert (
+        text_of(trials["supports"], history=other).count("unchecked") == 2
+    )  # what is known of made-up claims is known
     assert history_of("dawn", Path("nowhere")) is None
     assert accusations(None) == "unchecked"
 
@@ -180,8 +185,8 @@ def test_the_figure_shows_every_model_and_the_curve_is_the_null(trials):
 
 
 def test_dots_that_would_hide_each_other_are_piled_up():
-    assert piled([5, 3, 5, 5], 40) == [(3, 0), (5, 0), (5, 1), (5, 2)]
-    assert piled([10, 11, 25], 600) == [(10, 0), (11, 1), (25, 0)]  # ten hits of 600 are as wide as a dot
+    assert piled([5, 3, 5, 5], 0.6) == [(3, 0), (5, 0), (5, 1), (5, 2)]
+    assert piled([10, 11, 25], 10.0) == [(10, 0), (11, 1), (25, 0)]  # ten hits of 600 are as wide as a dot
 
 
 def test_another_panel_moves_p_by_what_a_jackknife_says():
@@ -192,6 +197,18 @@ def test_another_panel_moves_p_by_what_a_jackknife_says():
     assert wide[1] - wide[0] > high - low
     assert interval(OfPanel(), 3, 10, (2,))[1] == 0
     assert another_panel((-4.0, -1.0), 10).endswith("between 1 in 10,000 and 0.100.")
+
+
+def test_most_other_panels_put_p_into_the_interval():
+    """Simulated: sixteen panels of ten models whose rates of hits differ. Leaving one model out spans far less than that."""
+    generator = np.random.default_rng(0)
+    panels = [tuple(map(int, generator.binomial(20, generator.beta(5, 45, 10)))) for _ in range(16)]
+    values = [OfPanel().log10_p(12, 20, panel) for panel in panels]
+    inside = [
+        sum(low <= each <= high for each in values) - 1
+        for low, high in (interval(OfPanel(), 12, 20, one) for one in panels)
+    ]
+    assert 0.75 <= sum(inside) / (16 * 15) <= 0.99
 
 
 def test_a_verdict_that_another_panel_might_change_says_so(trials):
@@ -223,6 +240,8 @@ def test_what_removals_leave_is_drawn_with_what_it_costs():
 def test_the_file_of_schemes_says_the_same_as_the_rows(tmp_path, history):
     again = summary()
     assert history is not None
+    stranger = history_of("stranger", tmp_path / "ownership.json")
+    assert stranger == replace(history, survival=(), honest=None)
     known = (history.survival, (history.honest,), history.forged)
     for ours, theirs in zip(known, (again.survival, again.innocents, again.forgeries), strict=True):
         assert [asdict(each) for each in ours if each] == [rounded(asdict(each)) for each in theirs]

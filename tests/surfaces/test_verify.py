@@ -121,6 +121,20 @@ def test_a_copy_is_supported_and_the_page_says_all(dispute, judged_copy, capsys)
     assert "SHUT" not in text
 
 
+def test_the_report_says_the_same_sentence_and_whoever_verifies_again_may_have_their_own(judged_copy, tmp_path, capsys):
+    sentence = "The evidence supports the claim that own was derived from the owner&#39;s model."
+    page = (judged_copy / "verdict.html").read_text()
+    assert f"<h1>{sentence}</h1>" in page
+    assert "queries of the suspect, free" in page
+    assert (judged_copy / "verdict.svg").exists()
+    assert (judged_copy / "verdict.png").exists()
+    run("verify", "--bundle", judged_copy, "--out", tmp_path / "mine", "--quiet")
+    assert f"report: {tmp_path / 'mine' / 'verdict.html'}" in capsys.readouterr().out
+    again = (tmp_path / "mine" / "verdict.html").read_text()
+    assert f"<h1>{sentence}</h1>" in again
+    assert "the bundle does not say what they cost" in again
+
+
 def test_verifying_again_says_the_same_to_the_letter(judged_copy, capsys):
     run("verify", "--bundle", judged_copy / "bundle", "--json")
     first = capsys.readouterr().out
@@ -170,6 +184,7 @@ def test_a_live_api_needs_consent_and_every_query_is_paid_once(dispute, judged_c
         run(*go, "--yes", "--json")
         said = json.loads(capsys.readouterr().out)
         assert said["decision"] == "supports"
+        assert f"{MARKS + 200} queries of the suspect, 2.40" in (tmp_path / "verdict.html").read_text()
         assert sum(rows) == said["queries"] == MARKS + 200
         run(*go, "--yes", "--json")
         assert json.loads(capsys.readouterr().out) == said

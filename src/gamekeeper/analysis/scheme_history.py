@@ -1,11 +1,10 @@
 """What committed runs say of a scheme: whom its claims would accuse, and what removals leave of them. Ships with the package.
 
-`make docs` writes the file from results/; without it, or for a scheme that nobody tried, nothing is known.
+`make docs` writes the file from results/; of a scheme that nobody tried, nothing is known.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,12 @@ FILE = Path(str(files("gamekeeper.analysis"))) / "ownership.json"
 
 @dataclass(frozen=True)
 class SchemeHistory:
-    """Of one scheme.
+    """Of one scheme, by one run.
 
     target    what it was tried on; date and version: of the run; queries: what a thief paid for who learns from answers
     survival  a line for each removal; empty where none was tried
     honest    its claims, held against models that copied nothing; None where that was not tried
-    forged    claims that were made up, each in its way, judged by the same procedure
+    forged    claims that were made up, each in its way, judged by the procedure of all schemes
     """
 
     target: str
@@ -37,27 +36,15 @@ class SchemeHistory:
 
 
 def history_of(scheme: str, path: Path = FILE) -> SchemeHistory | None:
-    """What is known of a scheme by this name; None if nothing is."""
-    return histories(path).get(scheme)
-
-
-@cache
-def histories(path: Path) -> Mapping[str, SchemeHistory]:
+    """What is known of a scheme by this name, and of claims that were made up; None if nothing was ever tried."""
     if not path.exists():
-        return {}
+        return None
     whole = orjson.loads(path.read_bytes())
     summary = whole["summary"]
-    survival = [SurvivalLine(**each) for each in summary["survival"]]
-    innocents = {each["how"]: FalseClaimLine(**each) for each in summary["innocents"]}
+    survival = tuple(SurvivalLine(**each) for each in summary["survival"] if each["scheme"] == scheme)
+    honest = next((FalseClaimLine(**each) for each in summary["innocents"] if each["how"] == scheme), None)
     forged = tuple(FalseClaimLine(**each) for each in summary["forgeries"])
-    about = (whole["target"], whole["date"], whole["version"], whole["queries"])
-    names = dict.fromkeys([*(line.scheme for line in survival), *innocents])
-    return {
-        name: SchemeHistory(
-            *about, tuple(line for line in survival if line.scheme == name), innocents.get(name), forged
-        )
-        for name in names
-    }
+    return SchemeHistory(whole["target"], whole["date"], whole["version"], whole["queries"], survival, honest, forged)
 
 
 def to_json(header: Mapping[str, Any], summary: OwnershipSummary) -> bytes:

@@ -26,6 +26,7 @@ from gamekeeper.ownership.chance import binomial
 from gamekeeper.ownership.claim import opens
 from gamekeeper.ownership.evidence import Committed, Measured, PanelMeasured
 from gamekeeper.ownership.nulls import NullModel
+from gamekeeper.ownership.stamps import day
 
 SURPRISE = 0.05
 """So many passing models of a panel, or more, may come up this rarely before the claim is held against itself."""
@@ -52,10 +53,12 @@ def commitment_gates(committed: Committed, public_since: int) -> dict[str, str]:
     opened = opens(committed.entry.digest, committed.claim, committed.opening)
     since = committed.since
     early = since is not None and since < public_since
-    late = "no stamp dates the entry" if since is None else f"the entry's earliest stamp is of {since}"
+    late = "no stamp dates the entry" if since is None else f"the entry's earliest stamp is of {day(since)}"
     return {
         "opened": "" if opened else "the commitment that was registered is not one to this claim.",
-        "committed first": "" if early else f"the claim must be older than the suspect ({public_since}), but {late}.",
+        "committed first": ""
+        if early
+        else f"the claim must be older than the suspect ({day(public_since)}), but {late}.",
     }
 
 

@@ -221,9 +221,11 @@ def null_of(papers: Papers, terms: Terms, classes: int) -> NullModel:
         )
     inputs = placed(papers, inputs_digest(papers.claim.tensors["x"]), terms, "the inputs alone")
     if inputs.since is None or inputs.since >= terms.beacon.at:
-        dated = "no stamp dates them" if inputs.since is None else f"their earliest stamp is of {inputs.since}"
+        dated = (
+            "no stamp dates them" if inputs.since is None else f"their earliest stamp is of {stamps.day(inputs.since)}"
+        )
         raise BadClaim(
-            f"the inputs must be older than the beacon ({terms.beacon.at}), but {dated}: the owner could have chosen them to"
+            f"the inputs must be older than the beacon ({stamps.day(terms.beacon.at)}), but {dated}: the owner could have chosen them to"
             " suit the labels. Leave --beacon out, to hold the claim against the panel alone."
         )
     return DrawnLabels(classes)

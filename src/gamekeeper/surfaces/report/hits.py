@@ -18,8 +18,8 @@ NARROW = 3.7
 ROW, GAP, CHANCE, TOP, BOTTOM = 0.42, 0.34, 1.35, 0.3, 0.5
 """Inches: heights of a row of dots, of what lies between the rows and the curve, of the curve, and the margins."""
 LEFT, RIGHT = 0.92, 0.16
-TALLEST = 4
-"""Dots on top of each other, at most; more of them stand closer."""
+TALLEST, ABREAST = 4, 10
+"""Dots on top of each other, at most, before they stand closer; and those beside each other in an inch."""
 SUSPECT, OWN, PANEL = COLOURS[1], COLOURS[0], INK
 FEWEST = -12.0
 """log10 of the rarest chance that is drawn: beyond it, nobody can tell powers of ten apart."""
@@ -31,7 +31,7 @@ def hits_figure(opinion: Opinion, tail: Sequence[float], width: float = WIDTH) -
     tail   log10 of the chance of at least so many hits, for 0 to n
     width  in inches; WIDTH for a page, NARROW for a phone
     """
-    dots = piled([model.hits for model in opinion.panel], opinion.n)
+    dots = piled([model.hits for model in opinion.panel], opinion.n / (ABREAST * (width - LEFT - RIGHT)))
     panel = ROW * max(1.6, 0.55 + 0.3 * min(TALLEST, max((level for _, level in dots), default=0)))
     height = TOP + 2 * ROW + panel + GAP + CHANCE + BOTTOM
     with mpl.rc_context(STYLE):
@@ -46,9 +46,12 @@ def hits_figure(opinion: Opinion, tail: Sequence[float], width: float = WIDTH) -
     return figure
 
 
-def piled(hits: Sequence[int], n: int) -> list[tuple[int, int]]:
-    """(hits, how many dots lie below it), for each model: dots that would hide each other are piled up."""
-    near = max(1, round(n / 60))
+def piled(hits: Sequence[int], dot: float) -> list[tuple[int, int]]:
+    """(hits, how many dots lie below it), for each model: dots that would hide each other are piled up.
+
+    dot  so many hits are as wide as a dot
+    """
+    near = max(1, round(dot))
     levels: Counter[int] = Counter()
     places: list[tuple[int, int]] = []
     for each in sorted(hits):
@@ -62,15 +65,17 @@ def draw_people(axes: Axes, opinion: Opinion, dots: Sequence[tuple[int, int]], p
     highest = max((level for _, level in dots), default=0)
     step = (panel - 0.55) / max(highest, 1)
     heights = [0.3 + level * min(step, 0.3) for _, level in dots]
-    axes.plot([each for each, _ in dots], heights, "o", color=PANEL, markersize=5, markeredgecolor="white",
-              markeredgewidth=0.5, clip_on=False, zorder=3)  # fmt: skip
+    size = 5 if highest <= 2 * TALLEST else 2.5
+    axes.plot([each for each, _ in dots], heights, "o", color=PANEL, markersize=size, markeredgewidth=0, clip_on=False,
+              zorder=3)  # fmt: skip
     for place, (model, colour, marker) in enumerate(((opinion.own, OWN, "D"), (opinion.suspect, SUSPECT, "o"))):
         axes.plot(
             [model.hits], [panel + place + 0.5], marker, color=colour, markersize=7 + 2 * place, clip_on=False, zorder=4
         )
         left = model.hits > 0.7 * opinion.n
         axes.annotate(f"{count(model.hits)}", (model.hits, panel + place + 0.5), (-9 if left else 9, 0), va="center",
-                      ha="right" if left else "left", textcoords="offset points", color=colour, fontweight="bold")  # fmt: skip
+                      ha="right" if left else "left", textcoords="offset points", color=colour, fontweight="bold", zorder=3,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # fmt: skip
     axes.set_xlim(-0.02 * opinion.n, 1.02 * opinion.n)
     axes.set_ylim(0, panel + 2)
     axes.set_yticks(
@@ -90,9 +95,10 @@ def draw_people(axes: Axes, opinion: Opinion, dots: Sequence[tuple[int, int]], p
 def draw_chance(axes: Axes, opinion: Opinion, tail: Sequence[float]) -> None:
     """How rarely a model that copied nothing hits so often; the level, as one test of the family has to reach it."""
     floor = max(FEWEST, min(-math.log10(opinion.tests) + math.log10(opinion.level) - 1, *tail))
-    shown = [max(floor, each) for each in tail]
-    axes.plot(range(len(shown)), shown, color=INK, linewidth=1.3, zorder=3)
-    axes.plot([opinion.hits], [shown[opinion.hits]], "o", color=SUSPECT, markersize=8, clip_on=False, zorder=4)
+    beyond = tail[opinion.hits] < floor
+    axes.plot(range(len(tail)), [max(2 * FEWEST, each) for each in tail], color=INK, linewidth=1.3, zorder=3)
+    axes.plot([opinion.hits], [max(floor, tail[opinion.hits])], "v" if beyond else "o", color=SUSPECT, markersize=8,
+              clip_on=False, zorder=4)  # fmt: skip
     level = math.log10(opinion.level / opinion.tests)
     if level > floor:
         axes.axhline(level, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
@@ -100,6 +106,7 @@ def draw_chance(axes: Axes, opinion: Opinion, tail: Sequence[float]) -> None:
     ticks = ticks_for(floor)
     axes.set_yticks(ticks, [once_in(tick) for tick in ticks])
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(lambda hits, _: count(hits))
     axes.set_xlabel(f"hits, of {count(opinion.n)} inputs of the claim")
     axes.set_title("how rarely such a model has as many hits", fontsize=9, loc="left", color=INK)
 
@@ -118,8 +125,8 @@ def once_in(power: int) -> str:
 
 
 def needed_line(both: Sequence[Axes], opinion: Opinion) -> None:
-    """From how many hits on the claim is supported."""
-    if opinion.needed is None:
+    """From how many hits on the claim is supported; none would do where it is void."""
+    if opinion.needed is None or opinion.decision == "void":
         return
     for axes in both:
         axes.axvline(opinion.needed, color=COLOURS[2], linewidth=1.4, linestyle=(0, (5, 3)), zorder=2)

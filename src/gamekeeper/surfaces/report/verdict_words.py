@@ -13,9 +13,9 @@ from gamekeeper.surfaces.report.words import count, paid, plain, rough
 
 UNCHECKED = "unchecked"
 IDEA = (
-    "Makers of maps draw a few streets that do not exist: another map that shows them was hardly drawn from nature. The owner of"
-    " a model has written down such answers in advance, and had the day on which they did so attested. The judge asked the"
-    " suspect for them, and asked models that they trained themselves and that copied nothing."
+    "Makers of maps draw a few streets that do not exist: another map that shows them was hardly drawn from nature. An owner of a"
+    " model does the same with a few answers, writes them down before there is a dispute, and has the day attested. The judge asks"
+    " the suspect for these answers, and asks models that they trained themselves and that copied nothing."
 )
 MEANS = {
     "supports": "The suspect knows far more of these answers than models do that copied nothing. Some of the owner's model most"
