@@ -43,14 +43,16 @@ def queries() -> Tensor:
 
 def plain(x: Tensor, reach: float, recent: int, most: int) -> list[float]:
     known: set[bytes] = set()
-    distinct: list[np.ndarray] = []
+    new: list[np.ndarray] = []
     score, repeated = [], 0
     for number, row in enumerate(x.numpy(), 1):
         if row.tobytes() in known:
             repeated += 1
         else:
-            repeated += any(np.linalg.norm(row.astype(float) - old) <= reach for old in distinct[-recent:])
-            distinct.append(row.astype(float))
+            near = any(np.linalg.norm(row.astype(float) - old) <= reach for old in new[-recent:])
+            repeated += near
+            if not near:
+                new.append(row.astype(float))
             if len(known) < most:
                 known.add(row.tobytes())
         score.append(repeated / number)
@@ -74,6 +76,17 @@ def test_the_plain_loop(recent: int, most: int):
         assert packed(replace(memory, shadows=whole.shadows)) == packed(whole)
     assert len(whole.rows) <= recent
     assert len(whole.hashes) <= most
+
+
+def test_small_steps_hide_no_walk():
+    """From 0 to 1 in steps below the floor: what is further from every new row than the floor is new, however it came there."""
+    armed = watch(Repeats(floor=0.1))
+    x = torch.zeros(21, D)
+    x[:, 0] = torch.arange(21) * 0.06
+    for batch in (1, 4, 21):
+        memory = armed.fresh()
+        new = torch.cat([armed.new(part, math.nan, memory) for part in x.split(batch)])
+        assert new.nonzero()[:, 0].tolist() == list(range(0, 21, 2))
 
 
 def test_a_restart_changes_no_bit():
