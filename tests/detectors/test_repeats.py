@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gamekeeper.architectures import Mlp
 from gamekeeper.detectors.nearby import floor
-from gamekeeper.detectors.repeats import Repeats, RepeatsMemory, RepeatsWatch, Traffic, hashes_of, traffic
+from gamekeeper.detectors.repeats import Repeats, RepeatsMemory, RepeatsWatch, Traffic, drawn_from, hashes_of, traffic
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.service.stored import packed, unpacked
 from gamekeeper.tasks import Classify
@@ -145,6 +145,15 @@ def test_hashes_differ_where_inputs_do():
     x = np.unique((draw.random((20_000, 30)) > 0.5).astype(np.float32), axis=0)
     assert len(np.unique(hashes_of(x))) == len(x)
     assert hashes_of(np.zeros((1, 3), np.float32)) == hashes_of(-np.zeros((1, 3), np.float32))
+
+
+def test_hashes_are_the_owners_secret_where_there_is_one():
+    x = queries()[:5].numpy()
+    assert drawn_from(None) == 0
+    keys = [0, *(drawn_from(bytes([n]) * 32) for n in range(2))]
+    assert len({tuple(hashes_of(x, key).tolist()) for key in keys}) == 3
+    owner = Owner(torch.zeros(0, D), torch.zeros(0).long(), Box((D,)), Mlp((D,), 2), secret=bytes(32))
+    assert Repeats().arm(Answers(), owner, 0).key == keys[1]
 
 
 def test_the_floor_holds_99_percent_of_noisy_copies():

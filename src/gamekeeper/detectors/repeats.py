@@ -15,6 +15,7 @@ small steps would else hide all of them.
 Memories do not merge: which of two clients' queries are near each other is not remembered.
 """
 
+import hmac
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
@@ -100,14 +101,18 @@ class Repeats:
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "RepeatsWatch":
         """Raises Unsuited if no floor is given and the domain has no ranges."""
-        return RepeatsWatch(floor(owner.box) if self.floor is None else self.floor, self.recent, self.most)
+        reach = floor(owner.box) if self.floor is None else self.floor
+        return RepeatsWatch(reach, self.recent, self.most, drawn_from(owner.secret))
 
 
 @dataclass(frozen=True)
 class RepeatsWatch:
+    """Key: what hashes are drawn with; memories of one key mean nothing to another."""
+
     floor: float
     recent: int
     most: int
+    key: int = 0
 
     def fresh(self) -> RepeatsMemory:
         return RepeatsMemory()
@@ -138,7 +143,7 @@ class RepeatsWatch:
         clock(n, at, memory)
 
     def _compare(self, x: Rows, shape: tuple[int, ...], memory: RepeatsMemory) -> Bool[Tensor, " n"]:
-        again = self._known(hashes_of(x), memory)
+        again = self._known(hashes_of(x, self.key), memory)
         near = np.zeros(len(x), bool)
         if not again.all():
             near[~again] = self._near(x[~again] if again.any() else x, shape, memory)
@@ -225,22 +230,28 @@ def traffic(memory: RepeatsMemory) -> Traffic:
     return Traffic(memory.queries, per_hour, memory.busiest, exact, near)
 
 
+def drawn_from(secret: bytes | None) -> int:
+    """A key for hashes: of the owner's secret, so that no thief can make a new input look like a repeat; else 0."""
+    return 0 if secret is None else int.from_bytes(hmac.digest(secret, b"repeats", "sha256")[:8], "big")
+
+
 @lru_cache(maxsize=32)
-def odd_numbers(n: int) -> Shaped[np.ndarray, " n"]:
-    return np.random.default_rng(0).integers(0, 2**64, n, dtype=np.uint64) | np.uint64(1)
+def odd_numbers(n: int, key: int) -> Shaped[np.ndarray, " n"]:
+    return np.random.default_rng(key).integers(0, 2**64, n, dtype=np.uint64) | np.uint64(1)
 
 
-def hashes_of(x: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
-    """64-bit hashes of float32 rows: each number mixed, then a sum with fixed random odd weights. -0 is 0.
+def hashes_of(x: Float[np.ndarray, "n d"], key: int = 0) -> Int[np.ndarray, " n"]:
+    """64-bit hashes of float32 rows: each number mixed, then a sum with random odd weights drawn from the key. -0 is 0.
 
-    Rows that differ have the same hash with a chance of about 2^-60, unless somebody who reads this tries to.
+    Rows that differ have the same hash with a chance of about 2^-60. Whoever knows the key can make such rows in seconds, and
+    all they ask is then taken for repeats: where thieves may be expected to, the owner needs a secret.
     """
     with np.errstate(over="ignore"):
         words = (x + 0.0).astype(np.float32).view(np.uint32).astype(np.uint64)
         for odd in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9):
             words = words * np.uint64(odd)
             words ^= words >> SHIFT
-        return (words * odd_numbers(x.shape[1])).sum(1, dtype=np.uint64).view(np.int64)
+        return (words * odd_numbers(x.shape[1], key)).sum(1, dtype=np.uint64).view(np.int64)
 
 
 def make_room(memory: RepeatsMemory, n: int, d: int, s: int, recent: int) -> None:
