@@ -19,6 +19,7 @@ import mark_docs
 import member_docs
 import ownership_docs
 import paper_docs
+import red_team_docs
 import run_docs
 import study_docs
 import training_docs
@@ -135,6 +136,7 @@ TABLES: dict[str, Callable[[], str]] = {
         for each, make in ownership_docs.TABLES.items()
     },
     **{name: partial(mark_docs.drawn, name) for name in mark_docs.TABLES},
+    **{name: partial(red_team_docs.drawn, name) for name in red_team_docs.TABLES},
     **bench_docs.TABLES,
     **{f"study-{name}": partial(study, name) for name in study_docs.TABLES},
 }

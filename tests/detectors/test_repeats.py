@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gamekeeper.architectures import Mlp
 from gamekeeper.detectors.nearby import floor
-from gamekeeper.detectors.repeats import Repeats, RepeatsMemory, RepeatsWatch, Traffic, hashes_of, traffic
+from gamekeeper.detectors.repeats import Repeats, RepeatsMemory, RepeatsWatch, Traffic, drawn_from, hashes_of, traffic
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.service.stored import packed, unpacked
 from gamekeeper.tasks import Classify
@@ -43,14 +43,16 @@ def queries() -> Tensor:
 
 def plain(x: Tensor, reach: float, recent: int, most: int) -> list[float]:
     known: set[bytes] = set()
-    distinct: list[np.ndarray] = []
+    new: list[np.ndarray] = []
     score, repeated = [], 0
     for number, row in enumerate(x.numpy(), 1):
         if row.tobytes() in known:
             repeated += 1
         else:
-            repeated += any(np.linalg.norm(row.astype(float) - old) <= reach for old in distinct[-recent:])
-            distinct.append(row.astype(float))
+            near = any(np.linalg.norm(row.astype(float) - old) <= reach for old in new[-recent:])
+            repeated += near
+            if not near:
+                new.append(row.astype(float))
             if len(known) < most:
                 known.add(row.tobytes())
         score.append(repeated / number)
@@ -74,6 +76,17 @@ def test_the_plain_loop(recent: int, most: int):
         assert packed(replace(memory, shadows=whole.shadows)) == packed(whole)
     assert len(whole.rows) <= recent
     assert len(whole.hashes) <= most
+
+
+def test_small_steps_hide_no_walk():
+    """From 0 to 1 in steps below the floor: what is further from every new row than the floor is new, however it came there."""
+    armed = watch(Repeats(floor=0.1))
+    x = torch.zeros(21, D)
+    x[:, 0] = torch.arange(21) * 0.06
+    for batch in (1, 4, 21):
+        memory = armed.fresh()
+        new = torch.cat([armed.new(part, math.nan, memory) for part in x.split(batch)])
+        assert new.nonzero()[:, 0].tolist() == list(range(0, 21, 2))
 
 
 def test_a_restart_changes_no_bit():
@@ -132,6 +145,15 @@ def test_hashes_differ_where_inputs_do():
     x = np.unique((draw.random((20_000, 30)) > 0.5).astype(np.float32), axis=0)
     assert len(np.unique(hashes_of(x))) == len(x)
     assert hashes_of(np.zeros((1, 3), np.float32)) == hashes_of(-np.zeros((1, 3), np.float32))
+
+
+def test_hashes_are_the_owners_secret_where_there_is_one():
+    x = queries()[:5].numpy()
+    assert drawn_from(None) == 0
+    keys = [0, *(drawn_from(bytes([n]) * 32) for n in range(2))]
+    assert len({tuple(hashes_of(x, key).tolist()) for key in keys}) == 3
+    owner = Owner(torch.zeros(0, D), torch.zeros(0).long(), Box((D,)), Mlp((D,), 2), secret=bytes(32))
+    assert Repeats().arm(Answers(), owner, 0).key == keys[1]
 
 
 def test_the_floor_holds_99_percent_of_noisy_copies():

@@ -4,17 +4,20 @@ Source      none, our own bookkeeping; near repeats as in PRADA's floor (`nearby
 Equations   score = (exact + near repeats) / queries compared
 Assumes     nothing of the victim; exact repeats need the inputs or their hashes, near repeats the inputs
 Deviations  none
-Keeps       the last `recent` distinct inputs, 4 (d + s) bytes each, with s numbers of a shadow (shadows.py), and 8 bytes for
+Keeps       the last `recent` new inputs, 4 (d + s) bytes each, with s numbers of a shadow (shadows.py), and 8 bytes for
             each of `most` distinct inputs: 1.9 MB and 0.8 MB at most for 28x28; rows are added as they come
 
 Honest clients repeat as well: retries, caches that expire, frames of a video. A high share says that PRADA is not shown
 much of this client, or that somebody averages noisy answers. An input that recurs after `most` distinct others is taken
-for new, a near one after `recent`.
+for new, a near one after `recent` new ones. A near one is no pattern for others: a thief who walks from input to input in
+small steps would else hide all of them.
 
 Memories do not merge: which of two clients' queries are near each other is not remembered.
 """
 
+import hmac
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -55,9 +58,9 @@ class Traffic:
 class RepeatsMemory:
     """Of one client.
 
-    rows      the last distinct inputs, (r, d): once there are `recent`, each new one takes the place of the oldest
+    rows      the last new inputs, (r, d): once there are `recent`, each new one takes the place of the oldest
     shadows   of these, (r, s)
-    distinct  inputs that have been put there
+    distinct  inputs that have been put there: those that repeat no earlier one, exactly or nearly
     hashes    of all distinct inputs, sorted, (m,)
     queries, compared, exact, near      counts; `compared` had an input or a hash
     timed, first, last, hour, in_hour, busiest      queries with a time; times in seconds since 1970; of the current hour
@@ -84,7 +87,7 @@ class Repeats:
     """Repeats of a client's earlier queries, with volume and rate.
 
     floor   L2 distance up to which a query is nearly an earlier one; None for that of noisy copies (`nearby.floor`)
-    recent  distinct inputs that a query is compared with
+    recent  new inputs that a query is compared with
     most    distinct inputs whose hashes are remembered
     """
 
@@ -98,14 +101,18 @@ class Repeats:
 
     def arm(self, victim: Model, owner: Owner, seed: int) -> "RepeatsWatch":
         """Raises Unsuited if no floor is given and the domain has no ranges."""
-        return RepeatsWatch(floor(owner.box) if self.floor is None else self.floor, self.recent, self.most)
+        reach = floor(owner.box) if self.floor is None else self.floor
+        return RepeatsWatch(reach, self.recent, self.most, drawn_from(owner.secret))
 
 
 @dataclass(frozen=True)
 class RepeatsWatch:
+    """Key: what hashes are drawn with; memories of one key mean nothing to another."""
+
     floor: float
     recent: int
     most: int
+    key: int = 0
 
     def fresh(self) -> RepeatsMemory:
         return RepeatsMemory()
@@ -136,28 +143,30 @@ class RepeatsWatch:
         clock(n, at, memory)
 
     def _compare(self, x: Rows, shape: tuple[int, ...], memory: RepeatsMemory) -> Bool[Tensor, " n"]:
-        again = self._known(hashes_of(x), memory)
+        again = self._known(hashes_of(x, self.key), memory)
         near = np.zeros(len(x), bool)
         if not again.all():
             near[~again] = self._near(x[~again] if again.any() else x, shape, memory)
         return counted(again, near, memory)
 
     def _near(self, x: Rows, shape: tuple[int, ...], memory: RepeatsMemory) -> Bool[np.ndarray, " n"]:
-        """Which of these distinct rows are near one of the `recent` before them. Remembers them all."""
+        """Which of these distinct rows are near one of the `recent` new ones before them. Remembers those that are not.
+
+        What is near to a near one alone is new: else every input could be reached unseen, in small steps.
+        """
         dark, size, come = shadows(x, shape), min(memory.distinct, self.recent), memory.distinct
-        make_room(memory, come + len(x), x.shape[1], dark.shape[1], self.recent)
-        rows, old = memory.rows.numpy(), memory.shadows.numpy()
-        turns = come + np.arange(len(x))
         came = come - 1 - (come - 1 - np.arange(size)) % self.recent
-        i, j = possible(dark, old[:size], turns[:, None] - came, self.floor, self.recent)
+        last = np.full(len(x), -1)
+        if size:
+            i, j = within(x, dark, memory.rows.numpy()[:size], memory.shadows.numpy()[:size], self.floor)
+            np.maximum.at(last, i, came[j])
         near = np.zeros(len(x), bool)
-        near[i[pair_distances(x, rows, i, j) <= self.floor]] = True
-        if len(x) > 1:
-            i, j = possible(dark, dark, turns[:, None] - turns, self.floor, self.recent)
-            near[i[pair_distances(x, x, i, j) <= self.floor]] = True
-        places = turns[-self.recent :] % self.recent
-        rows[places], old[places] = x[-self.recent :], dark[-self.recent :]
-        memory.distinct += len(x)
+        near[walked(last, neighbours(x, dark, self.floor), come, self.recent)] = True
+        new = np.flatnonzero(~near)
+        memory.distinct += len(new)
+        make_room(memory, memory.distinct, x.shape[1], dark.shape[1], self.recent)
+        places = np.arange(come, memory.distinct)[-self.recent :] % self.recent
+        memory.rows.numpy()[places], memory.shadows.numpy()[places] = x[new[-self.recent :]], dark[new[-self.recent :]]
         return near
 
     def _known(self, hashes: Int[np.ndarray, " n"], memory: RepeatsMemory) -> Bool[np.ndarray, " n"]:
@@ -221,22 +230,28 @@ def traffic(memory: RepeatsMemory) -> Traffic:
     return Traffic(memory.queries, per_hour, memory.busiest, exact, near)
 
 
+def drawn_from(secret: bytes | None) -> int:
+    """A key for hashes: of the owner's secret, so that no thief can make a new input look like a repeat; else 0."""
+    return 0 if secret is None else int.from_bytes(hmac.digest(secret, b"repeats", "sha256")[:8], "big")
+
+
 @lru_cache(maxsize=32)
-def odd_numbers(n: int) -> Shaped[np.ndarray, " n"]:
-    return np.random.default_rng(0).integers(0, 2**64, n, dtype=np.uint64) | np.uint64(1)
+def odd_numbers(n: int, key: int) -> Shaped[np.ndarray, " n"]:
+    return np.random.default_rng(key).integers(0, 2**64, n, dtype=np.uint64) | np.uint64(1)
 
 
-def hashes_of(x: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
-    """64-bit hashes of float32 rows: each number mixed, then a sum with fixed random odd weights. -0 is 0.
+def hashes_of(x: Float[np.ndarray, "n d"], key: int = 0) -> Int[np.ndarray, " n"]:
+    """64-bit hashes of float32 rows: each number mixed, then a sum with random odd weights drawn from the key. -0 is 0.
 
-    Rows that differ have the same hash with a chance of about 2^-60, unless somebody who reads this tries to.
+    Rows that differ have the same hash with a chance of about 2^-60. Whoever knows the key can make such rows in seconds, and
+    all they ask is then taken for repeats: where thieves may be expected to, the owner needs a secret.
     """
     with np.errstate(over="ignore"):
         words = (x + 0.0).astype(np.float32).view(np.uint32).astype(np.uint64)
         for odd in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9):
             words = words * np.uint64(odd)
             words ^= words >> SHIFT
-        return (words * odd_numbers(x.shape[1])).sum(1, dtype=np.uint64).view(np.int64)
+        return (words * odd_numbers(x.shape[1], key)).sum(1, dtype=np.uint64).view(np.int64)
 
 
 def make_room(memory: RepeatsMemory, n: int, d: int, s: int, recent: int) -> None:
@@ -250,11 +265,41 @@ def make_room(memory: RepeatsMemory, n: int, d: int, s: int, recent: int) -> Non
         memory.rows, memory.shadows = rows, dark
 
 
-def possible(
-    x: Shadow, others: Float[np.ndarray, "m s"], behind: Int[np.ndarray, "n m"], reach: float, recent: int
+def within(
+    x: Rows, dark: Shadow, others: Float[np.ndarray, "m d"], shade: Float[np.ndarray, "m s"], reach: float
 ) -> tuple[Int[np.ndarray, " c"], Int[np.ndarray, " c"]]:
-    """Pairs that may be within reach, of which the other came before, by at most `recent`."""
-    near = ~(at_least(x, others) > reach**2)
-    near &= (behind > 0) & (behind <= recent)
-    i, j = near.nonzero()
-    return i, j
+    """The pairs of a row of x and one of the others within reach: their places."""
+    i, j = (~(at_least(dark, shade) > reach**2)).nonzero()
+    close = pair_distances(x, others, i, j) <= reach
+    return i[close], j[close]
+
+
+def neighbours(x: Rows, dark: Shadow, reach: float) -> dict[int, list[int]]:
+    """Of each row that has some: the earlier rows within reach."""
+    some: dict[int, list[int]] = {}
+    if len(x) > 1:
+        i, j = np.tril(~(at_least(dark, dark) > reach**2), -1).nonzero()
+        close = pair_distances(x, x, i, j) <= reach
+        for row, other in zip(i[close].tolist(), j[close].tolist(), strict=True):
+            some.setdefault(row, []).append(other)
+    return some
+
+
+def walked(last: Int[np.ndarray, " n"], earlier: dict[int, list[int]], come: int, recent: int) -> list[int]:
+    """The rows that are near one of the `recent` new rows before them, ascending.
+
+    last     number of the last remembered new row that each is near, from 0; -1: none
+    earlier  rows of the same batch that each is near; only new ones count
+    come     new rows so far
+    """
+    near: list[int] = []
+    for row in sorted({*np.flatnonzero(last >= 0).tolist(), *earlier}):
+        hidden = [bisect_left(near, other) for other in earlier.get(row, [])]
+        new = [
+            come + other - n
+            for other, n in zip(earlier.get(row, []), hidden, strict=True)
+            if n == len(near) or near[n] != other
+        ]
+        if max([int(last[row]), *new]) >= max(0, come + row - len(near) - recent):
+            near.append(row)
+    return near
