@@ -44,6 +44,18 @@ pool = "pool.npz"
 student = "mlp:hidden=8"
 {table}
 """
+TABLE = """
+kind = "sklearn"
+answers = "probabilities"
+classes = 3
+[model]
+file = "m.skops"
+[input]
+shape = [4]
+[data]
+test = "test.csv"
+pool = "pool.csv"
+"""
 RUN = ["--attack", "knockoff", "--defense", "none", "--budget", "40", "--uniform", "0", "--jobs", "1", "--yes"]
 
 
@@ -196,6 +208,30 @@ def test_probabilities_that_contradict_predict_are_explained(folder, capsys, mon
     assert audited(folder, "sklearn", '[model]\nfile = "m.skops"', "--quiet") == 0
     (row,) = (row for row in Results(folder / "run").read() if row.budget)
     assert "predict-differs" in row.flags
+
+
+@pytest.mark.parametrize(
+    ("names", "columns", "remedy"),
+    [
+        (["owl", "dog", "fox"], "abcd", 'classes = ["owl", "dog", "fox"]'),  # sorted, owl would be the last
+        (
+            ["cat", "dog", "fox"],
+            "dcba",
+            "the order of columns (`columns` in [data]), and which column holds the labels",
+        ),
+    ],
+)
+def test_a_table_read_in_another_order_names_the_key_to_set(
+    tmp_path: Path, names: list[str], columns: str, remedy: str, capsys: pytest.CaptureFixture[str]
+):
+    skops.io.dump(LogisticRegression(C=100, max_iter=2000).fit(X[:1000].astype(float), Y[:1000]), tmp_path / "m.skops")
+    places = ["abcd".index(name) for name in columns]
+    for file, rows in (("test.csv", range(1000, 1400)), ("pool.csv", range(1400, 1800))):
+        lines = [",".join([*(f"{X[i, j]:.4f}" for j in places), names[Y[i]]]) for i in rows]
+        (tmp_path / file).write_text("\n".join([",".join([*columns, "kind"]), *lines]) + "\n")
+    (tmp_path / "a.toml").write_text(TABLE)
+    assert guarded(["audit", str(tmp_path / "a.toml"), *RUN, "--out", str(tmp_path / "run")]) == 4
+    assert remedy in said(capsys)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gamekeeper.errors import BadConfig, Malformed
+from gamekeeper.errors import BadConfig, Malformed, Misdeclared
 from gamekeeper.models.answers import Answers, Kind
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0], [-4.0, 1.0, 1.0], [0.3, -0.2, 0.1]])
@@ -204,6 +204,23 @@ def test_the_first_scores_after_a_sigmoid_are_not_taken_for_logits():
     sigmoids = torch.rand(20, 3, generator=torch.Generator().manual_seed(0)).sqrt()
     with pytest.raises(Malformed, match="after a sigmoid"):
         Answers("logits", 3).posterior(sigmoids, 20, first=True)
+
+
+def test_votes_of_a_forest_are_refused_with_their_number_and_not_called_logits():
+    votes = torch.tensor([[249, 27, 24], [300, 0, 0], [10, 150, 140], [80, 100, 120]])
+    for rows in (votes[:1], votes):
+        with pytest.raises(Malformed, match=r'declare answers = "probabilities", and unit = 300 in \[http\]'):
+            Answers("probabilities", 3).posterior(rows, len(rows), first=True)
+    with pytest.raises(Misdeclared, match=r"each row sums to 300, as counts and votes do.* unit = 300"):
+        Answers("logits", 3).posterior(votes, 4, first=True)
+    for logits in (votes[:1], votes[:1].expand(8, 3), votes + torch.arange(4)[:, None]):
+        Answers("logits", 3).posterior(logits, len(logits), first=True)  # whole logits of one input, or with other sums
+
+
+@pytest.mark.parametrize(("rows", "spread"), [([[0.5, 0.25]], "0.75"), ([[0.5, 0.25], [0.5, 0.1]], "0.6 to 0.75")])
+def test_a_sum_is_named_once_where_all_rows_have_it(rows: list[list[float]], spread: str):
+    with pytest.raises(Malformed, match=f"rows sum to {spread} instead of 1"):
+        Answers("probabilities", 2).posterior(torch.tensor(rows), len(rows))
 
 
 @pytest.mark.parametrize("kind", ["probabilities", "logits", "top-k"])

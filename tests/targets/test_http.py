@@ -341,7 +341,8 @@ def test_an_answer_that_cannot_be_read_costs_its_own_input(bad: str):
         ('{"error": "model \\u001b[31mmelted\\n"}', r"error despite its status: model \[31mmelted"),
         ('{"error": {"message": "quota"}}', "error despite its status: quota"),
         ('{"answers": []}', "no `predictions` .*; it has an object with answers"),
-        ('{"predictions": 7}', "a list of 2 answers was expected where the answer has a number"),
+        ('{"predictions": 7}', "a list of 2 answers was expected at `predictions`, where the answer has a number"),
+        ('{"predictions": {"0": [1, 0, 0]}}', "has an object with 0. Correct `response` to lead to the list"),
         ('{"predictions": [[0.2, 0.3, 0.5]]}', "2 inputs were sent and 1 answers came back"),
         (
             '{"predictions": [[0.5, 0.5], [0.5, 0.5]]}',
@@ -359,6 +360,7 @@ def test_an_answer_that_cannot_be_read_costs_its_own_input(bad: str):
         ('{"predictions": [1e999, 2]}', "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
         (b"\xff\xfe{}", "not valid JSON"),
+        (b'\xef\xbb\xbf{"predictions": 7}', "the answer has a number"),  # a byte-order mark is passed over
     ],
 )
 def test_malformed_rows(body: str | bytes, message: str):

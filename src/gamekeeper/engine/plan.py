@@ -243,7 +243,7 @@ class Spending:
     """What somebody else's API was sent, as the ledger of a run folder has it.
 
     inputs      that were answered; thieves: those the thieves asked, the rest being the evaluation's own
-    unanswered  sent without getting an answer, and perhaps charged
+    unanswered  sent without getting an answer, and perhaps charged; earlier: of these, those of earlier runs
     price       money per input, in that currency if one is known
     """
 
@@ -252,10 +252,12 @@ class Spending:
     unanswered: int = 0
     price: float = 0.0
     currency: str = ""
+    earlier: int = 0
 
     def since(self, before: "Spending", thieves: int) -> "Spending":
         """What was answered since, `thieves` of it to thieves; `unanswered` stays the total."""
-        return Spending(self.inputs - before.inputs, thieves, self.unanswered, self.price, self.currency)
+        earlier = min(before.unanswered, self.unanswered)
+        return Spending(self.inputs - before.inputs, thieves, self.unanswered, self.price, self.currency, earlier)
 
 
 def spending(target: Target, folder: Path) -> Spending:

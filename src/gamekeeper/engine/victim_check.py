@@ -3,6 +3,7 @@
 What is asked here is asked again by the evaluation and by thieves, who find it in the ledger.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -31,6 +32,8 @@ VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "red and blue exchanged": lambda x: x.flip(1),
 }
 """What files do to images, which are (n, c, h, w) in 0 to 1, and a look at them shows at once."""
+CLEAR = 0.9
+"""Accuracy with the classes in another order from which nothing else is to be looked for: a wrong order of columns gives less."""
 LISTED = 10
 """Classes named in a message."""
 ACCEPT = "If you mean to steal it all the same, add --accept-weak-victim."
@@ -82,9 +85,9 @@ def several_answers(here: Stage, cell: Cell, querying: Querying, most: int) -> i
         raise BadConfig(
             f"{target.name} gives class {int(y[0].argmax())}, and always the same probabilities, to each of the first"
             f" {taken:,} inputs that a thief takes from the pool: a copy learns one class from them and nothing else."
-            " Check that the pool is in the scale and units of the test set (`low` and `high` in [input], the order of"
-            " columns or channels), or give a --pool with inputs of several"
-            f" classes. {spent(target, min(SAMPLED, len(target.test)) + taken)} {ACCEPT}"
+            " Check that the pool is in the scale and units of the test set (`low` and `high` in [input],"
+            f" {order_of_inputs(target)}), or give a --pool with inputs of several classes."
+            f" {spent(target, min(SAMPLED, len(target.test)) + taken)} {ACCEPT}"
         )
     return sent
 
@@ -115,11 +118,11 @@ def causes(met: Skill, target: Target, x: Batch, truth: Tensor) -> list[str]:
             f"{given} for {meant}" for given, meant in enumerate(met.order) if given != meant and given in met.answered
         ]
         more = ", …" if len(changed) > LISTED else ""
-        return [
+        other = (
             f"With its classes in another order ({', '.join(changed[:LISTED])}{more}) it would be right on"
-            f" {100 * met.reordered:.0f} % of them: correct the order of `labels` or `classes`, or the numbers of the"
-            " labels in the test set."
-        ]
+            f" {100 * met.reordered:.0f} % of them: {reordering(met, target)}"
+        )
+        return [other] if met.reordered >= CLEAR else [other, f"Otherwise check {possible(target)}."]
     if isinstance(target.victim, Decides) and skill_on(one_hot(target.victim.decisions(x), target), truth).sound:
         return [
             "Its own `predict` is clearly better than its probabilities, as with the Platt scaling of scikit-learn's SVC:"
@@ -128,12 +131,31 @@ def causes(met: Skill, target: Target, x: Batch, truth: Tensor) -> list[str]:
     if len(met.answered) == 1:
         return [
             f"It gives class {met.answered[0]} to every one of them: check the scale and units of the inputs (`low` and"
-            " `high` in [input]; 0 to 1 or 0 to 255), then the order of columns or channels."
+            f" `high` in [input]; 0 to 1 or 0 to 255), then {order_of_inputs(target)}."
         ]
-    return [
-        "Check the order of the classes (`labels`, `classes`), the scale and units of the inputs (`low` and `high` in"
-        " [input]; 0 to 1 or 0 to 255), the order of columns or channels, and which column holds the labels."
-    ]
+    return [f"Check {possible(target)}."]
+
+
+def possible(target: Target) -> str:
+    """What to look at where the answers show no cause."""
+    column = "which column holds the labels (`label` in [data])" if target.schema.columns else "the labels themselves"
+    return (
+        f"the order of the classes ({'`labels`, ' * target.remote}`classes`), the scale and units of the inputs (`low` and"
+        f" `high` in [input]; 0 to 1 or 0 to 255), {order_of_inputs(target)}, and {column}"
+    )
+
+
+def reordering(met: Skill, target: Target) -> str:
+    """What puts the classes in the order that fits: the list to write, where names give it and the answers settle it."""
+    names, order = target.schema.names, met.order
+    if target.remote or order is None or len(met.answered) < len(names) - 1 or len(names) != len(order):
+        return "correct the order of `labels` or `classes`, or the numbers of the labels in the test set."
+    listed = ", ".join(json.dumps(names[each], ensure_ascii=False) for each in order)
+    return f"write down the names in the model's order, classes = [{listed}]."
+
+
+def order_of_inputs(target: Target) -> str:
+    return "the order of columns (`columns` in [data])" if target.schema.columns else "the order of columns or channels"
 
 
 def seen_otherwise(met: Skill, target: Target, x: Batch, truth: Tensor) -> str | None:

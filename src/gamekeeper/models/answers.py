@@ -33,6 +33,8 @@ MANY = 64
 """So many rows are evidence."""
 SEVERAL = 16
 """So many logits do not all lie between 0 and 1 by chance."""
+FEW = 4
+"""Rows whose equal sums are no chance."""
 UNITS = (100, 1_000, 255, 10_000, 65_535)
 
 
@@ -106,7 +108,8 @@ class Answers:
         if raw.ndim == 0 or len(raw) != n or raw.is_complex():
             return "Each input needs one answer, in real numbers."
         whole = raw[~self._broken(raw)]
-        unit = unit_of(floating(whole)) if whole.ndim == 2 and len(whole) else None
+        y = floating(whole)
+        unit = unit_of(y) or counted(y) if whole.ndim == 2 and len(whole) else None
         if unit is not None:
             return (
                 f"They look like probabilities in units of 1/{unit}: declare answers = "
@@ -159,7 +162,7 @@ def complaint(kind: Kind, raw: Tensor, classes: int) -> str | None:
     if kind == "top-k":
         return not_truncated(y, least, most, rounding(classes))
     if least < 1 - rounding(classes) or most > 1 + rounding(classes):
-        return f"rows sum to {least:.4g} to {most:.4g} instead of 1"
+        return f"rows sum to {span(least, most)} instead of 1"
     return None
 
 
@@ -181,10 +184,12 @@ def doubtful(y: Tensor, first: bool) -> str | None:
     unit = unit_of(y)
     varied = len(y) >= MANY and bool((y.amax(0) - y.amin(0)).amax() > 0.5)
     if unit is not None and (first or varied):
-        return f"no entry is negative and rows sum to about {unit} ({sums.amin():.4g} to {sums.amax():.4g})"
+        return f"no entry is negative and rows sum to about {unit} ({span(sums.amin(), sums.amax())})"
+    if counted(y) is not None and first and len(y) >= FEW and bool((y != y[0]).any()):
+        return f"all entries are whole and not negative, and each row sums to {counted(y)}, as counts and votes do"
     if y.amax() > 1 + OUTSIDE or not (first or varied):
         return None
-    within = f"all entries lie between 0 and 1, and rows sum to {sums.amin():.4g} to {sums.amax():.4g}"
+    within = f"all entries lie between 0 and 1, and rows sum to {span(sums.amin(), sums.amax())}"
     if sums.amax() <= 1 + rounding(y.shape[1]) and (sums.amin() >= 1 - ROUNDED_MOST or bool((y == 0).any(1).all())):
         return f"{within}, as those of posteriors that were rounded or cut off do"
     if first and y.numel() >= SEVERAL:
@@ -201,6 +206,19 @@ def unit_of(y: Tensor) -> int | None:
     return near[0] if near else None
 
 
+def counted(y: Tensor) -> int | None:
+    """What the scores of each row sum to, exactly, if they are whole and not negative, as the votes of a forest are."""
+    total = y[0].sum()
+    whole = y.shape[1] > 1 and y.amin() >= 0 and y.amax() > 1 and bool((y == y.round()).all())
+    return int(total) if whole and bool((y.sum(1) == total).all()) else None
+
+
+def span(low: Tensor | float, high: Tensor | float) -> str:
+    """The ends of a range, or the one number that both are when rounded."""
+    ends = dict.fromkeys((f"{float(low):.4g}", f"{float(high):.4g}"))
+    return " to ".join(ends)
+
+
 def rounding(classes: int) -> float:
     """How far the sum of a row may lie from 1."""
     return min(ROUNDED * classes, ROUNDED_MOST) + OUTSIDE
@@ -210,7 +228,7 @@ def not_truncated(y: Tensor, least: float, most: float, slack: float) -> str | N
     if most > 1 + slack:
         return f"rows sum to up to {most:.4g}, more than 1"
     if not (y == 0).any():
-        return f"no row has a zero entry (rows sum to {least:.4g} to {most:.4g}), so nothing was cut off"
+        return f"no row has a zero entry (rows sum to {span(least, most)}), so nothing was cut off"
     return None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gamekeeper.errors import Malformed
-from gamekeeper.protocols.json import Expected, is_list, is_object, kind, pick, steps
+from gamekeeper.protocols.json import Expected, described, is_list, is_object, pick, steps
 
 INDICES = [
     "index",
@@ -52,7 +52,11 @@ def entries(document: object, path: str, expected: Expected, single: bool = Fals
     star = parts.index("*") if "*" in parts else len(parts)
     values, inner = pick(document, ".".join(parts[:star]) or "$", expected.quote), parts[star + 1 :]
     if not is_list(values):
-        raise Malformed(f"a list of {expected.n} answers was expected where the answer has {kind(values)}.")
+        where = ".".join(parts[:star]) or "$"
+        raise Malformed(
+            f"a list of {expected.n} answers was expected at `{where}`, where the answer has"
+            f" {described(values, expected.quote)}. Correct `response` to lead to the list."
+        )
     index, places = order(values, inner, expected)
     placed: list[Any] = [None] * expected.n
     for place, value in zip(places, values, strict=True):

@@ -21,6 +21,8 @@ from gamekeeper.types import Batch
 
 ONE, ALL = "$INPUT", "$INPUTS"
 QUOTED = 200
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Writers must not put it in front of JSON, and some do; readers may pass over it (RFC 8259, section 8.1)."""
 NOT_NUMBERS = re.compile(rb"\b(NaN|Infinity)\b")
 
 
@@ -86,7 +88,7 @@ def parse(body: bytes, quote: Quote) -> Any:
     if not body.strip():
         raise Malformed("the answer has an empty body.")
     try:
-        document = loads(body)
+        document = loads(body.removeprefix(BYTE_ORDER_MARK))
     except ValueError as error:
         raise Malformed(not_json(body, str(error), quote)) from None
     if is_object(document) and document.get("error"):
@@ -181,10 +183,15 @@ def picked(value: Any, rest: list[str], path: str, quote: Quote) -> Any:
         return picked(value[step], rest, path, quote)
     if is_list(value) and step.isdecimal() and int(step) < len(value):
         return picked(value[int(step)], rest, path, quote)
-    there = f"an object with {quote(', '.join(value)) or 'nothing'}" if is_object(value) else kind(value)
     raise Malformed(
-        f"the answer has no `{step}` (in the path `{path}`); it has {there}. Correct `response` to match the answer."
+        f"the answer has no `{step}` (in the path `{path}`); it has {described(value, quote)}. Correct `response` to match"
+        " the answer."
     )
+
+
+def described(value: object, quote: Quote) -> str:
+    """What a JSON value is, in words, and what is in it if it is an object."""
+    return f"an object with {quote(', '.join(value)) or 'nothing'}" if is_object(value) else kind(value)
 
 
 def kind(value: object) -> str:

@@ -248,7 +248,12 @@ def money(spent: Spending) -> str:
 
 
 def lost(spent: Spending) -> str:
-    return f"; {spent.unanswered:,} more got no answer and may have been charged" if spent.unanswered else ""
+    """What got no answer, and when it was sent: what this run did not send is not among its costs."""
+    if not spent.unanswered:
+        return ""
+    runs = "earlier runs" if spent.earlier == spent.unanswered else f"earlier runs {spent.earlier:,} of them"
+    when = f", in {runs}," if spent.earlier else ""
+    return f"; {spent.unanswered:,} more{when} got no answer and may have been charged"
 
 
 def result_line(result: ThresholdResult) -> str:
