@@ -190,17 +190,17 @@ def served(stage: Stage, model: TorchModel, client: str) -> tuple[Transfer, Exhi
 def stolen(stage: Stage, model: TorchModel, answers: Transfer) -> dict[str, str]:
     """The suspects: name of the target file -> what it is."""
     who = {
-        "weights": "a copy of the weights, trained on for 5 epochs",
-        "answers": f"a copy learnt from {stage.queries:,} answers",
-        "robust": "a copy learnt from the same answers by two networks that leave out what the other finds hard to learn",
+        "weight-copy": "a copy of the weights, trained on for 5 epochs",
+        "answer-copy": f"a copy learnt from {stage.queries:,} answers",
+        "robust-copy": "a copy learnt from the same answers by two networks that leave out what the other finds hard to learn",
     }
     knows = thief_knowledge(stage.mnist, stage.mnist.student)
     x, truth = unseen(stage.mnist.owner)
     other = Owner(x[:1000], truth[:1000], stage.mnist.box, stage.mnist.student)
     copies = {
-        "weights": FTAL()(model, other, 1),
-        "answers": Soft()(answers, knows, 2),
-        "robust": SmallLoss()(answers, knows, 2),
+        "weight-copy": FTAL()(model, other, 1),
+        "answer-copy": Soft()(answers, knows, 2),
+        "robust-copy": SmallLoss()(answers, knows, 2),
     }
     for name, text in who.items():
         stage.publish(name, copies[name], text)
@@ -269,7 +269,8 @@ def conclusions(tried: Sequence[Tried], suspects: Mapping[str, str]) -> list[str
         "",
         *(f"{name}: {who}" for name, who in suspects.items()),
         "",
-        f"The false claim is void: {' '.join(void.reasons)}",
+        "The false claim is void:",
+        *(f"  - {reason}" for reason in void.reasons),
     ]
 
 

@@ -26,7 +26,7 @@ def test_a_dispute_ends_as_it_should(tmp_path):
     tried, suspects = play(stage, Console(quiet=True))
     hits = {(each.claim, each.suspect): each.verdict.hits / each.verdict.n for each in tried}
     assert len(hits) == 3 * len(suspects) == 12
-    assert hits["backdoor", "weights"] > 0.9, hits
+    assert hits["backdoor", "weight-copy"] > 0.9, hits
     assert hits["backdoor", "mnist"] < 0.4
     for each in tried:
         assert each.verdict.gates["opened"]

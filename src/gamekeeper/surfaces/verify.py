@@ -216,7 +216,7 @@ def in_words(judgement: Opinion, folder: Path) -> list[str]:
         another_panel(judgement.interval, len(judgement.panel)),
         "",
         f"Hits of {judgement.n}:",
-        *(model_line(name, model, judgement.n) for name, model in everybody(judgement)),
+        *counts(judgement),
         "",
         "Gates:",
         *(f"  {'open' if not reason else 'SHUT'}  {name}: {reason or text}" for name, text, reason in judgement.gates),
@@ -233,11 +233,19 @@ def in_words(judgement: Opinion, folder: Path) -> list[str]:
     ]
 
 
-def everybody(judgement: Opinion) -> list[tuple[str, Compared]]:
+def counts(judgement: Opinion) -> list[str]:
+    """Hits of the suspect, of the owner's model and, in one line, of the panel; the bundle has each of its models."""
+    hits, right = [one.hits for one in judgement.panel], [one.accuracy for one in judgement.panel]
+    panel = (
+        f"  {'independent':<12} {min(hits)} to {max(hits)}, the {len(hits)} models of the panel, accuracy {min(right):.3f} to"
+        f" {max(right):.3f}"
+        if hits
+        else "  no independent models"
+    )
     return [
-        ("the suspect", judgement.suspect),
-        ("the owner's", judgement.own),
-        *(("independent", one) for one in judgement.panel),
+        model_line("the suspect", judgement.suspect, judgement.n),
+        model_line("the owner's", judgement.own, judgement.n),
+        panel,
     ]
 
 
