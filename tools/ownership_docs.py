@@ -1,5 +1,6 @@
 """Tables of committed runs of `gamekeeper ownership`: what survives which removal, and whom false claims would accuse."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -116,7 +117,7 @@ def figures() -> dict[str, Figure | None]:
     drawn: dict[str, Figure | None] = {}
     for name in RUNS:
         for scheme, lines in grouped(summary(name).survival, lambda line: line.scheme).items():
-            drawn[f"{name}-{scheme.replace('_', '-')}"] = survival_figure(lines)
+            drawn[f"{name}-{re.sub('[^a-z0-9]+', '-', scheme)}"] = survival_figure(lines)
     return drawn
 
 

@@ -61,9 +61,9 @@ def row(kind: str, scheme: str, how: str, hits: int, accuracy: float = 0.9, own:
 def summary() -> OwnershipSummary:
     return summarise(
         [
-            row("removal", "backdoor", "none", 100, 0.92),
-            row("removal", "backdoor", "rtal", 20, 0.88),
-            row("innocent", "backdoor", "", 10),
+            row("removal", "backdoor:n=100", "none", 100, 0.9203),
+            row("removal", "backdoor:n=100", "rtal", 20, 0.88),
+            row("innocent", "backdoor:n=100", "", 10),
             row("forgery", "", "untargeted", 95),
         ]
     )
@@ -119,6 +119,7 @@ def test_what_nobody_knows_is_unchecked_and_what_committed_runs_know_is_there(tr
     assert "0 of 1; up to 95" in known
     assert "a judge who compares with guessing alone: 1 of 1" in known
     assert "What removals leave of such marks" in known
+    assert "Measured with backdoor:n=100 on" in known  # a claim names its scheme alone
     other = replace(history, honest=None, survival=())
     assert (
         text_of(trials["supports"], history=other).count("unchecked") == 2
@@ -241,7 +242,7 @@ def test_the_file_of_schemes_says_the_same_as_the_rows(tmp_path, history):
     again = summary()
     assert history is not None
     stranger = history_of("stranger", tmp_path / "ownership.json")
-    assert stranger == replace(history, survival=(), honest=None)
+    assert stranger == replace(history, tried="", survival=(), honest=None)
     known = (history.survival, (history.honest,), history.forged)
     for ours, theirs in zip(known, (again.survival, again.innocents, again.forgeries), strict=True):
         assert [asdict(each) for each in ours if each] == [rounded(asdict(each)) for each in theirs]

@@ -20,12 +20,14 @@ FILE = Path(str(files("gamekeeper.analysis"))) / "ownership.json"
 class SchemeHistory:
     """Of one scheme, by one run.
 
+    tried     the scheme with its parameters, "" if it was not tried
     target    what it was tried on; date and version: of the run; queries: what a thief paid for who learns from answers
     survival  a line for each removal; empty where none was tried
     honest    its claims, held against models that copied nothing; None where that was not tried
     forged    claims that were made up, each in its way, judged by the procedure of all schemes
     """
 
+    tried: str
     target: str
     date: str
     version: str
@@ -36,15 +38,28 @@ class SchemeHistory:
 
 
 def history_of(scheme: str, path: Path = FILE) -> SchemeHistory | None:
-    """What is known of a scheme by this name, and of claims that were made up; None if nothing was ever tried."""
+    """What is known of a scheme by this name, and of claims that were made up; None if nothing was ever tried.
+
+    A claim names its scheme without parameters; of several that were tried, the first counts.
+    """
     if not path.exists():
         return None
     whole = orjson.loads(path.read_bytes())
     summary = whole["summary"]
-    survival = tuple(SurvivalLine(**each) for each in summary["survival"] if each["scheme"] == scheme)
-    honest = next((FalseClaimLine(**each) for each in summary["innocents"] if each["how"] == scheme), None)
-    forged = tuple(FalseClaimLine(**each) for each in summary["forgeries"])
-    return SchemeHistory(whole["target"], whole["date"], whole["version"], whole["queries"], survival, honest, forged)
+    lines = [SurvivalLine(**each) for each in summary["survival"]]
+    innocents = {each["how"]: FalseClaimLine(**each) for each in summary["innocents"]}
+    names = dict.fromkeys([*(line.scheme for line in lines), *innocents])
+    tried = next((name for name in names if name.split(":")[0] == scheme), "")
+    return SchemeHistory(
+        tried,
+        whole["target"],
+        whole["date"],
+        whole["version"],
+        whole["queries"],
+        tuple(line for line in lines if line.scheme == tried),
+        innocents.get(tried),
+        tuple(FalseClaimLine(**each) for each in summary["forgeries"]),
+    )
 
 
 def to_json(header: Mapping[str, Any], summary: OwnershipSummary) -> bytes:

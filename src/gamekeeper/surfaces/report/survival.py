@@ -43,7 +43,8 @@ def survival_figure(lines: Sequence[SurvivalLine], width: float = WIDTH) -> Figu
         paid.axvline(0, color=FAINT, linewidth=0.8, zorder=1)
         paid.set_xlabel("points")
         paid.set_title("what it costs", fontsize=9, loc="left", color=INK)
-        paid.margins(x=0.12)
+        most = max(1.0, *(100 * line.paid for line in order))
+        paid.set_xlim(min(0.0, *(100 * line.paid for line in order)) - 0.05 * most, 1.45 * most)
         for axes in (left, paid):
             axes.tick_params(axis="y", length=0, labelleft=axes is left)
             axes.spines["left"].set_visible(False)
@@ -61,6 +62,7 @@ def draw_share(axes: Axes, line: SurvivalLine, place: int) -> None:
 
 
 def draw_paid(axes: Axes, line: SurvivalLine, place: int) -> None:
-    cost = 100 * line.paid
+    cost = round(100 * line.paid, 1) or 0.0  # never -0.0
     axes.barh(place, cost, height=0.5, color=FAINT, zorder=2)
-    axes.annotate(f"{cost:.1f}", (max(cost, 0), place), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.annotate(f"{cost:.1f}", (max(cost, 0), place), (3, 0), textcoords="offset points", va="center",
+                  fontsize=8)  # fmt: skip

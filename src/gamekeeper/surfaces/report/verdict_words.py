@@ -131,7 +131,8 @@ def cost_of(queries: int, money: tuple[float, str] | None) -> str:
 
 def basis(history: SchemeHistory) -> str:
     """Where known numbers come from."""
+    marks = f" with {plain(history.tried)}" if history.tried else ""
     return (
-        f"Measured on {plain(history.target)} by gamekeeper {plain(history.version)} on {plain(history.date)}, not on this suspect; a"
+        f"Measured{marks} on {plain(history.target)} by gamekeeper {plain(history.version)} on {plain(history.date)}, not on this suspect; a"
         f" thief there paid for {count(history.queries)} answers. Other models and data may differ."
     )
