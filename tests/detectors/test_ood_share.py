@@ -78,7 +78,7 @@ def test_too_few_benign_inputs_for_the_share():
     victim, _ = mnist()
     owner = small()
     assert owner.natural is not None
-    few = replace(owner, natural=owner.natural[:100])
+    few = replace(owner, natural=owner.natural[:100], natural_truth=None)
     with pytest.raises(Unsuited, match=r"need at least 99 benign inputs .* there are 50 natural inputs"):
         OodShare("msp", 0.01).arm(victim, few, 0)
     OodShare("msp", 0.02).arm(victim, few, 0)  # 49 are enough

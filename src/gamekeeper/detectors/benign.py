@@ -47,7 +47,7 @@ def parted(method: str, owner: Owner, seed: int) -> tuple[Owner, Batch]:
     order = torch.randperm(len(held), generator=generator)
     if owner.natural is not None:
         half = len(order) // 2
-        return replace(owner, natural=held[order[half:]]), held[order[:half]]
+        return replace(owner, natural=held[order[half:]], natural_truth=None), held[order[:half]]
     m = min(max(1, len(order) // HELD_OUT), MOST_HELD_OUT)
     return replace(owner, x=owner.x[order[m:]], truth=owner.truth[order[m:]]), held[order[:m]]
 

@@ -119,7 +119,7 @@ def partial_scene(setting: Setting) -> Scene:
         )
     victim = observed(target.victim)
     held, unseen = benign_inputs(setting, target)
-    mine = replace(target.owner, natural=held)
+    mine = replace(target.owner, natural=held, natural_truth=None)
     armed, left_out = armed_each(setting, victim, mine)
     repeats = [watch for watch in armed.values() if isinstance(watch, RepeatsWatch)]
     left = left_of(mine, setting.seed)
