@@ -29,7 +29,7 @@ def small() -> Owner:
     """Some of the owner's inputs: 600 for training, 800 natural, half of which are left for calibration."""
     owner = mnist()[1].owner
     assert owner.natural is not None
-    return replace(owner, x=owner.x[:600], truth=owner.truth[:600], natural=owner.natural[:800])
+    return replace(owner, x=owner.x[:600], truth=owner.truth[:600], natural=owner.natural[:800], natural_truth=None)
 
 
 def scored(watch: Watch, x: Batch, reply: Reply, sizes: list[int], memory: Any) -> Tensor:

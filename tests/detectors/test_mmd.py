@@ -166,7 +166,7 @@ def test_needs():
     with pytest.raises(BadConfig, match="dim"):
         MMD(dim=0)
     with pytest.raises(Unsuited, match="natural inputs"):
-        MMD().arm(victim, replace(target.owner, natural=batteries.load("mnist-natural").x[:1]), 0)
+        MMD().arm(victim, replace(target.owner, natural=batteries.load("mnist-natural").x[:1], natural_truth=None), 0)
 
 
 def test_the_features_are_the_owners_secret_where_there_is_one():

@@ -68,7 +68,7 @@ def test_the_fast_way_to_a_flag_is_the_score_below_the_threshold(scorer: Scorer)
 
 def test_without_natural_inputs_it_says_so():
     victim, _ = mnist()
-    watch = OodShare("msp", 0.05).arm(victim, replace(small(), natural=None), 0)
+    watch = OodShare("msp", 0.05).arm(victim, replace(small(), natural=None, natural_truth=None), 0)
     assert watch.basis == Basis(150, False)
     assert "150 training inputs held out" in str(watch.basis)
     assert "more false alarms" in str(watch.basis)
@@ -78,7 +78,7 @@ def test_too_few_benign_inputs_for_the_share():
     victim, _ = mnist()
     owner = small()
     assert owner.natural is not None
-    few = replace(owner, natural=owner.natural[:100])
+    few = replace(owner, natural=owner.natural[:100], natural_truth=None)
     with pytest.raises(Unsuited, match=r"need at least 99 benign inputs .* there are 50 natural inputs"):
         OodShare("msp", 0.01).arm(victim, few, 0)
     OodShare("msp", 0.02).arm(victim, few, 0)  # 49 are enough

@@ -40,7 +40,10 @@ def test_a_gate_stated_at_1_percent_flags_1_percent_of_fresh_natural_inputs(name
 
 def test_set_on_training_inputs_it_flags_three_times_as_many():
     target = load_target("mnist")
-    assert flagged(OodGate("msp").arm(target.victim, replace(target.owner, natural=None), 0), target) > 0.03
+    assert (
+        flagged(OodGate("msp").arm(target.victim, replace(target.owner, natural=None, natural_truth=None), 0), target)
+        > 0.03
+    )
 
 
 def test_the_score_is_fitted_on_all_training_inputs_and_the_threshold_set_on_half_of_the_natural_ones():
@@ -51,13 +54,13 @@ def test_the_score_is_fitted_on_all_training_inputs_and_the_threshold_set_on_hal
     assert len(found.benign) == 2_000
     assert torch.isclose(found.benign[:, None], scores, rtol=0, atol=1e-6).any(1).all()
     with pytest.raises(Unsuited, match="at least 2 of the owner's natural inputs"):
-        calibrated(Msp(), target.victim, replace(target.owner, natural=target.owner.natural[:1]), 0)
+        calibrated(Msp(), target.victim, replace(target.owner, natural=target.owner.natural[:1], natural_truth=None), 0)
 
 
 def test_they_enter_the_question_of_those_that_calibrate_on_them_alone():
     target = load_target("mnist")
-    without = replace(target, owner=replace(target.owner, natural=None))
-    fewer = replace(target, owner=replace(target.owner, natural=target.owner.natural[:100]))
+    without = replace(target, owner=replace(target.owner, natural=None, natural_truth=None))
+    fewer = replace(target, owner=replace(target.owner, natural=target.owner.natural[:100], natural_truth=None))
     assert target.digest_behind([MAD(0.5)]) == target.digest_behind([]) == target.digest
     assert without.digest_behind([OodGate()]) == target.digest
     digests = {each.digest_behind([MAD(0.5), OodGate()]) for each in (target, without, fewer)}
