@@ -238,7 +238,7 @@ def test_union_find():
 
 
 def test_where_honest_inputs_are_alike_nobody_is_linked():
-    twice = replace(OWNER, natural=torch.cat([HONEST[:20], HONEST[:20]]))
+    twice = replace(OWNER, natural=torch.cat([HONEST[:20], HONEST[:20]]), natural_truth=None)
     with pytest.raises(Unsuited, match="equal inputs say nothing"):
         Linking(closest=0.02).arm(twice, seed=0)
     with pytest.raises(Unsuited, match="pairs of inputs"):

@@ -68,7 +68,7 @@ def test_the_fast_way_to_a_flag_is_the_score_below_the_threshold(scorer: Scorer)
 
 def test_without_natural_inputs_it_says_so():
     victim, _ = mnist()
-    watch = OodShare("msp", 0.05).arm(victim, replace(small(), natural=None), 0)
+    watch = OodShare("msp", 0.05).arm(victim, replace(small(), natural=None, natural_truth=None), 0)
     assert watch.basis == Basis(150, False)
     assert "150 training inputs held out" in str(watch.basis)
     assert "more false alarms" in str(watch.basis)

@@ -160,7 +160,7 @@ def test_users_of_mnist_lose_what_is_stated_but_for_noise(monkeypatch):
     monkeypatch.setattr(strengths, "SAMPLE", 1_000)
     mnist = shipped("mnist")
     entry = Entry("constant_target:eps={}", ("0.4", "0.6", "0.8", "0.9", "0.95"))
-    trained = replace(mnist, owner=replace(mnist.owner, natural=None))
+    trained = replace(mnist, owner=replace(mnist.owner, natural=None, natural_truth=None))
     chosen, before = (strongest(entry, UtilityLimit(), one, 0) for one in (mnist, trained))
     users = replace(mnist, owner=replace(mnist.owner, natural=mnist.test.x, natural_truth=mnist.test.y))
     monkeypatch.setattr(strengths, "SAMPLE", 10_000)

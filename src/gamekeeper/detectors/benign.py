@@ -46,8 +46,12 @@ def parted(method: str, owner: Owner, seed: int) -> tuple[Owner, Batch]:
         raise Unsuited(f"{method} needs at least 2 of the owner's {what} to set its threshold; got {len(held)}.")
     order = torch.randperm(len(held), generator=generator)
     if owner.natural is not None:
-        half = len(order) // 2
-        return replace(owner, natural=held[order[half:]], natural_truth=None), held[order[:half]]
+        half, truth = len(order) // 2, owner.natural_truth
+        left = order[half:]
+        return (
+            replace(owner, natural=held[left], natural_truth=None if truth is None else truth[left]),
+            held[order[:half]],
+        )
     m = min(max(1, len(order) // HELD_OUT), MOST_HELD_OUT)
     return replace(owner, x=owner.x[order[m:]], truth=owner.truth[order[m:]]), held[order[:m]]
 

@@ -119,7 +119,8 @@ def partial_scene(setting: Setting) -> Scene:
         )
     victim = observed(target.victim)
     held, unseen = benign_inputs(setting, target)
-    mine = replace(target.owner, natural=held, natural_truth=None)
+    # the labels of the owner's own natural inputs are not those of other inputs
+    mine = target.owner if setting.benign is None else replace(target.owner, natural=held, natural_truth=None)
     armed, left_out = armed_each(setting, victim, mine)
     repeats = [watch for watch in armed.values() if isinstance(watch, RepeatsWatch)]
     left = left_of(mine, setting.seed)
