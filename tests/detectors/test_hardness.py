@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from gamekeeper.detectors.hardness import Hardness, HardnessGap, hardness, in_training, pearson_distance, taken_at
 from gamekeeper.errors import BadConfig, Unsuited
@@ -117,3 +118,24 @@ def test_needs():
         Hardness(copies=0)
     with pytest.raises(Unsuited, match="trains its copies"):
         Hardness().arm(victim, replace(owner, x=owner.x[:0], truth=owner.truth[:0]), 0)
+
+
+def test_checkpoints_of_a_folder_take_the_place_of_copies(tmp_path):
+    for step, copy in zip((4, 12, 60, 160), armed().copies, strict=True):
+        tensors = {name: tensor.contiguous() for name, tensor in copy.net.state_dict().items()}
+        save_file(tensors, tmp_path / f"step-{step}.safetensors")
+    watch = Hardness(checkpoints=str(tmp_path)).arm(mnist()[0], small(), 0)
+    assert torch.equal(watch.reference, armed().reference)
+    victim, target = mnist()
+    x = target.test.x[:50]
+    assert torch.equal(watch.levels(x, victim(x)), armed().levels(x, victim(x)))
+
+
+@pytest.mark.parametrize("data", [None, b"", b"no tensors at all", "of another network"])
+def test_checkpoints_that_cannot_be_used_are_named(tmp_path, data):
+    if isinstance(data, str):
+        save_file({"weight": torch.zeros(2)}, tmp_path / "1.safetensors")
+    elif data is not None:
+        (tmp_path / "1.safetensors").write_bytes(data)
+    with pytest.raises(BadConfig, match=r"safetensors"):
+        Hardness(checkpoints=str(tmp_path)).arm(mnist()[0], small(), 0)

@@ -4,8 +4,8 @@ Source      Sadeghzadeh, Sobhanian, Dehghan, Jalili, "HODA: Hardness-oriented de
 Equations   hardness(x) = the smallest e such that copies e, e+1, ... of a network in training all give the victim's label;
             score = PD(H, R) = 1 - corr(H, R), from 0 to 2: H the client's histogram of hardness, R that of benign queries
 Assumes     inputs of the owner to train on, benign ones for R; an architecture that learns the task
-Deviations  the copies are of a network of our own, trained on the victim's labels, so that no checkpoints of the victim's
-            training are needed; copies are log-spaced, since most inputs are learnt within the first epoch. One level more
+Deviations  unless the owner has checkpoints of the victim's training, the copies are of a network of our own, trained on the
+            victim's labels; copies are log-spaced, since most inputs are learnt within the first epoch. One level more
             than copies: never the victim's label. R is by predicted class, averaged over the client's own classes,
             since an uneven class mix is no theft. All queries so far, where the paper takes the last 50 or 100. A constant
             histogram, whose correlation is undefined, has PD 1
@@ -14,12 +14,16 @@ Keeps       of a client: a histogram and a count per class, both integers. Mergi
 Every query costs as many passes as there are copies: more than the answer itself.
 """
 
+import re
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -80,6 +84,30 @@ def in_training(
     return [*taken, net.eval()]
 
 
+def from_folder(folder: str, architecture: Architecture) -> list[nn.Module]:
+    """The owner's checkpoints: every safetensors file of a folder, in the order of the numbers in their names.
+
+    Raises BadConfig for a folder without any, or for weights of another network.
+    """
+    paths = sorted(Path(folder).glob("*.safetensors"), key=lambda path: in_parts(path.stem))
+    if not paths:
+        raise BadConfig(f"the checkpoints of Hardness must be safetensors files in a folder. {folder} holds none.")
+    nets: list[nn.Module] = []
+    for path in paths:
+        net = fresh(architecture, 0)
+        try:
+            net.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError, OSError) as error:
+            raise BadConfig(f"{path} must hold the weights of {architecture}: {str(error)[:200]}") from error
+        nets.append(net.eval())
+    return nets
+
+
+def in_parts(name: str) -> list[tuple[int, str]]:
+    """So that step-4 comes before step-16."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
 @dataclass
 class Histogram:
     """Of one client: queries at each level of hardness, and queries of each predicted class."""
@@ -135,12 +163,15 @@ def level(copies: Sequence[TorchModel], x: Batch, clean: Reply) -> Int[Tensor, "
 class Hardness:
     """Whether a client's queries are as hard as benign ones (HODA), by copies of a network in training.
 
-    copies  how many; each costs a pass per query
-    steps   of its training, at least one pass over the owner's inputs
+    copies       how many; each costs a pass per query
+    steps        of its training, at least one pass over the owner's inputs
+    checkpoints  a folder of the victim's own, safetensors files of the owner's architecture, earliest first by the numbers
+                 in their names: they take the place of the copies, all of them. None if it is empty
     """
 
     copies: int = 5
     steps: int = 1_000
+    checkpoints: str = ""
 
     def __post_init__(self) -> None:
         if self.copies < 1 or self.steps < 1:
@@ -153,10 +184,15 @@ class Hardness:
         mine, benign = parted("Hardness", owner, seed)
         own = surrogate_seed("Hardness", seed)
         check("Hardness", TorchModel(fresh(owner.architecture, own), victim.task), owner.architecture, benign[:1])
-        labels = victim(mine.x).y.argmax(1)
-        nets = in_training(owner.architecture, mine.x, labels, self.steps, self.copies, own)
+        nets = self.nets(victim, mine, own)
         copies = [TorchModel(net, victim.task) for net in nets]
         reply = victim(benign)
         levels = F.one_hot(level(copies, benign, reply), len(copies) + 1).double()
         reference, _ = class_means(levels, reply.y.argmax(1), k)
         return HardnessGap(copies, reference, Basis(len(benign), owner.natural is not None))
+
+    def nets(self, victim: Model, owner: Owner, seed: int) -> list[nn.Module]:
+        if self.checkpoints:
+            return from_folder(self.checkpoints, owner.architecture)
+        labels = victim(owner.x).y.argmax(1)
+        return in_training(owner.architecture, owner.x, labels, self.steps, self.copies, seed)
