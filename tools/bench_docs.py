@@ -70,6 +70,32 @@ def watching() -> str:
     return table(head, rows, f"{below} {stamp('watching')}")
 
 
+def replay() -> str:
+    if "replay" not in clone_metrics():
+        return missing("replay")
+    seen = clone_metrics()["replay"]
+    names = {
+        "volume": "who and when: volume and rate",
+        "hashes": "and a hash of each input: exact repeats",
+        "no pass": "inputs and answers: repeats and PRADA, no pass of the model",
+        "detectors": "the same, all default detectors, what was learnt, links; a pass of the model for each input",
+    }
+    rows = [[names[what], f"{rate:,}"] for what, rate in seen["rows_per_second"].items()]
+    below = f"{seen['clients']} clients with {seen['queries']:,} queries each; the aim is {seen['aim']:,} without a pass of the model."
+    return table(["what a row of the log holds", "rows per second of CPU time"], rows, f"{below} {stamp('replay')}")
+
+
+def crowd() -> str:
+    if "crowd" not in clone_metrics():
+        return missing("crowd")
+    seen = clone_metrics()["crowd"]
+    return (
+        f"A log of {seen['rows']:,} rows by {seen['clients']:,} clients, with hashes of inputs, takes {seen['seconds']:,} s of CPU"
+        f" time and {seen['peak'] / 1e6:,.0f} MB at most, {seen['before'] / 1e6:,.0f} MB of which were there before it began."
+        f" {stamp('crowd')}\n"
+    )
+
+
 def wire() -> str:
     if "wire" not in clone_metrics():
         return missing("wire")
@@ -310,6 +336,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "bench-perturbing": perturbing,
     "bench-detectors": detectors,
     "bench-watching": watching,
+    "bench-replay": replay,
+    "bench-crowd": crowd,
     "bench-wire": wire,
     "bench-deep-defense": deep_defense,
     "bench-tables": tables,

@@ -229,15 +229,12 @@ def test_a_process_that_is_killed_in_mid_run_comes_to_the_same_files(tmp_path: P
     log = written(tmp_path, [{"who": f"c{n * n % 307}", "at": n, "x": f"{n * n % 9_001:064x}"} for n in rows])
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path / "killed")],
-        stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-    )
-    assert child.stdout is not None
-    assert [child.stdout.readline() for _ in range(4)] == [b"part\n"] * 4
-    child.kill()
-    assert child.wait() != 0
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "killed")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as child:
+        assert child.stdout is not None
+        assert [child.stdout.readline() for _ in range(4)] == [b"part\n"] * 4
+        child.kill()
+    assert child.returncode != 0
     assert (tmp_path / "killed" / NAME).exists()
     assert not (tmp_path / "killed" / HEADER).exists()
     again: list[int] = []
