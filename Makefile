@@ -26,7 +26,7 @@ demo-ownership: .venv/demo-ready
 	@echo "open demo-ownership/verdict/verdict.html in a browser"
 
 test: .venv/test-ready
-	$(RUN)/python -m pytest -n 2 --dist loadfile
+	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 # what a change needs first: every test file but the longest ones, and no pages
 quick: .venv/test-ready

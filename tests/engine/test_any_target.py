@@ -174,7 +174,7 @@ def test_a_run_on_a_live_server_says_what_it_bought_for_whom_and_what_may_be_los
         assert f"{spent}; 50 more, in earlier runs, got no answer" in said
         assert guarded([*command, "--json"]) == 0
     bill = orjson.loads(capsys.readouterr().out)["bill"]
-    assert bill == {"inputs": 0, "thieves": 0, "unanswered": 50, "price": 0.01, "currency": ""}
+    assert bill == {"inputs": 0, "thieves": 0, "unanswered": 50, "earlier": 50, "price": 0.01, "currency": ""}
 
 
 @pytest.mark.parametrize("protocol", ["v2", "v1"])
