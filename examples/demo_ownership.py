@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
@@ -292,6 +293,7 @@ def play(stage: Stage, say: Console) -> tuple[list[Tried], dict[str, str]]:
 
 
 def main(folder: Path) -> None:
+    torch.set_num_threads(1)  # two threads are slower for networks this small
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     say, start = Console(highlight=False, soft_wrap=True), time.monotonic()
