@@ -20,7 +20,7 @@ demo-detect: .venv/demo-ready
 demo-ownership: .venv/demo-ready
 	$(RUN)/python -m examples.demo_ownership demo-ownership
 	$(RUN)/gamekeeper verify demo-ownership/dawn.safetensors demo-ownership/answer-copy.toml --own demo-ownership/own-clone.toml \
-	    --data mnist --panel 15 --register demo-ownership/owner-register.jsonl --opening demo-ownership/dawn.opening \
+	    --data mnist --panel 12 --register demo-ownership/owner-register.jsonl --opening demo-ownership/dawn.opening \
 	    --opening demo-ownership/backdoor.opening --opening demo-ownership/triggers.opening --trust demo-ownership/root.pem \
 	    --public-since "$$(cat demo-ownership/public-since.txt)" --out demo-ownership/verdict
 	@echo "open demo-ownership/verdict/verdict.html in a browser"

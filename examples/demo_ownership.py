@@ -8,7 +8,7 @@ weights and trains on. One asks the API about 5,000 printed letters and learns f
 answers and leaves out what is hard to learn from them. Somebody else's model copied nothing. And an accuser makes a
 claim of adversarial examples, by the same rules, to accuse whom they like.
 
-The judge trains 15 models of their own and holds every claim against every suspect. Everything is on this machine: the
+The judge trains a dozen models of their own and holds every claim against every suspect. Everything is on this machine: the
 time-stamping authority is one of our own, and the beacon is a line of text that stands for a public lottery.
 """
 
@@ -116,7 +116,7 @@ class Stage:
     queries: int = LETTERS
     triggers: int = 100
     fit: Fit = SHORT
-    panel: int = 15
+    panel: int = 12
     kinds: tuple[Architecture, ...] = ()
     forgery: Untargeted = Untargeted()
 
