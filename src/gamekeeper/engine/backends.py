@@ -120,5 +120,10 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
+def backend_for(cells: int, jobs: int | None) -> Backend:
+    """Over as many processes as are wished for, or as there are cores, and never more than cells."""
+    return backend(min(jobs or default_jobs(), max(1, cells)))
+
+
 def default_jobs() -> int:
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -8,7 +8,6 @@ answers up to then, beside that of the clone of all answers.
 import functools
 import hashlib
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,10 +22,11 @@ from gamekeeper.detection_rows import ANY, EVADER, DetectionRow
 from gamekeeper.detectors.calibrate import Benign
 from gamekeeper.detectors.lookout import Lookout
 from gamekeeper.engine.backends import Work
+from gamekeeper.engine.failure import WORKER_DIED, failure
 from gamekeeper.engine.honest import KINDS
 from gamekeeper.engine.run import thief_knowledge
 from gamekeeper.engine.scene import FORMAT, Scene, Setting, staged
-from gamekeeper.errors import GamekeeperError, Halt, Unsuited
+from gamekeeper.errors import Unsuited
 from gamekeeper.learners.distil import Soft
 from gamekeeper.methods import InputSpec, parse_attack
 from gamekeeper.service.memory import Memories
@@ -91,7 +91,7 @@ def work(folder: Path) -> Work[DetectionCell, DetectionRow]:
 
 
 def lost(cell: DetectionCell) -> DetectionRow:
-    return blank(cell, "WorkerDied: the worker process was killed (out of memory?). Run again to retry.")
+    return blank(cell, WORKER_DIED)
 
 
 def run_cell(cell: DetectionCell, folder: Path) -> DetectionRow:
@@ -101,14 +101,8 @@ def run_cell(cell: DetectionCell, folder: Path) -> DetectionRow:
         if cell.honest:
             return honest_row(cell, here, lookout)
         return thief_row(cell, here, lookout, DiskCloneCache(folder / CLONES))
-    except Halt:
-        raise
-    except GamekeeperError as error:
-        return blank(cell, f"{type(error).__name__}: {error}")
-    except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others; errors.log has its traceback
-        with (folder / "errors.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
-            log.write(f"--- cell {cell.id}\n{traceback.format_exc()}\n")
-        return blank(cell, f"{type(error).__name__}: {error} (traceback in errors.log)")
+    except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others
+        return blank(cell, failure(error, cell.id, folder)[1])
 
 
 # honest clients

@@ -7,7 +7,6 @@ computed from it later (analysis/ownership.py). The panel that a suspect is comp
 import functools
 import hashlib
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +20,7 @@ from gamekeeper.data.dataset import Dataset
 from gamekeeper.data.splits import row_keys
 from gamekeeper.engine.backends import Work
 from gamekeeper.engine.dispute import Dispute, DisputeSetting, Parties, dispute, innocents, parties, relearnt
-from gamekeeper.errors import GamekeeperError, Halt
+from gamekeeper.engine.failure import WORKER_DIED, failure
 from gamekeeper.models.network import TorchModel
 from gamekeeper.ownership.claim import Claim
 from gamekeeper.ownership.evidence import agreement, variety
@@ -78,7 +77,7 @@ def work(folder: Path) -> Work[OwnershipCell, OwnershipRow]:
 
 
 def lost(cell: OwnershipCell) -> OwnershipRow:
-    return blank(cell, "WorkerDied: the worker process was killed (out of memory?). Run again to retry.")
+    return blank(cell, WORKER_DIED)
 
 
 def run_cell(cell: OwnershipCell, folder: Path) -> OwnershipRow:
@@ -86,14 +85,8 @@ def run_cell(cell: OwnershipCell, folder: Path) -> OwnershipRow:
     rows = {"removal": removal_row, "innocent": innocent_row, "forgery": forgery_row}
     try:
         return rows[cell.kind](cell, folder / CLONES)
-    except Halt:
-        raise
-    except GamekeeperError as error:
-        return blank(cell, f"{type(error).__name__}: {error}")
-    except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others; errors.log has its traceback
-        with (folder / "errors.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
-            log.write(f"--- cell {cell.id}\n{traceback.format_exc()}\n")
-        return blank(cell, f"{type(error).__name__}: {error} (traceback in errors.log)")
+    except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others
+        return blank(cell, failure(error, cell.id, folder)[1])
 
 
 def removal_row(cell: OwnershipCell, clones: Path) -> OwnershipRow:

@@ -7,7 +7,6 @@ that is gone.
 
 import functools
 import time
-import traceback
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -23,11 +22,12 @@ from gamekeeper.data.splits import overlap
 from gamekeeper.defenses.guarantees import guarantees
 from gamekeeper.engine.backends import Work
 from gamekeeper.engine.evaluate import CloneMetrics, UtilityMetrics
+from gamekeeper.engine.failure import WORKER_DIED, failure
 from gamekeeper.engine.follow_on import FollowOnEvaluator
 from gamekeeper.engine.grid import Cell
 from gamekeeper.engine.pictures import keep
 from gamekeeper.engine.session import Session, opened
-from gamekeeper.errors import GamekeeperError, Halt, Unsuited
+from gamekeeper.errors import Unsuited
 from gamekeeper.facts import Reads
 from gamekeeper.models.estimators import for_table
 from gamekeeper.models.opaque import Decides
@@ -195,14 +195,8 @@ def run_cell(cell: Cell, folder: Path) -> Row:
         here = stage(cell.target, folder, cell.uniform)
         connection = connect(cell, here)
         return steal_and_evaluate(cell, here, connection)
-    except Halt:
-        raise
-    except GamekeeperError as error:
-        kind, message = type(error).__name__, f"{type(error).__name__}: {error}"
-    except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others; errors.log has its traceback
-        with (folder / "errors.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
-            log.write(f"--- cell {cell.id}\n{traceback.format_exc()}\n")
-        kind, message = type(error).__name__, f"{type(error).__name__}: {error} (traceback in errors.log)"
+    except Exception as error:  # noqa: BLE001 - one broken cell must not cost the others
+        kind, message = failure(error, cell.id, folder)
     row = blank(cell, message, kind)
     return connection.billed(row) if connection else row
 
@@ -323,7 +317,7 @@ def work(folder: Path) -> Work[Cell, Row]:
 
 def lost(cell: Cell) -> Row:
     """The row of a theft whose worker died."""
-    return blank(cell, "WorkerDied: the worker process was killed (out of memory?). Run again to retry.", "WorkerDied")
+    return blank(cell, WORKER_DIED, "WorkerDied")
 
 
 @contextmanager

@@ -12,24 +12,13 @@ from typing import Any
 import numpy as np
 
 from gamekeeper.logs.event import Unusable, shown
+from gamekeeper.protocols.datatypes import LITTLE
 from gamekeeper.protocols.json import is_list, is_object
 
 Array = np.ndarray[Any, np.dtype[Any]]
 KIND = "a tensor that cannot be read"
-DTYPES = {
-    "FP16": "<f2",
-    "FP32": "<f4",
-    "FP64": "<f8",
-    "INT8": "i1",
-    "INT16": "<i2",
-    "INT32": "<i4",
-    "INT64": "<i8",
-    "UINT8": "u1",
-    "UINT16": "<u2",
-    "UINT32": "<u4",
-    "UINT64": "<u8",
-    "BOOL": "?",
-}
+DTYPES = {name: dtype for name, dtype in {**LITTLE, "BOOL": "?"}.items() if name != "BF16"}
+"""Those that numpy has."""
 
 
 def is_tensor(value: object) -> bool:

@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
+from gamekeeper.aside import replaced
 from gamekeeper.errors import BadClaim
 from gamekeeper.ownership import register, statement
 from gamekeeper.ownership.canonical import json_bytes, read_json
@@ -105,9 +106,7 @@ def write_bundle(folder: Path, papers: Papers, record: Record, key: Ed25519Priva
     for name in (SIGNER, STATEMENT):
         (folder / name).unlink(missing_ok=True)
     for name, data in {**files, BUNDLE: whole}.items():
-        aside = folder / f"{name}.new"
-        aside.write_bytes(data)
-        aside.replace(folder / name)
+        replaced(folder / name, [data])
     return Trial(papers, record, verdict, digest, None if key is None else True)
 
 

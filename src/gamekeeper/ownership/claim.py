@@ -28,6 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from gamekeeper.aside import replaced
 from gamekeeper.errors import BadClaim
 from gamekeeper.ownership.canonical import DTYPES, elements, hash_bytes, json_bytes, part, read_json, tensor_bytes
 
@@ -134,9 +135,7 @@ def claim_bytes(claim: Claim) -> bytes:
 
 def save_claim(claim: Claim, path: Path) -> None:
     """Written aside and renamed."""
-    aside = path.with_name(f"{path.name}.new")
-    aside.write_bytes(claim_bytes(claim))
-    aside.replace(path)
+    replaced(path, [claim_bytes(claim)])
 
 
 def load_claim(path: Path) -> Claim:

@@ -14,7 +14,6 @@ from gamekeeper.analysis.detection import DetectionSummary, HonestLine, ThiefLin
 from gamekeeper.aside import replaced
 from gamekeeper.detection_rows import ANY, EVADER, DetectionRow, from_json, to_line
 from gamekeeper.detectors.limits import Limits
-from gamekeeper.engine.backends import backend, default_jobs
 from gamekeeper.engine.detection import DetectionCell, work
 from gamekeeper.engine.honest import KINDS, kinds
 from gamekeeper.engine.scene import Scene, Setting, calibrated, scene
@@ -22,6 +21,7 @@ from gamekeeper.engine.session import opened
 from gamekeeper.errors import BadConfig
 from gamekeeper.metrics import Estimate
 from gamekeeper.results import Lines
+from gamekeeper.surfaces.cells import run_missing
 from gamekeeper.surfaces.report.client_words import EVIDENCE_ONLY, NOBODY_CAN, short
 from gamekeeper.surfaces.report.figures import write_png
 from gamekeeper.surfaces.report.noticed import noticed
@@ -65,17 +65,9 @@ def run_detect(setting: Setting, trial: Trial, folder: Path, jobs: int | None, j
             here = scene(setting)
             limits = calibrated(here, folder, lambda doing: status.update(f"{doing} …"))
         wanted = cells(setting, trial, here)
-        missing = session.missing(wanted)
-        console.print(
-            f"gamekeeper {__version__}: {len(here.watches)} detectors before {here.target.name}; {len(wanted)} cells,"
-            f" {len(wanted) - len(missing)} already done",
-            soft_wrap=True,
-        )
         write_header(folder, setting, here, limits, wanted)
-        for number, row in enumerate(
-            session.run(missing, backend(min(jobs or default_jobs(), max(1, len(missing))))), 1
-        ):
-            console.print(f"{number} of {len(missing)}  {row_line(row)}", soft_wrap=True, markup=False)
+        what = f"{len(here.watches)} detectors before {here.target.name}"
+        run_missing(session, wanted, what, row_line, jobs, console)
     ids = {cell.id for cell in wanted}
     rows = list({row.cell: row for row in table.every() if row.cell in ids}.values())
     summary = summarise(rows)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gamekeeper.analysis.ownership import FalseClaimLine, OwnershipSummary, SurvivalLine, ruling, summarise
-from gamekeeper.engine.backends import backend, default_jobs
+from gamekeeper.aside import replaced
 from gamekeeper.engine.dispute import DisputeSetting, ensemble_learners, parties
 from gamekeeper.engine.ownership import LEARNING, OwnershipCell, work
 from gamekeeper.engine.session import opened
@@ -19,6 +19,7 @@ from gamekeeper.ownership.countermeasures import COUNTERMEASURES
 from gamekeeper.ownership_methods import parse_forgery, parse_removal, parse_scheme
 from gamekeeper.ownership_rows import OwnershipRow, from_json, to_line
 from gamekeeper.results import Lines
+from gamekeeper.surfaces.cells import run_missing
 from gamekeeper.surfaces.report.words import plain
 from gamekeeper.version import __version__
 
@@ -52,16 +53,8 @@ def run_ownership(
     table = Lines(folder / OWNERSHIP, from_json, to_line)
     with opened(folder, table, work(folder.absolute())) as session:
         wanted = cells(setting, asked_for)
-        missing = session.missing(wanted)
-        console.print(
-            f"gamekeeper {__version__}: {setting.target.name}; {len(wanted)} cells, {len(wanted) - len(missing)} already"
-            " done",
-            soft_wrap=True,
-        )
         write_header(folder, setting, wanted)
-        runs = session.run(missing, backend(min(jobs or default_jobs(), max(1, len(missing)))))
-        for number, row in enumerate(runs, 1):
-            console.print(f"{number} of {len(missing)}  {row_line(row)}", soft_wrap=True, markup=False)
+        run_missing(session, wanted, setting.target.name, row_line, jobs, console)
     ids = {cell.id: place for place, cell in enumerate(wanted)}
     last = {row.cell: row for row in table.every() if row.cell in ids}
     rows = sorted(last.values(), key=lambda row: ids[row.cell])
@@ -120,9 +113,7 @@ def write_header(folder: Path, setting: DisputeSetting, wanted: Sequence[Ownersh
         },
         "cells": list(dict.fromkeys([*cells, *(cell.id for cell in wanted)])),
     }
-    aside = folder / f"{HEADER}.new"
-    aside.write_bytes(orjson.dumps(header, option=orjson.OPT_INDENT_2))
-    aside.replace(path)
+    replaced(path, [orjson.dumps(header, option=orjson.OPT_INDENT_2)])
 
 
 def conclude(folder: Path, summary: OwnershipSummary, json: bool, quiet: bool) -> None:

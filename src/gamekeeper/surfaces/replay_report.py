@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from gamekeeper.aside import replaced
 from gamekeeper.logs.event import shown
 from gamekeeper.replay_files import CONFIRMED, DISMISSED, ReplayFiles
 from gamekeeper.replay_rows import AlarmRow, ClientRow, ReplayHeader, Review
@@ -73,9 +74,8 @@ def write_replay_report(folder: Path) -> Path:
     """Reads the replay in `folder`, writes replay.html aside and renames it. Raises BadConfig without a replay."""
     files = ReplayFiles(folder)
     text = replay_page(files.header(), files.clients(), files.alarms(), files.decisions(), folder)
-    aside = folder / f"{REPORT}.new"
-    aside.write_text(text, encoding="utf-8")
-    return aside.replace(folder / REPORT)
+    replaced(folder / REPORT, [text.encode()])
+    return folder / REPORT
 
 
 def replay_page(

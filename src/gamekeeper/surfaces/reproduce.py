@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gamekeeper.data.folder import find
-from gamekeeper.engine.backends import backend, default_jobs
+from gamekeeper.engine.backends import backend_for
 from gamekeeper.engine.grid import Cell
 from gamekeeper.engine.run import thefts
 from gamekeeper.engine.session import Session
@@ -98,7 +98,7 @@ def run_missing(
     results = Results(folder)
     if missing:
         results.write_header(header)
-    for row in session.run(missing, backend(min(jobs or default_jobs(), max(1, len(missing))))):
+    for row in session.run(missing, backend_for(len(missing), jobs)):
         say(f"{row.target} | {cell_line(row)}", soft_wrap=True, markup=False)
     return results.read()
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from gamekeeper.analysis.scheme_history import SchemeHistory, history_of
+from gamekeeper.aside import replaced
 from gamekeeper.ownership.bundle import Trial
 from gamekeeper.ownership.opinion import Opinion, opinion, tail
 from gamekeeper.ownership.stamps import day
@@ -46,9 +47,7 @@ def write_verdict_report(trial: Trial, folder: Path, bundle: Path, paid: Paid | 
     figure = hits_figure(judgement, chances)
     text = verdict_page(judgement, chances, bundle, paid, history_of(words.scheme(judgement)))
     for name, content in ((SVG, f"{svg(figure, 'verdict')}\n"), (REPORT, text)):
-        aside = folder / f"{name}.new"
-        aside.write_text(content, encoding="utf-8")
-        aside.replace(folder / name)
+        replaced(folder / name, [content.encode()])
     write_png(figure, folder / PNG)
     return folder / REPORT
 

@@ -16,6 +16,7 @@ from gamekeeper.analysis.equal_loss import LOSSES, equal_losses
 from gamekeeper.analysis.flags import FLAGS
 from gamekeeper.analysis.follow_on import FollowOnSummary, follow_on_summaries
 from gamekeeper.analysis.summary import LEVELS, UNDEFENDED, Summary, summarise, unique
+from gamekeeper.aside import replaced
 from gamekeeper.results import FollowOn, Results, Row, Run
 from gamekeeper.surfaces.report import figures, words
 from gamekeeper.surfaces.report.album import Album, album
@@ -39,10 +40,10 @@ FIGURES = {
 def write_report(folder: Path) -> Path:
     """Reads the run in `folder`, writes report.html to a temporary file and renames it. Raises BadConfig without a run."""
     results = Results(folder)
-    aside = folder / f"{REPORT}.new"
     rows = results.read()
-    aside.write_text(page(results.header(), rows, album(folder, follow_on_summaries(rows))), encoding="utf-8")
-    return aside.replace(folder / REPORT)
+    text = page(results.header(), rows, album(folder, follow_on_summaries(rows)))
+    replaced(folder / REPORT, [text.encode()])
+    return folder / REPORT
 
 
 def write_pngs(folder: Path) -> list[Path]:
