@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import gettempdir
@@ -24,6 +23,7 @@ from typing import Any
 
 import torch
 from choose_defaults import changed
+from records import write_records
 
 from gamekeeper.data import batteries
 from gamekeeper.defenses.baselines import Flatten
@@ -43,7 +43,6 @@ from gamekeeper.training import fit as loop
 from gamekeeper.training.fit import POSTERIOR, Fit
 from gamekeeper.training.student import DiskCloneCache
 from gamekeeper.types import Defense, Knowledge, Learner, Model, Posterior, Reply, Transfer
-from gamekeeper.version import __version__
 
 FILE = Path(__file__).parent.parent / "results/training.json"
 CLONES = Path(gettempdir()) / "gamekeeper-training-clones"
@@ -248,16 +247,7 @@ def choose(parts: Sequence[str]) -> None:
         record = judged(*cell)
         print(record, flush=True)
         found["records"].append(record)
-        write(found)
-
-
-def write(found: dict[str, Any]) -> None:
-    head = {
-        "version": __version__, "torch": torch.__version__, "date": datetime.now(UTC).date().isoformat(),
-        "seeds": list(SEEDS), "held": HELD,
-    }  # fmt: skip
-    rows = ",\n".join(json.dumps(record) for record in found["records"])
-    FILE.write_text(f'{json.dumps(head)[:-1]}, "records": [\n{rows}\n]}}\n')
+        write_records(FILE, {"seeds": list(SEEDS), "held": HELD}, found["records"])
 
 
 def look() -> None:
@@ -268,7 +258,7 @@ def look() -> None:
         if record is not None and "test" not in record:
             test = case_of(*cell)[0].test
             record["test"] = float((clone(*cell)(test.x).y.argmax(1) == test.y).double().mean())
-            write(found)
+            write_records(FILE, {"seeds": list(SEEDS), "held": HELD}, found["records"])
 
 
 def main() -> None:

@@ -12,13 +12,13 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from time import process_time
 from typing import Any
 
 import torch
+from records import write_records
 from torch.nn import functional as F
 
 from gamekeeper.architectures import fresh
@@ -45,7 +45,6 @@ from gamekeeper.targets.target import Target
 from gamekeeper.tasks import Classify
 from gamekeeper.training.fit import Fit, fit
 from gamekeeper.types import Knowledge, Learner, Model, Oracle, Owner, Querying, Transfer
-from gamekeeper.version import __version__
 
 FILE = Path(__file__).parent.parent / "results/marks.json"
 SEEDS, PANEL, THIEF, OTHER = (0, 1, 2), 10, "thief", "another client"
@@ -200,13 +199,7 @@ def main() -> None:
         record = {"part": part, "kind": kind, "learner": learner, "seed": seed, **PARTS[part](kind, learner, seed)}
         records.append(record | {"seconds": round(process_time() - start, 1)})
         print(records[-1], flush=True)
-        write(records)
-
-
-def write(records: list[dict[str, Any]]) -> None:
-    about = {"version": __version__, "torch": torch.__version__, "date": datetime.now(UTC).date().isoformat(), "seeds": list(SEEDS)}  # fmt: skip
-    rows = ",\n".join(json.dumps(record) for record in records)
-    FILE.write_text(f'{json.dumps(about)[:-1]}, "records": [\n{rows}\n]}}\n')
+        write_records(FILE, {"seeds": list(SEEDS)}, records)
 
 
 if __name__ == "__main__":
