@@ -8,6 +8,7 @@
     ├── BudgetExceeded    the batch exceeds what is left of the budget; nothing was sent       exit 4
     ├── BadClaim          a claim, register, stamp or statement that is damaged or forged        exit 4
     ├── Denied            a client has no key for this, or their quota is spent; nothing was charged   exit 4
+    ├── Busy              a service has too much to do now; nothing was charged                exit 4
     ├── Unsuited          a method needs what this target or this thief does not have          exit 4
     └── Halt              continuing would be pointless, or would lose answers already paid for
         ├── OracleError       the target's answer cannot be used
@@ -66,6 +67,17 @@ class Denied(GamekeeperError):
     def __init__(self, message: str, until: float | None = None) -> None:
         super().__init__(message)
         self.until = until
+
+
+class Busy(GamekeeperError):
+    """A service has too much to do to answer in time. Nothing was charged.
+
+    wait  seconds after which it is worth trying again
+    """
+
+    def __init__(self, message: str, wait: float = 1.0) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 class Unsuited(GamekeeperError):

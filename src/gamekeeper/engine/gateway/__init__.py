@@ -1,0 +1,1 @@
+"""The gateway without sockets: from who asks what to the answer they get, everything written down first."""
