@@ -11,7 +11,16 @@ import gamekeeper
 
 SOURCE = Path(gamekeeper.__file__).parent
 LAYERS = [
-    {"version", "aside", "errors", "types", "keys", "facts", "method_text"},  # nouns, and how methods are written
+    {
+        "version",
+        "aside",
+        "errors",
+        "types",
+        "keys",
+        "facts",
+        "method_text",
+        "toml_file",
+    },  # nouns, and how methods and files of settings are written
     {"tasks", "simplex", "metrics", "architectures", "explain", "data"},  # pure maths, networks, files of data
     {"protocols"},  # wire formats of prediction APIs, one per file; no sockets
     {"logs"},  # what platforms wrote down of such APIs, as events

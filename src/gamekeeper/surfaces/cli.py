@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from gamekeeper.errors import GamekeeperError
+from gamekeeper.method_text import DETECTORS
 from gamekeeper.surfaces.ownership_cli import claims, ownership, verify
 from gamekeeper.version import __version__
 
@@ -35,7 +36,6 @@ TABLE_ATTACKS = ["knockoff@linear", "knockoff+labels@linear", "knockoff@boosted"
 DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
 BUDGETS = [250, 1000, 2500]
 THIEVES = ["knockoff", "jbda", "uniform", "insider"]
-DETECTORS = ["repeats", "prada:floor=0", "ood_share:score=mahalanobis", "ood_share:score=knn", "mmd"]
 MIXES, ACCOUNTS = [0.3, 0.1, 0.05], [5, 20]
 TYPERS_INTERRUPT = 130
 """The exit code Typer gives for Ctrl-C."""
