@@ -93,7 +93,8 @@ class QuotasTable(Table):
     def over(self, general: "QuotasTable") -> Quotas:
         """These quotas, and the general ones where there is none here."""
         tables = (self.key or general.key, self.tenant or general.tenant, self.network or general.network)
-        return Quotas(*(None if table is None else table.quota() for table in tables))
+        key, tenant, network = (None if table is None else table.quota() for table in tables)
+        return Quotas(key, tenant, network)
 
 
 class TenantTable(Table):

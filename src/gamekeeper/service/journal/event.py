@@ -84,6 +84,19 @@ class Stale(Exception):
     """
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A client who was not forgotten.
+
+    level  of the policy that they are at; "" if no event ever said
+    at     when they came last, in seconds since 1970
+    """
+
+    client: str
+    level: str
+    at: float
+
+
 def checked_name(what: str, name: str) -> None:
     """Raises BadConfig unless every database can hold the name and compare it."""
     if not (0 < len(name) <= NAME_LIMIT and name.isascii() and name.isprintable()):
