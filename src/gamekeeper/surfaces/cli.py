@@ -15,7 +15,7 @@ import typer
 
 from gamekeeper.errors import GamekeeperError
 from gamekeeper.method_text import DETECTORS
-from gamekeeper.surfaces.gateway_cli import clients, forget, keys, quota, release
+from gamekeeper.surfaces.gateway_cli import Tenant, clients, forget, keys, quota, release
 from gamekeeper.surfaces.ownership_cli import claims, ownership, verify
 from gamekeeper.version import __version__
 
@@ -296,11 +296,12 @@ def replay(
 
 @app.command()
 def review(
-    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log, or of a gateway.")],
     alarm: Annotated[
         str | None, typer.Argument(help="Id of an alarm; leave it out to list those that are open.")
     ] = None,
     client: Annotated[str | None, typer.Option(help="Decide about all open alarms of this client at once.")] = None,
+    tenant: Tenant = None,
     confirm: Annotated[bool, typer.Option("--confirm", help="This client was stealing.")] = False,
     dismiss: Annotated[
         bool, typer.Option("--dismiss", help="This client is honest; the next calibration may count on them.")
@@ -312,24 +313,25 @@ def review(
     from gamekeeper.surfaces.review import Answer, decide, list_open
 
     if alarm is None and client is None and not (confirm or dismiss):
-        list_open(folder)
+        list_open(folder, tenant)
     else:
-        decide(folder, Answer(alarm, client, confirm, dismiss, by, reason))
+        decide(folder, Answer(alarm, client, confirm, dismiss, by, reason), tenant)
 
 
 @app.command()
 def alarms(
-    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log, or of a gateway.")],
     form: Annotated[
         str, typer.Option("--format", help="jsonl, or ocsf: Detection Findings of OCSF 1.3.0 for a SIEM.")
     ] = "jsonl",
+    tenant: Tenant = None,
 ) -> None:
-    """Print a replay's alarms, one line of JSON each, with what people decided. They are questions, not verdicts."""
+    """Print alarms, one line of JSON each, with what people decided. They are questions, not verdicts."""
     from gamekeeper.surfaces.review import print_alarms
 
     if form not in ("jsonl", "ocsf"):
         raise typer.BadParameter(f"'{form}' is no format of alarms. Known: jsonl, ocsf.", param_hint="--format")
-    print_alarms(folder, form)
+    print_alarms(folder, form, tenant)
 
 
 @app.command()

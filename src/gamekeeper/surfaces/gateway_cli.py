@@ -10,7 +10,7 @@ Client = Annotated[str | None, typer.Argument(help="A client, by the beginning o
 Account = Annotated[
     str | None, typer.Option(help="The client by the name of their account; needs the gateway's secret.")
 ]
-Tenant = Annotated[str | None, typer.Option(help="Of this tenant alone.")]
+Tenant = Annotated[str | None, typer.Option(help="Of this tenant of a gateway alone.")]
 Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 
