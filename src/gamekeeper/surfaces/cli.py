@@ -347,13 +347,18 @@ def methods(
 
 @app.command()
 def init(
-    what: Annotated[str, typer.Argument(help="audit")] = "audit",
-    out: Annotated[Path, typer.Option(help="File to write.")] = Path("audit.toml"),
+    what: Annotated[str, typer.Argument(help="audit or gateway.")] = "audit",
+    out: Annotated[
+        Path | None, typer.Option(help=f"File, or folder of a gateway. {default(['audit.toml', 'gateway'])}")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help=f"What a gateway serves: a built-in target or a TOML file. {default(['mnist'])}")
+    ] = None,
 ) -> None:
     """Write a commented configuration that works as it stands."""
     from gamekeeper.surfaces.init import write_config
 
-    typer.echo(write_config(what, out))
+    typer.echo(write_config(what, out, target))
 
 
 @app.command()
