@@ -98,10 +98,8 @@ def remember(session: Session, event: Event, seq: int, remembered: Remembered | 
     if remembered is None:
         return
     if remembered.erased:
-        session.rows(
-            f"DELETE FROM memory WHERE tenant = ? AND client = ? AND {among(remembered.erased)}",
-            [*who, *remembered.erased],
-        )
+        erase = f"DELETE FROM memory WHERE tenant = ? AND client = ? AND {among(remembered.erased)}"  # noqa: S608
+        session.rows(erase, [*who, *remembered.erased])
     for name, data in remembered.parts.items():
         session.rows(REMEMBER, [*who, name, data])
 
