@@ -1,7 +1,7 @@
 """A journal in a database: one writer thread, and one session to read."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -31,14 +31,15 @@ class DatabaseJournal:
         self._reader: Session | None = None
         self._reading = threading.Lock()
 
-    def submit(self, event: Event, remembered: Remembered | None = None) -> "Future[int]":
-        return self._writer.submit(partial(tables.write, event=event, row=as_row(event), remembered=remembered))
+    def submit(self, event: Event, remembered: Remembered | None = None, others: Sequence[Event] = ()) -> "Future[int]":
+        rows = [as_row(each) for each in (event, *others)]
+        return self._writer.submit(partial(tables.write, event=event, rows=rows, remembered=remembered))
 
-    def append(self, event: Event, remembered: Remembered | None = None) -> int:
-        return self.submit(event, remembered).result()
+    def append(self, event: Event, remembered: Remembered | None = None, others: Sequence[Event] = ()) -> int:
+        return self.submit(event, remembered, others).result()
 
-    def remembered(self, tenant: str, client: str) -> Remembered:
-        return self._read(lambda session: tables.remembered(session, tenant, client))
+    def remembered(self, tenant: str, client: str, only: Collection[str] | None = None) -> Remembered:
+        return self._read(lambda session: tables.remembered(session, tenant, client, only))
 
     def read(self, tenant: str, since: int = 0) -> Iterator[tuple[int, Event]]:
         while page := self._read(partial(_page, tenant=tenant, since=since)):
@@ -57,7 +58,7 @@ class DatabaseJournal:
     def put_key(self, record: KeyRecord, event: Event) -> None:
         def both(session: Session) -> None:
             tables.put_key(session, record)
-            tables.write(session, event, as_row(event), None)
+            tables.write(session, event, [as_row(event)], None)
 
         self._writer.submit(both).result()
 

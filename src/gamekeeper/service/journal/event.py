@@ -6,7 +6,7 @@ An event holds no input and no name: inputs are keyed hashes, clients are HMACs 
 import math
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -70,11 +70,14 @@ class Event:
 class Remembered:
     """What is remembered of a client, each part under its name, as bytes.
 
-    version  number of the event that they were stored with; 0 if nothing was
+    version  number of the event that they were stored with; 0 if nothing was; negative once all but the client's standing was
+             erased for its age
+    erased   names of parts that are no longer remembered, in what is to be stored
     """
 
     version: int = 0
     parts: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    erased: Collection[str] = ()
 
 
 class Stale(Exception):
