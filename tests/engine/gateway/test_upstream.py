@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from gamekeeper.engine.gateway.request import ForRequests, Request, clean_answer
+from gamekeeper.engine.gateway.request import Request, under_way
 from gamekeeper.engine.gateway.upstream import Patience, Upstream, upstream
 from gamekeeper.errors import BadConfig, Busy, GamekeeperError, Lost, Malformed, Refused, Unreachable
 from gamekeeper.models.answers import Kind
+from gamekeeper.models.network import TorchModel
 from gamekeeper.models.opaque import RemoteModel
 from gamekeeper.models.translation import Translation, translated_wire
 from gamekeeper.service.principals import Principal
 from gamekeeper.targets.http import HttpOracle
 from gamekeeper.targets.http_config import HttpConfig
 from gamekeeper.tasks import Classify
-from gamekeeper.types import Box, Model, Reply
+from gamekeeper.types import Box, Reply
 from tests.targets.server import Api, misbehaving, resets, says, serving
 
 BOX, K = Box((5,)), 3
@@ -72,10 +73,15 @@ def within(seconds: float) -> Iterator[None]:
     assert time.monotonic() - start < seconds
 
 
+def answer(model: Upstream, request: Request) -> Reply:
+    with under_way(request):
+        return model(request.x)
+
+
 def outcome(model: Upstream, request: Request) -> str:
     """How a request ends, in one word."""
     try:
-        reply = model.answer_request(request)
+        reply = answer(model, request)
     except GamekeeperError as error:
         return type(error).__name__
     return "answered" if torch.isfinite(reply.y).all() else "NaN"
@@ -123,7 +129,7 @@ def test_the_same_bits_by_every_protocol(api: Api):
     ):
         model = behind(api.url, **config)
         assert torch.equal(model(x).y.float(), expected), config
-        assert torch.equal(model.answer_request(asks(n=7)).y.float(), expected), config
+        assert torch.equal(answer(model, asks(n=7)).y.float(), expected), config
 
 
 def test_answers_are_what_the_target_file_says(api: Api):
@@ -156,7 +162,7 @@ def test_a_server_that_does_not_list_binary_never_sees_a_byte_of_it(api: Api):
 
 def test_the_trace_goes_on_with_this_service_as_its_parent(api: Api):
     model = behind(api.url)
-    model.answer_request(asks())
+    answer(model, asks())
     model(inputs())
     (_, traced), (_, plain) = api.seen
     version, trace, parent, flags = traced["traceparent"].split("-")
@@ -165,31 +171,15 @@ def test_the_trace_goes_on_with_this_service_as_its_parent(api: Api):
     assert "traceparent" not in plain
 
 
-class Plain:
-    task = Classify(K)
-
-    def __call__(self, x: torch.Tensor) -> Reply:
-        return Reply(torch.full((len(x), K), 1 / K))
-
-
-def test_only_a_model_for_requests_is_given_the_request(api: Api):
-    model = behind(api.url)
-    assert isinstance(model, Model)
-    assert isinstance(model, ForRequests)
-    clean_answer(model, asks())
-    assert "traceparent" in api.seen[-1][1]
-    assert clean_answer(Plain(), asks()).y.tolist() == [[pytest.approx(1 / 3)] * 3]
-
-
 def test_only_a_server_can_be_an_upstream():
     with pytest.raises(BadConfig, match='kind = "http"'):
-        upstream(Plain())
+        upstream(TorchModel(torch.nn.Flatten(), Classify(K)))
 
 
 def test_threads_get_their_own_answers_over_no_more_connections_than_allowed(api: Api):
     model = behind(api.url, Patience(at_once=4))
     with ThreadPoolExecutor(12) as pool:
-        replies = list(pool.map(lambda seed: model.answer_request(asks(20, seed=seed)).y, range(60)))
+        replies = list(pool.map(lambda seed: answer(model, asks(20, seed=seed)).y, range(60)))
     for seed, y in enumerate(replies):
         assert torch.equal(y, torch.from_numpy(posterior(inputs(seed=seed).numpy())))
     assert api.connections <= 4
@@ -225,7 +215,7 @@ def test_each_fault_is_one_error_in_time_and_one_request(
     with misbehaving(counted(act, sent)) as url:
         model = behind(url)
         with within(1.5), pytest.raises(error, match=match):
-            model.answer_request(asks(0.4))
+            answer(model, asks(0.4))
         model.close()
     assert len(sent) == 1
 
@@ -244,7 +234,7 @@ def test_a_server_that_takes_other_inputs_is_malformed_not_a_traceback(api: Api)
 
 def test_a_time_out_of_its_own_is_shorter_than_the_deadline():
     with misbehaving(hangs) as url, within(1.5), pytest.raises(Lost, match=r"within 0\.2 s"):
-        behind(url, timeout=0.2).answer_request(asks(20))
+        answer(behind(url, timeout=0.2), asks(20))
 
 
 @pytest.mark.parametrize(
@@ -258,7 +248,7 @@ def test_a_time_out_of_its_own_is_shorter_than_the_deadline():
 )
 def test_a_busy_server_makes_a_busy_service_for_as_long_as_it_says(act: Callable[[socket.socket], None], wait: float):
     with misbehaving(act) as url, pytest.raises(Busy) as error:
-        behind(url).answer_request(asks(5))
+        answer(behind(url), asks(5))
     assert error.value.wait == wait
 
 
@@ -267,13 +257,13 @@ def test_what_never_went_out_is_sent_again():
         port = taken.getsockname()[1]
     model = behind(f"http://127.0.0.1:{port}", Patience(tries=2, failures=2))
     with pytest.raises(Unreachable, match="no connection"):
-        model.answer_request(asks(5))
+        answer(model, asks(5))
     assert model.resting  # after two tries
 
 
 def test_past_its_deadline_nothing_is_sent(api: Api):
     with pytest.raises(Busy, match="deadline"):
-        behind(api.url).answer_request(asks(-1.0))
+        answer(behind(api.url), asks(-1.0))
     assert not api.seen
 
 
@@ -336,10 +326,10 @@ def test_a_client_who_hangs_up_frees_the_slot(api: Api):
         first = pool.submit(outcome, model, asks(20, hung_up.is_set))
         assert computing.wait(5)
         with pytest.raises(Busy, match="every connection"):
-            model.answer_request(asks(0.2))
+            answer(model, asks(0.2))
         hung_up.set()
         with within(0.8):
-            model.answer_request(asks(5))
+            answer(model, asks(5))
         assert first.result() == "Busy"
     assert not model.resting
 
@@ -348,10 +338,10 @@ def test_requests_wait_for_their_turn_at_the_server_s_rate_or_are_told_when(api:
     model = behind(api.url, requests_per_second=4.0)
     start = time.monotonic()
     for _ in range(3):
-        model.answer_request(asks(5))
+        answer(model, asks(5))
     assert time.monotonic() - start >= 0.5
     with pytest.raises(Busy) as error:
-        model.answer_request(asks(0.01))
+        answer(model, asks(0.01))
     assert 0 < error.value.wait <= 0.25
 
 

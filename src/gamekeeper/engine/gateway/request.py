@@ -1,12 +1,14 @@
 """A request at the gateway, after its bytes were read and before anything was charged for it."""
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from gamekeeper.service.principals import Principal
-from gamekeeper.types import Batch, Model, Reply
+from gamekeeper.types import Batch, Reply
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +30,25 @@ class Request:
     gone: Callable[[], bool] = lambda: False
 
 
-@runtime_checkable
-class ForRequests(Protocol):
-    """A model that heeds what is known of a request beside its inputs: an upstream ends at the deadline and passes the trace on."""
-
-    def answer_request(self, request: Request, /) -> Reply: ...
+UNDER_WAY: ContextVar[Request | None] = ContextVar("under way", default=None)
 
 
-def clean_answer(victim: Model, request: Request) -> Reply:
-    """What the model answers before any defense."""
-    return victim.answer_request(request) if isinstance(victim, ForRequests) else victim(request.x)
+@contextmanager
+def under_way(request: Request) -> Generator[None]:
+    """Within the block, this thread answers that request: a model that waits knows for how long, and for whom."""
+    token = UNDER_WAY.set(request)
+    try:
+        yield
+    finally:
+        UNDER_WAY.reset(token)
+
+
+def seconds_left() -> float:
+    """How long this thread may still wait; 0 or less: not at all, or nobody waits for it any more."""
+    request = UNDER_WAY.get()
+    if request is None:
+        return math.inf
+    return 0.0 if request.gone() else request.deadline - time.monotonic()
 
 
 Answering = Callable[[Request], Reply]

@@ -15,16 +15,14 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import httpx
 
 from gamekeeper.engine.gateway.bounded import bounded_transport
 from gamekeeper.engine.gateway.breaker import Breaker, Trial
-from gamekeeper.engine.gateway.request import Request
+from gamekeeper.engine.gateway.request import UNDER_WAY, Request, seconds_left
 from gamekeeper.errors import BadConfig, Busy, Lost, Malformed, Unreachable
 from gamekeeper.models.opaque import RemoteModel
 from gamekeeper.models.translation import TranslatedWire
@@ -34,8 +32,6 @@ from gamekeeper.targets.http_sender import Answer, Sender, Trouble, shown
 from gamekeeper.types import Batch, Model, Reply, Task, answered
 
 UNAVAILABLE, INTERNAL = 503, 500
-UNDER_WAY: ContextVar[Request | None] = ContextVar("UNDER_WAY", default=None)
-"""The request that this thread answers."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class InTime:
 
     def __init__(self, config: HttpConfig, patience: Patience, transport: httpx.BaseTransport | None = None) -> None:
         self.config, self.patience = config, patience
-        self.sender = Sender(config, transport or bounded_transport(config, patience.at_once, left))
+        self.sender = Sender(config, transport or bounded_transport(config, patience.at_once, seconds_left))
         self.breaker = Breaker(patience.failures, patience.rest)
         self._next, self._lock = -math.inf, threading.Lock()
 
@@ -86,7 +82,7 @@ class InTime:
 
     def _once(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str]) -> Answer | Trouble:
         with self.breaker.trial() as trial:
-            most = left()
+            most = seconds_left()
             if most <= 0:
                 raise past_deadline()
             try:
@@ -102,7 +98,7 @@ class InTime:
             trial.worked = True
         elif result.status == INTERNAL or gone():
             trial.worked = None  # something in the request may be to blame, or the client
-        elif result.status is None and result.error is Lost and left() <= 0:
+        elif result.status is None and result.error is Lost and seconds_left() <= 0:
             trial.worked = None if given < self.patience.fair else False
         else:
             trial.worked = False
@@ -112,7 +108,7 @@ class InTime:
         if limited or (result.status == UNAVAILABLE and result.wait > 0):
             wait = min(result.wait, self.config.retry_after_max) or 1.0
             return Busy("the model behind this service has too much to do. Try again later.", wait)
-        if result.status is None and left() <= 0:
+        if result.status is None and seconds_left() <= 0:
             return past_deadline()
         return result.error(f"{shown(url)}: {result.what}. Check that the server is up and fast enough (`timeout`).")
 
@@ -123,7 +119,7 @@ class InTime:
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next)
-            if turn - now >= left():
+            if turn - now >= seconds_left():
                 raise Busy("the model behind this service has too much to do. Try again later.", turn - now)
             self._next = turn + 1 / self.config.requests_per_second
         time.sleep(turn - now)
@@ -131,7 +127,10 @@ class InTime:
 
 @dataclass(frozen=True, eq=False)
 class Upstream:
-    """A server as a Model. Threads may share it; requests are sent as they come, never merged."""
+    """A server as a Model. Threads may share it; requests are sent as they come, never merged.
+
+    An answer ends at the deadline of the request under way (`under_way`) and is sent under its trace.
+    """
 
     model: RemoteModel
     exchange: InTime
@@ -158,11 +157,6 @@ class Upstream:
             )
         return reply
 
-    def answer_request(self, request: Request) -> Reply:
-        """The same within the request's deadline, and under its trace."""
-        with under_way(request):
-            return self(request.x)
-
     def close(self) -> None:
         self.exchange.sender.close()
 
@@ -182,27 +176,10 @@ def upstream(victim: Model, patience: Patience | None = None) -> Upstream:
     )
 
 
-@contextmanager
-def under_way(request: Request) -> Generator[None]:
-    before = UNDER_WAY.set(request)
-    try:
-        yield
-    finally:
-        UNDER_WAY.reset(before)
-
-
 def gone() -> bool:
     """Whether nobody waits for the answer that this thread is working on."""
     request = UNDER_WAY.get()
     return request is not None and request.gone()
-
-
-def left() -> float:
-    """Seconds that this thread may still wait."""
-    request = UNDER_WAY.get()
-    if request is None:
-        return math.inf
-    return 0.0 if request.gone() else request.deadline - time.monotonic()
 
 
 def traced(request: Request | None) -> dict[str, str]:
