@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,17 +12,12 @@ from rich.table import Table
 
 from gamekeeper.engine.gateway.clients import ClientSummary, client_summaries
 from gamekeeper.engine.gateway.folder import GatewayFolder, Named, gateway_folder
+from gamekeeper.engine.gateway.releases import Release
 from gamekeeper.errors import BadConfig
-from gamekeeper.policy import Level, Standing, packed, release, unpacked
-from gamekeeper.service.journal.event import Event, Remembered, Stale
-from gamekeeper.service.journal.journal import Journal
-from gamekeeper.service.journal.tables import STANDING
+from gamekeeper.policy import Level
 from gamekeeper.surfaces.report.client_words import moment
 from gamekeeper.surfaces.report.words import plain
 from gamekeeper.surfaces.review import shortened
-
-TRIES = 100
-"""How often a release begins anew, because the client asks at the same time."""
 
 
 def list_clients(path: Path, named: Named, json: bool) -> None:
@@ -76,33 +70,13 @@ def release_client(path: Path, named: Named, by: str, reason: str) -> None:
     folder = gateway_folder(path)
     with folder.open_journal() as journal:
         tenant, client = named.find(folder, journal)
-        before = repeated(lambda: released(journal, tenant, client, f"by {by.strip()}: {reason.strip()}"))
+        before = Release(tenant, client, by.strip(), reason.strip()).carry_out(journal)
     Console(highlight=False).print(
         f"released: client {client} is at level {Level.LOG}, from {before.level}; {len(before.counted())} alarms are set"
         " aside. A new one counts again.",
         soft_wrap=True,
         markup=False,
     )
-
-
-def released(journal: Journal, tenant: str, client: str, reason: str) -> Standing:
-    """The standing before. Raises Stale if the client asked meanwhile."""
-    known = journal.remembered(tenant, client)
-    before = unpacked(known.parts[STANDING]) if STANDING in known.parts else Standing()
-    event = Event(
-        tenant, client, "release", time.time(), level=str(Level.LOG), reason=f"{before.level} -> log {reason}"
-    )
-    journal.append(event, Remembered(known.version, {STANDING: packed(release(before))}))
-    return before
-
-
-def repeated(attempt: Callable[[], Standing]) -> Standing:
-    for _ in range(TRIES - 1):
-        try:
-            return attempt()
-        except Stale:
-            continue
-    return attempt()
 
 
 def forget_client(path: Path, named: Named) -> None:

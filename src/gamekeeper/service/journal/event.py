@@ -35,7 +35,7 @@ class Event:
     at      when, in seconds since 1970
     n       inputs that were answered, or denied
     inputs  keyed hash of each of them
-    scores  verdicts of detectors after the last input, and statistics of the inputs of an alarm
+    scores  verdicts of detectors after the last input and at looks, and statistics of the inputs of an alarm
     level   of the policy that the client is at; "" if the event does not say
     policy  digest of that policy
     reason  in words
