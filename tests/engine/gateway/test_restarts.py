@@ -10,6 +10,7 @@ import pytest
 from gamekeeper.engine.gateway import client_memory
 from gamekeeper.engine.gateway.client_cache import ClientCache
 from gamekeeper.engine.gateway.client_memory import STEP, WATCHES
+from gamekeeper.engine.gateway.rules import Rules
 from gamekeeper.policy import Level
 from gamekeeper.policy import unpacked as standing
 from gamekeeper.service.journal.in_process import InProcessJournal
