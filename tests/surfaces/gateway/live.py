@@ -52,6 +52,7 @@ class Live:
     log: io.StringIO
     server: Server | None = None
     seen: list[Request] = field(default_factory=list)
+    connections: "list[Connection]" = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -91,6 +92,8 @@ def serving(answer: Answering = linear, **given: object) -> Generator[Live, None
     try:
         yield live
     finally:
+        for connection in live.connections:
+            connection.close()
         live.server.should_exit = live.server.force_exit = True
         thread.join(timeout=10)
         live.app.close()
@@ -122,6 +125,7 @@ class Connection:
     def __init__(self, live: Live, timeout: float = 10.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", live.port), timeout=timeout)
         self.file = self.socket.makefile("rb")
+        live.connections.append(self)
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
@@ -149,6 +153,9 @@ class Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.file.close()
         self.socket.close()
 

@@ -241,7 +241,7 @@ def test_a_client_who_leaves_is_counted_and_breaks_nothing():
             connection.send(question(live))
         until(lambda: len(live.seen) == 1)  # one of two threads: all are one client's
         for connection in leaving:
-            connection.__exit__()
+            connection.close()
         until(lambda: live.metric("gamekeeper_requests_total", protocol="v2", outcome="gone") == 0)
         time.sleep(0.1)
         go.set()
