@@ -1,5 +1,7 @@
 """Features come with the answer, and are the same as those of a pass of their own."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from torch import Tensor, nn
 
@@ -40,6 +42,20 @@ def test_features_need_no_pass_of_their_own():
         torch.testing.assert_close(features, Tap(victim, each.layer)(X))
     rows = torch.tensor([4, 2])
     assert torch.equal(taps[1].behind(X[rows], victim.take(reply, rows)), noted[1][rows])
+
+
+def test_threads_that_use_one_network_note_features_of_their_own():
+    victim = observed(TorchModel(lenet(), Classify(10)))
+    flat = tap(victim, "test", "flat")
+    batches = [X[place : place + 1] for place in range(8)]
+    wanted = [flat(x) for x in batches]
+
+    def same(number: int) -> bool:
+        x, noted = batches[number % 8], wanted[number % 8]
+        return torch.equal(flat(x), noted) and torch.equal(flat.behind(x, victim(x)), noted)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(same, range(400)))
 
 
 def test_another_reply_has_no_features_of_this_one():

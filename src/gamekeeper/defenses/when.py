@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from gamekeeper.service.service import begun
 from gamekeeper.types import Armed, Batch, Reply, Watch
 
 
@@ -27,6 +28,10 @@ class When:
 
     def fresh(self) -> tuple[Any, Any]:
         return self.watch.fresh(), self.then.fresh()
+
+    def fresh_for(self, client: str) -> tuple[Any, Any]:
+        """`then` may answer every client in a way of their own."""
+        return self.watch.fresh(), begun(self.then, client)
 
     def suspicious(self, x: Batch, reply: Reply, memory: Any = None) -> Bool[Tensor, " n"]:
         """Which inputs score above the limit; `memory` is the watch's, None if it needs none."""

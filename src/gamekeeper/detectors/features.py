@@ -1,5 +1,6 @@
 """Features: what a network's inner layers make of an input, read off the pass that answers where that is possible."""
 
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ Features = Float[Tensor, "n d"]
 Layer = Literal["conv", "flat", "penultimate", "logits"]
 """The last convolution's output averaged over positions, the input of the first linear layer, the input of the last one,
 and the network's output."""
+HOOKING = threading.Lock()
+"""Held while hooks come and go: torch may give two of them one number where threads register them at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,22 +122,26 @@ def noting(taps: Sequence[Tap]) -> Generator[list[list[Tensor]], None, None]:
     """What passes each tap until the end of the block, in parts."""
     seen: list[list[Tensor]] = [[] for _ in taps]
     places = [tap.place for tap in taps]
-    hooks = [
-        module.register_forward_hook(noter(entering, parts))
-        for (module, entering), parts in zip(places, seen, strict=True)
-    ]
+    with HOOKING:
+        hooks = [
+            module.register_forward_hook(noter(entering, parts))
+            for (module, entering), parts in zip(places, seen, strict=True)
+        ]
     try:
         yield seen
     finally:
-        for hook in hooks:
-            hook.remove()
+        with HOOKING:
+            for hook in hooks:
+                hook.remove()
 
 
 def noter(entering: bool, seen: list[Tensor]):
-    """A hook that appends to `seen` what goes into a module, or what comes out."""
+    """A hook that appends to `seen` what goes into a module, or what comes out, in this thread: others may use it as well."""
+    mine = threading.get_ident()
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        seen.append(flat(inputs[0] if entering else out).detach())
+        if threading.get_ident() == mine:
+            seen.append(flat(inputs[0] if entering else out).detach())
 
     return hook
 

@@ -7,7 +7,7 @@ import pytest
 
 from gamekeeper.errors import BadConfig, Denied, JournalError
 from gamekeeper.service.journal.accounts import Account, Charge, Quota
-from gamekeeper.service.journal.event import Event, Remembered, Stale
+from gamekeeper.service.journal.event import Event, Remembered, Seen, Stale
 from gamekeeper.service.journal.journal import Journal
 from gamekeeper.service.journal.keyring import new_key
 
@@ -85,6 +85,32 @@ def test_memories_computed_from_older_ones_are_refused_and_nothing_is_written(jo
     assert (events(journal), journal.remembered("acme", "c1")) == before
 
 
+def test_parts_are_erased_with_the_event_that_no_longer_needs_them(journal: Journal):
+    one = journal.append(answer(), Remembered(0, {"prada": b"1", "step 0": b"2", "step 1": b"3"}))
+    with pytest.raises(Stale):
+        journal.append(answer(), Remembered(one + 1, {}, ("step 0",)))
+    two = journal.append(answer(), Remembered(one, {"step 1": b"new"}, ("step 0", "step 1", "step 7")))
+    assert journal.remembered("acme", "c1") == Remembered(two, {"prada": b"1", "step 1": b"new"})
+
+
+def test_some_parts_can_be_read_without_the_others(journal: Journal):
+    assert journal.remembered("acme", "c1", ()) == Remembered(0, {})
+    one = journal.append(answer(), Remembered(0, {"prada": b"1", "mmd": b"2", "policy": b"3"}))
+    assert journal.remembered("acme", "c1", ()) == Remembered(one, {})
+    assert journal.remembered("acme", "c1", ("mmd", "policy", "none")) == Remembered(one, {"mmd": b"2", "policy": b"3"})
+
+
+def test_what_happens_to_a_client_at_one_moment_is_written_together(journal: Journal):
+    event, others = answer(), [replace(answer(level="slow"), kind="level"), replace(answer(), kind="alarm")]
+    one = journal.append(event, Remembered(0, {"prada": b"1"}), others)
+    assert journal.append(event, None, others) == one, "and once"
+    assert events(journal) == [event, *others]
+    assert journal.remembered("acme", "c1").version == one
+    with pytest.raises(Stale):
+        journal.append(answer(), Remembered(one + 1, {}), others)
+    assert len(events(journal)) == 3
+
+
 def test_tenants_share_nothing_even_if_clients_have_one_name(journal: Journal):
     one = journal.append(answer(), Remembered(0, {"prada": b"acme's"}))
     journal.append(answer(tenant="rival"), Remembered(0, {"prada": b"rival's"}))
@@ -158,11 +184,25 @@ def test_old_events_are_erased_with_the_memories_of_clients_who_did_not_come_aga
     assert [(event.client, event.kind) for event in left] == [("stays", "answer"), ("", "prune")]
     assert left[-1].n == 4
     assert journal.remembered("acme", "gone") == Remembered(0, {})
-    assert journal.remembered("acme", "held") == Remembered(held, {"policy": b"p"})
+    assert journal.remembered("acme", "held") == Remembered(-held, {"policy": b"p"})
     assert journal.remembered("acme", "stays") == Remembered(stays, {"prada": b"1"})
     assert (journal.used(account()), journal.used(account(window=10**8))) == (0, 3)
     assert journal.prune("acme", AT + 50, AT + 300) == 0
     assert len(events(journal)) == 2
+
+
+def test_clients_are_listed_by_tenant_and_who_is_held_outlives_the_events(journal: Journal):
+    assert journal.clients("acme") == ()
+    for client in ("b", "B", "a"):
+        journal.append(answer(client, AT, level="refuse" if client == "b" else ""), Remembered(0, {"policy": b"p"}))
+    journal.append(answer("b", AT + 1))
+    journal.append(answer("c", AT, "rival"))
+    assert journal.clients("acme") == (Seen("B", "", AT), Seen("a", "", AT), Seen("b", "refuse", AT + 1))
+    journal.prune("acme", AT + 50, AT + 60)
+    assert journal.clients("acme") == (Seen("b", "refuse", AT + 1),)
+    journal.forget("acme", "b", AT + 70)
+    assert journal.clients("acme") == ()
+    assert [each.client for each in journal.clients("rival")] == ["c"]
 
 
 def test_keys_are_stored_replaced_and_listed_by_tenant_with_an_event_each(journal: Journal):

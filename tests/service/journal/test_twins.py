@@ -23,7 +23,8 @@ charges = st.lists(
     st.tuples(tenants, st.sampled_from(["key a", "tenant"]), st.integers(0, 4), st.integers(0, 4)), max_size=3
 )
 actions = st.one_of(
-    st.tuples(st.just("append"), tenants, clients, times, ids, st.sampled_from(["", "log", "slow"]), parts, st.booleans()),
+    st.tuples(st.just("append"), tenants, clients, times, ids, st.sampled_from(["", "log", "slow"]), parts, st.booleans(),
+              st.sets(st.sampled_from(["prada", "mmd", "policy"]), max_size=2), st.integers(0, 2)),
     st.tuples(st.just("take"), charges),
     st.tuples(st.just("forget"), tenants, clients),
     st.tuples(st.just("prune"), tenants, times),
@@ -48,10 +49,12 @@ class Numbered:
         except (Stale, Denied) as error:
             return type(error).__name__
 
-    def append(self, tenant, client, at, number, level, parts, stale) -> int:
+    def append(self, tenant, client, at, number, level, parts, stale, erased, others) -> int:
         event = Event(tenant, client, "answer", at, n=1, level=level, id=number)
-        version = self.journal.remembered(tenant, client).version + (10**6 if stale else 0)
-        return self.plain(self.journal.append(event, None if parts is None else Remembered(version, parts)))
+        version = self.journal.remembered(tenant, client, ()).version + (10**6 if stale else 0)
+        stored = None if parts is None else Remembered(version, parts, sorted(erased))
+        more = [Event(tenant, client, "alarm", at, n=each) for each in range(others)]
+        return self.plain(self.journal.append(event, stored, more))
 
     def take(self, wanted) -> object:
         accounts = {(tenant, holder): (least, least + more) for tenant, holder, least, more in wanted}
@@ -70,7 +73,8 @@ class Numbered:
         ]  # fmt: skip
         known = [self.journal.remembered(tenant, client) for tenant in TENANTS for client in CLIENTS]
         used = [self.journal.used(account(tenant, holder)) for tenant in TENANTS for holder in ("key a", "tenant")]
-        return events, [(self.plain(each.version), each.parts) for each in known], used
+        seen = [self.journal.clients(tenant) for tenant in TENANTS]
+        return events, [(self.plain(each.version), each.parts) for each in known], used, seen
 
 
 def account(tenant: str, holder: str) -> Account:

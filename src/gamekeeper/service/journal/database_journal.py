@@ -1,7 +1,7 @@
 """A journal in a database: one writer thread, and one session to read."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from gamekeeper.errors import BadConfig, JournalError
 from gamekeeper.service.journal import tables
 from gamekeeper.service.journal.accounts import Account, Charge
 from gamekeeper.service.journal.database import Database, Session
-from gamekeeper.service.journal.event import Event, Remembered, as_row
+from gamekeeper.service.journal.event import Event, Remembered, Seen, as_row
 from gamekeeper.service.journal.keyring import KeyRecord
 from gamekeeper.service.journal.postgres import PostgresServer
 from gamekeeper.service.journal.sqlite import SqliteFile
@@ -31,14 +31,15 @@ class DatabaseJournal:
         self._reader: Session | None = None
         self._reading = threading.Lock()
 
-    def submit(self, event: Event, remembered: Remembered | None = None) -> "Future[int]":
-        return self._writer.submit(partial(tables.write, event=event, row=as_row(event), remembered=remembered))
+    def submit(self, event: Event, remembered: Remembered | None = None, others: Sequence[Event] = ()) -> "Future[int]":
+        rows = [as_row(each) for each in (event, *others)]
+        return self._writer.submit(partial(tables.write, event=event, rows=rows, remembered=remembered))
 
-    def append(self, event: Event, remembered: Remembered | None = None) -> int:
-        return self.submit(event, remembered).result()
+    def append(self, event: Event, remembered: Remembered | None = None, others: Sequence[Event] = ()) -> int:
+        return self.submit(event, remembered, others).result()
 
-    def remembered(self, tenant: str, client: str) -> Remembered:
-        return self._read(lambda session: tables.remembered(session, tenant, client))
+    def remembered(self, tenant: str, client: str, only: Collection[str] | None = None) -> Remembered:
+        return self._read(lambda session: tables.remembered(session, tenant, client, only))
 
     def read(self, tenant: str, since: int = 0) -> Iterator[tuple[int, Event]]:
         while page := self._read(partial(_page, tenant=tenant, since=since)):
@@ -57,7 +58,7 @@ class DatabaseJournal:
     def put_key(self, record: KeyRecord, event: Event) -> None:
         def both(session: Session) -> None:
             tables.put_key(session, record)
-            tables.write(session, event, as_row(event), None)
+            tables.write(session, event, [as_row(event)], None)
 
         self._writer.submit(both).result()
 
@@ -66,6 +67,9 @@ class DatabaseJournal:
 
     def keys(self, tenant: str) -> tuple[KeyRecord, ...]:
         return self._read(lambda session: tables.keys(session, "tenant", tenant))
+
+    def clients(self, tenant: str) -> tuple[Seen, ...]:
+        return self._read(lambda session: tables.clients(session, tenant))
 
     def forget(self, tenant: str, client: str, at: float) -> int:
         event = Event(tenant, client, "forget", at, reason="everything about this client was erased")

@@ -6,7 +6,7 @@ An event holds no input and no name: inputs are keyed hashes, clients are HMACs 
 import math
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ class Event:
     at      when, in seconds since 1970
     n       inputs that were answered, or denied
     inputs  keyed hash of each of them
-    scores  verdicts of detectors after the last input, and statistics of the inputs of an alarm
+    scores  verdicts of detectors after the last input and at looks, and statistics of the inputs of an alarm
     level   of the policy that the client is at; "" if the event does not say
     policy  digest of that policy
     reason  in words
@@ -70,11 +70,14 @@ class Event:
 class Remembered:
     """What is remembered of a client, each part under its name, as bytes.
 
-    version  number of the event that they were stored with; 0 if nothing was
+    version  number of the event that they were stored with; 0 if nothing was; negative once all but the client's standing was
+             erased for its age
+    erased   names of parts that are no longer remembered, in what is to be stored
     """
 
     version: int = 0
     parts: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    erased: Collection[str] = ()
 
 
 class Stale(Exception):
@@ -82,6 +85,19 @@ class Stale(Exception):
 
     Nothing was written. Read them again and repeat what was computed from them.
     """
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A client who was not forgotten.
+
+    level  of the policy that they are at; "" if no event ever said
+    at     when they came last, in seconds since 1970
+    """
+
+    client: str
+    level: str
+    at: float
 
 
 def checked_name(what: str, name: str) -> None:

@@ -1,12 +1,12 @@
 """A journal in this process, lost when it ends: for tests, and the plain twin that databases are compared with."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 
 from gamekeeper.errors import GamekeeperError, JournalError
 from gamekeeper.service.journal.accounts import Account, Charge, granted
-from gamekeeper.service.journal.event import Event, Remembered, Stale
+from gamekeeper.service.journal.event import Event, Remembered, Seen, Stale
 from gamekeeper.service.journal.keyring import KeyRecord
 from gamekeeper.service.journal.tables import LOWEST, STANDING, denied
 
@@ -29,15 +29,15 @@ class InProcessJournal:
         self._last, self._open = 0, True
         self._lock = threading.RLock()
 
-    def submit(self, event: Event, remembered: Remembered | None = None) -> "Future[int]":
+    def submit(self, event: Event, remembered: Remembered | None = None, others: Sequence[Event] = ()) -> "Future[int]":
         future: Future[int] = Future()
         try:
-            future.set_result(self.append(event, remembered))
+            future.set_result(self.append(event, remembered, others))
         except (Stale, GamekeeperError) as error:
             future.set_exception(error)
         return future
 
-    def append(self, event: Event, remembered: Remembered | None = None) -> int:
+    def append(self, event: Event, remembered: Remembered | None = None, others: Sequence[Event] = ()) -> int:
         with self._lock:
             self._check()
             if event.id in self._numbers:
@@ -46,17 +46,20 @@ class InProcessJournal:
             before = self._clients.get(who, Remembered())
             if event.client and remembered is not None and remembered.version != before.version:
                 raise Stale(f"the memories have version {before.version}; these are of {remembered.version}")
-            self._last += 1
-            self._events[self._last], self._numbers[event.id] = event, self._last
+            seq = self._write(event)
             if event.client:
                 self._seen[who] = (event.at, event.level or self._seen.get(who, (0.0, ""))[1])
-                parts = {} if remembered is None else {**before.parts, **remembered.parts}
-                self._clients[who] = before if remembered is None else Remembered(self._last, parts)
-            return self._last
+                self._clients[who] = before if remembered is None else Remembered(seq, after(before, remembered))
+            for each in others:
+                self._write(each)
+            return seq
 
-    def remembered(self, tenant: str, client: str) -> Remembered:
+    def remembered(self, tenant: str, client: str, only: Collection[str] | None = None) -> Remembered:
         with self._lock:
-            return self._clients.get((tenant, client), Remembered())
+            known = self._clients.get((tenant, client), Remembered())
+            if only is None:
+                return known
+            return Remembered(known.version, {name: data for name, data in known.parts.items() if name in only})
 
     def read(self, tenant: str, since: int = 0) -> Iterator[tuple[int, Event]]:
         with self._lock:
@@ -97,15 +100,18 @@ class InProcessJournal:
         with self._lock:
             return tuple(self._keys[public] for public in sorted(self._keys) if self._keys[public].tenant == tenant)
 
+    def clients(self, tenant: str) -> tuple[Seen, ...]:
+        with self._lock:
+            mine = sorted((who[1], *seen) for who, seen in self._seen.items() if who[0] == tenant)
+        return tuple(Seen(client, level, at) for client, at, level in mine)
+
     def forget(self, tenant: str, client: str, at: float) -> int:
         with self._lock:
             self._check()
             count = self._erase(lambda event: (event.tenant, event.client) == (tenant, client))
             self._clients.pop((tenant, client), None)
             self._seen.pop((tenant, client), None)
-            self._last += 1
-            event = Event(tenant, client, "forget", at, reason="everything about this client was erased")
-            self._events[self._last], self._numbers[event.id] = event, self._last
+            self._write(Event(tenant, client, "forget", at, reason="everything about this client was erased"))
             return count
 
     def prune(self, tenant: str, before: float, at: float) -> int:
@@ -130,7 +136,13 @@ class InProcessJournal:
             del self._seen[who], self._clients[who]
             return
         known = self._clients[who]
-        self._clients[who] = Remembered(known.version, {n: data for n, data in known.parts.items() if n == STANDING})
+        left = {name: data for name, data in known.parts.items() if name == STANDING}
+        self._clients[who] = Remembered(-abs(known.version), left)
+
+    def _write(self, event: Event) -> int:
+        self._last += 1
+        self._events[self._last], self._numbers[event.id] = event, self._last
+        return self._last
 
     def _erase(self, chosen: Callable[[Event], bool]) -> int:
         gone = [seq for seq, event in self._events.items() if chosen(event)]
@@ -141,3 +153,8 @@ class InProcessJournal:
     def _check(self) -> None:
         if not self._open:
             raise JournalError("the journal is closed. Open it again.")
+
+
+def after(before: Remembered, stored: Remembered) -> dict[str, bytes]:
+    """The parts once some have been stored over others."""
+    return {**{name: data for name, data in before.parts.items() if name not in stored.erased}, **stored.parts}

@@ -1,11 +1,11 @@
 """What a journal is, whatever holds it: SQLite (one machine), PostgreSQL (several replicas), or this process (tests)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
 from gamekeeper.service.journal.accounts import Account, Charge
-from gamekeeper.service.journal.event import Event, Remembered
+from gamekeeper.service.journal.event import Event, Remembered, Seen
 from gamekeeper.service.journal.keyring import KeyRecord
 
 
@@ -17,22 +17,23 @@ class Journal(Protocol):
     written, or all of it was and the answer got lost: repeating an append under its id is safe.
     """
 
-    def submit(self, event: Event, remembered: Remembered | None = None) -> "Future[int]":
+    def submit(self, event: Event, remembered: Remembered | None = None, others: Sequence[Event] = ()) -> "Future[int]":
         """Like `append`, for those who wait in some other way than in a thread."""
         ...
 
-    def append(self, event: Event, remembered: Remembered | None = None) -> int:
+    def append(self, event: Event, remembered: Remembered | None = None, others: Sequence[Event] = ()) -> int:
         """Writes an event, and the memories that it left, in one transaction. Returns its number, which only grows.
 
         An id that is known already is not written again, nor are its memories; the number is the first one's.
 
         remembered  the parts that have changed, with the version that they were computed from. Raises Stale if that is no
                     longer the client's
+        others      what else happened to this client at that moment, written after the event in the same transaction
         """
         ...
 
-    def remembered(self, tenant: str, client: str) -> Remembered:
-        """What is remembered of a client."""
+    def remembered(self, tenant: str, client: str, only: Collection[str] | None = None) -> Remembered:
+        """What is remembered of a client; `only`: of these parts, those that there are. Without any: the version alone."""
         ...
 
     def read(self, tenant: str, since: int = 0) -> Iterator[tuple[int, Event]]:
@@ -61,6 +62,10 @@ class Journal(Protocol):
 
     def keys(self, tenant: str) -> tuple[KeyRecord, ...]:
         """A tenant's keys, in the order of their ids."""
+        ...
+
+    def clients(self, tenant: str) -> tuple[Seen, ...]:
+        """A tenant's clients in the order of their names, also those whose events were erased but not their level."""
         ...
 
     def forget(self, tenant: str, client: str, at: float) -> int:

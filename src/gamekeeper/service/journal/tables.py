@@ -11,12 +11,12 @@ All of it runs inside a transaction that no other writer overlaps (`Session.begi
 without a race, and `seq` grows in the order of commits. What raises Stale or Denied here has changed nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from gamekeeper.errors import Denied, JournalError
 from gamekeeper.service.journal.accounts import Account, Charge, granted
 from gamekeeper.service.journal.database import Row, Session
-from gamekeeper.service.journal.event import PLAIN, Event, Remembered, Stale, as_row, from_row
+from gamekeeper.service.journal.event import PLAIN, Event, Remembered, Seen, Stale, as_row, from_row
 from gamekeeper.service.journal.keyring import KeyRecord
 
 FORMAT = "1"
@@ -74,23 +74,39 @@ def prepare(session: Session, schema: Sequence[str], empty: bool) -> None:
         raise JournalError(f"it has format {rows[0][0] if rows else 'none'}; this release reads {FORMAT}")
 
 
-def write(session: Session, event: Event, row: Row, remembered: Remembered | None) -> int:
-    """See `Journal.append`; `row` is `as_row(event)`."""
-    written = session.rows(INSERT, row)
+def write(session: Session, event: Event, rows: Sequence[Row], remembered: Remembered | None) -> int:
+    """See `Journal.append`; `rows` are `as_row` of the event and of those that come with it."""
+    written = session.rows(INSERT, rows[0])
     if not written:
         return int(session.rows("SELECT seq FROM event WHERE id = ?", [event.id])[0][0])
     seq = int(written[0][0])
-    if not event.client:
-        return seq
+    if event.client:
+        remember(session, event, seq, remembered)
+    for row in rows[1:]:
+        session.rows(INSERT, row)
+    return seq
+
+
+def remember(session: Session, event: Event, seq: int, remembered: Remembered | None) -> None:
+    """When and at which level the client of an event was seen, and what is remembered of them. Raises Stale."""
     who = (event.tenant, event.client)
     version = client_version(session, *who)
     if remembered is not None and remembered.version != version:
         session.rows("DELETE FROM event WHERE seq = ?", [seq])
         raise Stale(f"the memories have version {version}; these were computed from {remembered.version}")
     session.rows(SEEN, [*who, version if remembered is None else seq, event.level, event.at])
-    for name, data in ({} if remembered is None else remembered.parts).items():
+    if remembered is None:
+        return
+    if remembered.erased:
+        erase = f"DELETE FROM memory WHERE tenant = ? AND client = ? AND {among(remembered.erased)}"  # noqa: S608
+        session.rows(erase, [*who, *remembered.erased])
+    for name, data in remembered.parts.items():
         session.rows(REMEMBER, [*who, name, data])
-    return seq
+
+
+def among(names: Collection[str]) -> str:
+    """The condition that a part is one of these; without any, false."""
+    return f"part IN ({', '.join('?' * len(names))})" if names else "1 = 0"
 
 
 def client_version(session: Session, tenant: str, client: str) -> int:
@@ -98,12 +114,14 @@ def client_version(session: Session, tenant: str, client: str) -> int:
     return int(rows[0][0]) if rows else 0
 
 
-def remembered(session: Session, tenant: str, client: str) -> Remembered:
+def remembered(session: Session, tenant: str, client: str, only: Collection[str] | None = None) -> Remembered:
     """One statement, so that the version is that of the parts."""
+    chosen = "" if only is None else f" AND {among(only)}"
     rows = session.rows(
-        "SELECT version, part, data FROM client LEFT JOIN memory USING (tenant, client) WHERE tenant = ? AND client = ?"
-        " ORDER BY part",
-        [tenant, client],
+        "SELECT version, part, data FROM client LEFT JOIN memory"  # noqa: S608
+        f" ON memory.tenant = client.tenant AND memory.client = client.client{chosen}"
+        " WHERE client.tenant = ? AND client.client = ? ORDER BY part",
+        [*(only or ()), tenant, client],
     )
     parts = {name: bytes(data) for _, name, data in rows if name is not None}
     return Remembered(int(rows[0][0]) if rows else 0, parts)
@@ -158,6 +176,11 @@ def keys(session: Session, column: str, value: str) -> tuple[KeyRecord, ...]:
     return tuple(KeyRecord(row[0], bytes(row[1]), *row[2:]) for row in session.rows(query, [value]))
 
 
+def clients(session: Session, tenant: str) -> tuple[Seen, ...]:
+    rows = session.rows("SELECT client, level, seen FROM client WHERE tenant = ?", [tenant])
+    return tuple(Seen(*row) for row in sorted(rows))  # a database may order names in a way of its own
+
+
 def forget(session: Session, event: Event) -> int:
     """Erases the client of an event, and writes the event. Returns how many events were erased."""
     who = [event.tenant, event.client]
@@ -189,6 +212,8 @@ def prune_clients(session: Session, tenant: str, before: float) -> None:
     forgotten = f"tenant = ? AND client IN ({old} AND level IN (?, ?))"
     dormant = f"tenant = ? AND part <> ? AND client IN ({old})"
     session.rows(f"DELETE FROM memory WHERE {dormant}", [tenant, STANDING, tenant, before])  # noqa: S608
+    # a replica that still remembers the rest must not go on from it
+    session.rows("UPDATE client SET version = -version WHERE tenant = ? AND seen < ? AND version > 0", [tenant, before])
     session.rows(f"DELETE FROM memory WHERE {forgotten}", [tenant, tenant, before, *LOWEST])  # noqa: S608
     session.rows("DELETE FROM client WHERE tenant = ? AND seen < ? AND level IN (?, ?)", [tenant, before, *LOWEST])
     session.rows("DELETE FROM account WHERE tenant = ? AND until < ?", [tenant, before])
