@@ -1,5 +1,6 @@
 """A journal in one SQLite file: write-ahead log, synchronous=FULL, and deleted rows overwritten."""
 
+import errno
 import os
 import sqlite3
 import time
@@ -63,6 +64,8 @@ class SqliteFile:
         """An empty file, if there is none. One that is there must not be opened but by SQLite: closing it drops this process's
         locks, and another process would take itself for the last one and delete the log of what was written.
         """
+        if self.path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
         if not self.path.exists():
             with suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
