@@ -29,7 +29,7 @@ from gamekeeper.targets.target import Target
 from gamekeeper.types import Batch, Model, Owner, Watch
 
 LIMITS = "limits.json"
-FORMAT = "0.2.0"
+FORMAT = "0.3.0"
 """What limits depend on besides what they name; changes when calibration does."""
 Say = Callable[[str], None]
 
