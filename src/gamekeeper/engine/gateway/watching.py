@@ -17,6 +17,7 @@ from gamekeeper.engine.gateway.upstream import upstream
 from gamekeeper.engine.replay_panel import WHERE_NOTHING, calibration
 from gamekeeper.engine.replay_scores import Silent
 from gamekeeper.engine.scene import Say, Scene, Setting, armed_each, arranged
+from gamekeeper.errors import BadConfig
 from gamekeeper.methods import EVIDENCE
 from gamekeeper.targets.choice import Choice
 from gamekeeper.targets.target import Target
@@ -103,7 +104,7 @@ def watching(here: Scene, path: Path, say: Say) -> Watching:
     silent: dict[str, str] = {}
     fresh = not path.exists()
     if not fresh:
-        limits = {name: each for name, each in load_limits(path, here.basis).items() if name in here.alarming}
+        limits = {name: each for name, each in limits_of(path, here).items() if name in here.alarming}
     elif len(here.benign) == 0:
         limits, silent = {}, dict.fromkeys(here.alarming, NO_INPUTS)
     else:
@@ -118,6 +119,17 @@ def watching(here: Scene, path: Path, say: Say) -> Watching:
     }
     lookout = Lookout(here.target.victim, posts, here.repeats or exact_repeats(here))
     return Watching(lookout, limits, silent, {name: str(error) for name, error in here.left_out.items()}, fresh)
+
+
+def limits_of(path: Path, here: Scene) -> Mapping[str, Limits]:
+    """The limits in a file. Raises BadConfig for those of something else: what they promise does not hold here."""
+    try:
+        return load_limits(path, here.basis)
+    except BadConfig as error:
+        raise BadConfig(
+            f"{error} For a gateway that is: gamekeeper calibrate --journal FOLDER, or move the file away, and limits are made"
+            " from natural inputs at the next start."
+        ) from None
 
 
 def exact_repeats(here: Scene) -> RepeatsWatch:
