@@ -1,6 +1,7 @@
 """A gateway small enough to be started hundreds of times: a network of one layer, and detectors that notice everything."""
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -240,3 +241,24 @@ class Far:
 
 def far(level: Level = Level.DEFENSE, shadow: bool = False) -> Rules:
     return Rules(policy(level, shadow, defense="far"), {"far": Far()})
+
+
+SENT = requests(40, seed=0)
+
+
+def together(*calls: Callable[[], None]) -> None:
+    errors: list[BaseException] = []
+
+    def guarded(call: Callable[[], None]) -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001  of a thread, raised in the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(call,)) for call in calls]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    if errors:
+        raise errors[0]
