@@ -22,6 +22,7 @@ from benchmarks import (
     querying,
     recovery,
     replay,
+    server,
     tables,
     tables_http,
     training,
@@ -48,6 +49,7 @@ ALL = {
     "crowd": crowd,
     "watching": watching,
     "wire": wire,
+    "server": server,
 }
 
 

@@ -10,7 +10,8 @@ from gamekeeper import policy_file
 from gamekeeper.errors import BadConfig
 from gamekeeper.methods import InputSpec, parse_defense
 from gamekeeper.policy import Level, Policy, Rule
-from gamekeeper.policy_file import LIMIT, line_of, parse_policy, read_policy
+from gamekeeper.policy_file import parse_policy, read_policy
+from gamekeeper.toml_file import LIMIT, line_of
 
 RUNNING = ("prada", "mmd:d=64", "repeats")
 WHOLE = """

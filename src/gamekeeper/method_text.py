@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 ALIASES: Mapping[str, str] = {"copycat": "knockoff+labels", "mlp_fitting": "equation_fitting:hidden=20"}
 """Names from the literature for what is the same algorithm here."""
+DETECTORS = ("repeats", "prada:floor=0", "ood_share:score=mahalanobis", "ood_share:score=knn", "mmd")
+"""What watches clients unless somebody says otherwise."""
 
 
 @dataclass(frozen=True)

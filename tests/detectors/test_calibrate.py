@@ -1,6 +1,7 @@
 """Calibration holds on inputs it never saw, and a lookout does with requests what its parts do with rows."""
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,15 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from gamekeeper.data.splits import row_keys
-from gamekeeper.detectors.calibrate import Benign, at_looks, limits_at_looks, limits_from_inputs, limits_of_counts
-from gamekeeper.detectors.limits import LOOKS, Backing, BetaBinomial, Binomial, Limits
+from gamekeeper.detectors.calibrate import (
+    Benign,
+    at_looks,
+    bootstrap,
+    limits_at_looks,
+    limits_from_inputs,
+    limits_of_counts,
+)
+from gamekeeper.detectors.limits import LOOKS, Backing, BetaBinomial, Binomial, Limits, Ranked
 from gamekeeper.detectors.lookout import Lookout, Post, Standing
 from gamekeeper.errors import Unsuited
 from gamekeeper.service.stored import packed, unpacked
@@ -209,6 +217,29 @@ def test_a_null_has_uneven_class_mixes_unless_the_watch_says_otherwise():
     assert lowest((math.inf, 0.3)) < 0.1
     keys = [row_keys(each.x) for each in benign.streams(6, 100, 0)]
     assert all(len(set(each)) == len(each) for each in keys)
+
+
+def test_streams_drawn_from_few_inputs_vary_as_clients_of_other_inputs_do():
+    """A sample of 400 has a mean of its own. Streams of 100 that are drawn from it without more ado know nothing of that."""
+    clients, looks = (
+        torch.stack([at_looks(c.scores(Mean()), (50, 100)) for c in normal(50_000, 9).clients(100)]),
+        (50, 100),
+    )
+
+    def alarms(draw: Callable[[Benign, int], Iterator[Benign]]) -> float:
+        """The share of new clients who alarm at 1 in 50, over 60 samples that limits were made from."""
+        share = 0.0
+        for seed in range(60):
+            null = Ranked.of(
+                torch.stack([at_looks(c.scores(Mean()), looks) for c in draw(normal(400, seed), seed)]), looks
+            )
+            share += (
+                sum(min(null.p(i, s) for i, s in enumerate(c)) <= 0.02 for c in clients.tolist()) / len(clients) / 60
+            )
+        return share
+
+    assert alarms(lambda benign, seed: benign.streams(100, 100, seed, (math.inf,))) > 0.035
+    assert alarms(lambda benign, seed: benign.streams(100, 100, seed, (math.inf,), bootstrap)) < 0.025
 
 
 def test_a_file_sorted_by_class_is_noticed():

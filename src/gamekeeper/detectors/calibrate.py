@@ -3,11 +3,15 @@
 A watch that counts flags takes the binomial route, any other streams drawn from the benign inputs; real clients serve
 every watch. Half of the benign inputs make the null and the other half only checks it: its disjoint clients are the
 `Backing`.
+
+Streams from a few thousand inputs are more alike than real clients: they share the accidents of this sample. So each is
+drawn from a resample of it (bootstrap): the null then varies as clients of other samples of this size would.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -39,11 +43,27 @@ class Counting(Protocol):
 
 
 @runtime_checkable
-class Mixed(Protocol):
-    """A watch that says which class mixes its null is drawn with; others have the null of `CONCENTRATIONS`."""
+class OwnNull(Protocol):
+    """A watch that says which honest clients its null is made of; others have `Benign.resampled`."""
 
-    @property
-    def concentrations(self) -> tuple[float, ...]: ...
+    def honest(self, benign: "Benign", n: int, length: int, seed: int) -> Iterator["Benign"]:
+        """n clients of at most `length` of these inputs."""
+        ...
+
+
+Order = Callable[[int, torch.Generator], Int[Tensor, " r"]]
+"""In which order a client goes through so many inputs."""
+
+
+def distinct(m: int, generator: torch.Generator) -> Int[Tensor, " m"]:
+    """None twice."""
+    return torch.randperm(m, generator=generator)
+
+
+def bootstrap(m: int, generator: torch.Generator) -> Int[Tensor, " m"]:
+    """Independent draws from a population that is itself m draws of these inputs."""
+    population = torch.randint(m, (m,), generator=generator)
+    return population[torch.randint(m, (m,), generator=generator)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,28 +90,32 @@ class Benign:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         return self.rows(order[: len(order) // 2]), self.rows(order[len(order) // 2 :])
 
+    def resampled(self, n: int, length: int, seed: int) -> Iterator["Benign"]:
+        """n clients as other samples of this size would have them; an input may come several times."""
+        return self.streams(n, length, seed, CONCENTRATIONS, bootstrap)
+
     def streams(
-        self, n: int, length: int, seed: int, concentrations: Sequence[float] = CONCENTRATIONS
+        self, n: int, length: int, seed: int, concentrations: Sequence[float] = CONCENTRATIONS, order: Order = distinct
     ) -> Iterator["Benign"]:
-        """n clients, each with at most `length` of these inputs, none twice; clients may share inputs.
+        """n clients, each with at most `length` of these inputs; clients may share inputs.
 
         Their class mixes are drawn with each of the concentrations in turn. A client whose classes run out asks less.
         """
         generator = torch.Generator().manual_seed(seed)
         for place in range(n):
-            yield self.mixed(length, concentrations[place % len(concentrations)], generator)
+            yield self.mixed(length, concentrations[place % len(concentrations)], generator, order)
 
-    def mixed(self, n: int, concentration: float, generator: torch.Generator) -> "Benign":
+    def mixed(self, n: int, concentration: float, generator: torch.Generator, order: Order = distinct) -> "Benign":
         """A client whose class mix is drawn from a Dirichlet distribution; an infinite concentration leaves it as it is."""
-        order = torch.randperm(len(self), generator=generator)
+        rows = order(len(self), generator)
         if math.isinf(concentration):
-            return self.rows(order[:n])
-        top = self.clean.y.argmax(1)[order]
+            return self.rows(rows[:n])
+        top = self.clean.y.argmax(1)[rows]
         classes = top.unique()
         numbers = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
         wanted = numbers.multinomial(n, numbers.dirichlet([concentration] * len(classes))).tolist()
-        rows = torch.cat([order[top == c][:m] for c, m in zip(classes, wanted, strict=True)])
-        return self.rows(rows[torch.randperm(len(rows), generator=generator)])
+        mine = torch.cat([rows[top == c][:m] for c, m in zip(classes, wanted, strict=True)])
+        return self.rows(mine[torch.randperm(len(mine), generator=generator)])
 
     def clients(self, length: int) -> Iterator["Benign"]:
         """As many clients with `length` inputs as share none."""
@@ -145,8 +169,8 @@ def limits_from_inputs(
             f" {len(benign)}. Give more (--benign), or leave the detector out."
         )
     drawn = streams or math.ceil(MARGIN / alpha)
-    mixes = watch.concentrations if isinstance(watch, Mixed) else CONCENTRATIONS
-    scores = [at_looks(each.scores(watch), reached) for each in ours.streams(drawn, reached[-1], seed, mixes)]
+    draw = partial(watch.honest, ours) if isinstance(watch, OwnNull) else ours.resampled
+    scores = [at_looks(each.scores(watch), reached) for each in draw(drawn, reached[-1], seed)]
     null = Ranked.of(torch.stack(scores), reached)
     return Limits(null, alpha, backing("streams", watch, null, alpha, others, reached))
 

@@ -66,6 +66,18 @@ def taken(victim: Model, reply: Reply, rows: Tensor | slice) -> Reply:
     return victim.take(reply, rows) if isinstance(victim, ObservedModel) else reply.take(rows)
 
 
+def assembled(victim: Model, parts: Sequence[Reply]) -> Reply:
+    """The victim's replies to the parts of a batch as one reply, with the features behind them if they were noted."""
+    if len(parts) == 1:
+        return parts[0]
+    maps = [part.maps for part in parts if part.maps is not None]
+    reply = Reply(torch.cat([part.y for part in parts]), torch.cat(maps) if maps else None)
+    if isinstance(victim, ObservedModel):
+        noted = [victim.behind(part) for part in parts]
+        victim.noted[reply.y] = {layer: torch.cat([some[layer] for some in noted]) for layer in noted[0]}
+    return reply
+
+
 @dataclass(frozen=True, eq=False)
 class Tap:
     """The features of a network at one layer."""

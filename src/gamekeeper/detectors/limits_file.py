@@ -33,16 +33,24 @@ def save_limits(path: Path, purpose: str, limits: Mapping[str, Limits]) -> None:
 
 def load_limits(path: Path, purpose: str) -> dict[str, Limits]:
     """Raises BadConfig if the file is not whole, is of another release, or is for something else."""
+    intended, limits = read_limits(path)
+    if intended != purpose:
+        raise BadConfig(
+            f"the limits in {path} are for another model, other benign inputs, other detectors or another release."
+            " Calibrate again: gamekeeper calibrate."
+        )
+    return limits
+
+
+def read_limits(path: Path) -> tuple[str | None, dict[str, Limits]]:
+    """What the limits in a file are for, and the limits; None and none of another release. Raises BadConfig if it is not whole."""
     try:
         whole = orjson.loads(path.read_bytes())
-        if whole["format"] == FORMAT and whole["for"] == purpose:
-            return {name: from_json(each) for name, each in whole["limits"].items()}
+        if whole["format"] != FORMAT:
+            return None, {}
+        return whole["for"], {name: from_json(each) for name, each in whole["limits"].items()}
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise BadConfig(f"{path} does not hold limits ({error!r}). Calibrate again: gamekeeper calibrate.") from None
-    raise BadConfig(
-        f"the limits in {path} are for another model, other benign inputs, other detectors or another release. Calibrate"
-        " again: gamekeeper calibrate."
-    )
 
 
 def to_json(limits: Limits) -> dict[str, Any]:

@@ -22,13 +22,14 @@ Keeps       every distinct query: 4 (d + s) + 40 bytes each, s = 198 for images,
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 
+from gamekeeper.detectors.calibrate import Benign
 from gamekeeper.detectors.growing_set import ACCEPTED, HIDDEN, SHOWN, GrowingSets, Joining, empty
 from gamekeeper.detectors.nearby import Rows, floor, pair_distances
 from gamekeeper.detectors.shadows import Shadow, at_least, shadows, width
@@ -85,14 +86,13 @@ class PradaWatch:
     floor: float
     most: int
 
-    @property
-    def concentrations(self) -> tuple[float, ...]:
-        """The null is of clients with the class mix of the benign inputs, as the paper assumes.
+    def honest(self, benign: Benign, n: int, length: int, seed: int) -> Iterator[Benign]:
+        """The null is of clients with the class mix of the benign inputs, as the paper assumes, and without repeats.
 
         W falls for honest clients who ask about few classes. Limits that allow for them would find JBDA hundreds of queries
-        later (docs/detect.md); instead a few in a hundred of such clients alarm.
+        later (docs/detect.md); instead a few in a hundred of such clients alarm. Inputs that come twice would lie at no distance.
         """
-        return (math.inf,)
+        return benign.streams(n, length, seed, (math.inf,))
 
     @property
     def threshold(self) -> float:

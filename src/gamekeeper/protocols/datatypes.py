@@ -80,13 +80,13 @@ def from_bytes(part: memoryview, datatype: str) -> Array:
     return values
 
 
-def from_json(values: list[Any], datatype: str, place: str) -> Array:
-    """JSON values of a datatype, rounded to it. Raises BadRequest for values that it does not hold."""
+def from_json(values: list[Any], datatype: str, place: str, booleans: bool = True) -> Array:
+    """JSON values of a datatype, rounded to it. Raises BadRequest for values that it does not hold; see `doubles`."""
     if datatype == "BOOL":
         if not set(map(type, values)) <= {bool}:
             raise BadRequest(f"{place} must hold true and false only, since its datatype is BOOL.")
         return np.fromiter(values, np.uint8, len(values))
-    numbers, dtype = doubles(values, place), np.dtype(LITTLE[datatype])
+    numbers, dtype = doubles(values, place, booleans), np.dtype(LITTLE[datatype])
     if datatype == "BF16":
         return torch.from_numpy(numbers).to(torch.bfloat16).float().numpy()
     if dtype.kind == "f":

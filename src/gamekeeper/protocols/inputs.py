@@ -37,16 +37,16 @@ def counted(n: int, limits: Limits, place: str) -> int:
     return n
 
 
-def nested(value: object, served: Served, limits: Limits, place: str) -> Batch:
+def nested(value: object, served: Served, limits: Limits, place: str, booleans: bool = True) -> Batch:
     """Inputs (n, *shape) from nested lists of numbers without a datatype; or from objects, one per input.
 
-    An object holds the input under its name, or a number for each column of a table by name.
+    An object holds the input under its name, or a number for each column of a table by name. `booleans`: see `doubles`.
     """
     n = rows(value, limits, place)
     if is_list(value) and is_object(value[0]):
         names = dict.fromkeys(served.columns or value[0])
         value = [unnamed(each, names, served, place) for each in value]
-    return to_domain(number_table(value, (n, *served.domain.shape), place), "FP32", n, served)
+    return to_domain(number_table(value, (n, *served.domain.shape), place, booleans), "FP32", n, served)
 
 
 def unnamed(value: object, names: dict[str, None], served: Served, place: str) -> object:

@@ -7,6 +7,7 @@ Deviations  CSV is not read; `params` are refused, since no model here takes any
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +18,7 @@ from gamekeeper.protocols.bodies import QUOTE, Header, Response, document, recei
 from gamekeeper.protocols.inputs import in_order, nested, rows
 from gamekeeper.protocols.json import inputs_json, is_list, is_object, kind
 from gamekeeper.protocols.served import Limits, Question, Served, Wanted, published
-from gamekeeper.protocols.strict import flat, parse_strictly
+from gamekeeper.protocols.strict import Most, flat, parse_strictly
 from gamekeeper.protocols.v1 import predictions
 from gamekeeper.types import Batch, Reply
 
@@ -53,12 +54,21 @@ class Mlflow:
 
     @property
     def most(self) -> int:
+        return self._body
+
+    @cached_property
+    def _body(self) -> int:
         return self.served.body(self.limits)
+
+    @cached_property
+    def _holds(self) -> Most:
+        return self.served.most(self.limits)
 
     def read(self, headers: tuple[Header, ...], body: bytes) -> Question:
         request = received(headers, body, self.most)
         check_type(request.headers.get("content-type", "application/json"))
-        value = parse_strictly(request.body, self.served.most(self.limits))
+        document = parse_strictly(request.body, self._holds)
+        value = document.value
         forms = [form for form in FORMS if form in value]
         if len(forms) != 1:
             raise BadRequest(
@@ -66,10 +76,10 @@ class Mlflow:
             )
         if value.get("params"):
             raise BadRequest("this model takes no `params`. Leave them out.")
-        x = self._inputs(forms[0], value[forms[0]])
+        x = self._inputs(forms[0], value[forms[0]], document.booleans)
         return Question(x, tuple(map(Wanted, self.served.outputs)), encoding=request.encoding)
 
-    def _inputs(self, form: str, value: object) -> Batch:
+    def _inputs(self, form: str, value: object, booleans: bool) -> Batch:
         place = f"`{form}`"
         if form == "inputs" and is_object(value):
             if list(value) != [self.served.input]:
@@ -80,7 +90,7 @@ class Mlflow:
             place = "`data` of `dataframe_split`"
         if form == "dataframe_records" and is_list(value) and value and not is_object(value[0]):
             raise BadRequest(f"`dataframe_records` must hold an object for each input; got {kind(value[0])}.")
-        return nested(value, self.served, self.limits, place)
+        return nested(value, self.served, self.limits, place, booleans)
 
     def write(self, question: Question, reply: Reply) -> Response:
         return response(predictions(published(question, reply, self.served)), encoding=question.encoding)

@@ -9,6 +9,7 @@ text holds a colon for each name, so that one that was dropped shows in their nu
 since an empty one takes two bytes there and 56 in memory; so are values.
 """
 
+from array import array as floats
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -39,16 +40,29 @@ class Most:
     keys: int
 
 
-def parse_strictly(body: bytes, most: Most) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False, slots=True)
+class Document:
+    """The object in a body.
+
+    booleans  whether true or false is in it: among numbers, Python takes them for 1 and 0
+    """
+
+    value: dict[str, Any]
+    booleans: bool
+
+
+def parse_strictly(body: bytes, most: Most) -> Document:
     """The object in a body that holds no more than that. Raises BadRequest."""
     if (quotes := 4 * most.keys) < counts(body, '"')[0]:
         raise too_many("quotation marks", quotes)
-    brackets, braces, colons, commas = counts(without_strings(body), "[{:,")
+    outside = without_strings(body)
+    brackets, braces, colons = counts(outside, "[{:")
     if brackets > most.lists:
         raise too_many("lists", most.lists)
     if max(colons, braces) > most.keys:
         raise too_many("keys and objects", most.keys)
-    if commas > (values := most.numbers + most.lists + 2 * most.keys):
+    values = most.numbers + most.lists + 2 * most.keys
+    if len(outside) > values and counts(outside, ",")[0] > values:
         raise too_many("values", values)
     try:
         value = orjson.loads(body)
@@ -58,7 +72,7 @@ def parse_strictly(body: bytes, most: Most) -> dict[str, Any]:
         raise BadRequest(f"the body must be a JSON object; got {kind(value)}.")
     if names(value, braces) != colons:
         raise BadRequest("an object in the body has the same name twice. Give every name once.")
-    return value
+    return Document(value, b"t" in outside or b"f" in outside)
 
 
 def too_many(what: str, most: int) -> BadRequest:
@@ -113,17 +127,21 @@ def flat(value: object, shape: Sequence[int], place: str) -> list[Any]:
                     f"{place} must be lists of shape {list(shape)}; got {kind(each)} where a list of {size} belongs"
                     f" (level {depth + 1}). Rows of different lengths are refused."
                 )
-        values = list(chain.from_iterable(values))
+        values = list(chain.from_iterable(values)) if len(values) > 1 else values[0]
     return values
 
 
-def doubles(values: list[Any], place: str) -> Float[np.ndarray, " m"]:
-    """JSON numbers as doubles. Raises BadRequest for anything else among them, and for numbers of 2^53 and more."""
-    types = set(map(type, values))
-    if not types <= {int, float}:
-        odd = next(each for each in values if type(each) not in (int, float))
-        raise BadRequest(f"{place} must hold numbers only; got {kind(odd)} among them.")
-    array = np.fromiter(values, np.float64, len(values))
+def doubles(values: list[Any], place: str, booleans: bool = True) -> Float[np.ndarray, " m"]:
+    """JSON numbers as doubles. Raises BadRequest for anything else among them, and for numbers of 2^53 and more.
+
+    booleans  whether some may be true or false, which is looked for
+    """
+    try:
+        array = np.frombuffer(floats("d", values), np.float64)
+    except TypeError:
+        raise odd_number(values, place) from None
+    if booleans and bool in set(map(type, values)):
+        raise odd_number(values, place)
     if array.size and max(array.max(), -array.min()) > EXACT:
         raise BadRequest(
             f"{place} must hold numbers between -2^53 and 2^53, which JSON carries exactly. Larger ones came."
@@ -131,6 +149,11 @@ def doubles(values: list[Any], place: str) -> Float[np.ndarray, " m"]:
     return array
 
 
-def number_table(value: object, shape: Sequence[int], place: str) -> Float[np.ndarray, " m"]:
-    """Nested lists of numbers of exactly this shape, as doubles in a row."""
-    return doubles(flat(value, shape, place), place)
+def odd_number(values: list[Any], place: str) -> BadRequest:
+    odd = next(each for each in values if type(each) not in (int, float))
+    return BadRequest(f"{place} must hold numbers only; got {kind(odd)} among them.")
+
+
+def number_table(value: object, shape: Sequence[int], place: str, booleans: bool = True) -> Float[np.ndarray, " m"]:
+    """Nested lists of numbers of exactly this shape, as doubles in a row; see `doubles`."""
+    return doubles(flat(value, shape, place), place, booleans)

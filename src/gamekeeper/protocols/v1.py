@@ -7,6 +7,7 @@ Deviations  the server reads `instances` only, not the columns of `inputs`; othe
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from gamekeeper.protocols.bodies import Header, Response, document, received, re
 from gamekeeper.protocols.inputs import nested
 from gamekeeper.protocols.json import inputs_json
 from gamekeeper.protocols.served import Limits, Numbers, Question, Served, Wanted, published
-from gamekeeper.protocols.strict import parse_strictly
+from gamekeeper.protocols.strict import Most, parse_strictly
 from gamekeeper.types import Batch, Reply
 
 # --- the client's side
@@ -47,14 +48,23 @@ class V1:
 
     @property
     def most(self) -> int:
+        return self._body
+
+    @cached_property
+    def _body(self) -> int:
         return self.served.body(self.limits)
+
+    @cached_property
+    def _holds(self) -> Most:
+        return self.served.most(self.limits)
 
     def read(self, headers: tuple[Header, ...], body: bytes) -> Question:
         request = received(headers, body, self.most)
-        value = parse_strictly(request.body, self.served.most(self.limits))
+        document = parse_strictly(request.body, self._holds)
+        value = document.value
         if "instances" not in value:
             raise BadRequest("the body must hold `instances`, a list of inputs (TensorFlow Serving's row format).")
-        x = nested(value["instances"], self.served, self.limits, "`instances`")
+        x = nested(value["instances"], self.served, self.limits, "`instances`", document.booleans)
         return Question(x, tuple(map(Wanted, self.served.outputs)), encoding=request.encoding)
 
     def write(self, question: Question, reply: Reply) -> Response:

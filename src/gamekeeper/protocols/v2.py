@@ -11,6 +11,7 @@ As in `json.py`, an answer that cannot be used raises Malformed.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -24,7 +25,7 @@ from gamekeeper.protocols.bodies import QUOTE, Header, Request, Response, docume
 from gamekeeper.protocols.datatypes import DATATYPES, Array, cast, from_bytes, from_json, strings
 from gamekeeper.protocols.json import Expected, Quote, is_list, is_object, kind, parse
 from gamekeeper.protocols.served import Limits, Question, Served, Wanted, published
-from gamekeeper.protocols.strict import flat, parse_strictly
+from gamekeeper.protocols.strict import Most, flat, parse_strictly
 from gamekeeper.types import Batch, Reply
 
 EXTENSION = "binary_tensor_data"
@@ -236,19 +237,28 @@ class V2:
 
     @property
     def most(self) -> int:
+        return self._body
+
+    @cached_property
+    def _body(self) -> int:
         return self.served.body(self.limits)
+
+    @cached_property
+    def _holds(self) -> Most:
+        return self.served.most(self.limits)
 
     def read(self, headers: tuple[Header, ...], body: bytes) -> Question:
         request = received(headers, body, self.most)
         head, tail = divided(request)
-        value = parse_strictly(head, self.served.most(self.limits))
+        document = parse_strictly(head, self._holds)
+        value = document.value
         name = value.get("id")
         if name is not None and (not isinstance(name, str) or len(name) > self.limits.name):
             raise BadRequest(f"`id` must be a string of at most {self.limits.name} characters; got {kind(name)}.")
         wanted = self._wanted(value.get("outputs"), flag(parameters(value), "binary_data_output"))
-        return Question(self._x(value.get("inputs"), tail), wanted, name, request.encoding)
+        return Question(self._x(value.get("inputs"), tail, document.booleans), wanted, name, request.encoding)
 
-    def _x(self, given: object, tail: memoryview) -> Batch:
+    def _x(self, given: object, tail: memoryview, booleans: bool) -> Batch:
         """The inputs, from the only tensor in `inputs`."""
         if not is_list(given) or len(given) != 1 or not is_object(given[0]):
             raise BadRequest(f"`inputs` must hold one object, the tensor `{self.served.input}`; got {kind(given)}.")
@@ -263,7 +273,7 @@ class V2:
         n = inputs.shaped(tensor.get("shape"), self.served, self.limits, "the input")
         size = parameters(tensor).get("binary_data_size")
         if size is None:
-            return inputs.to_domain(self._listed(tensor, n, datatype, tail), datatype, n, self.served)
+            return inputs.to_domain(self._listed(tensor, n, datatype, tail, booleans), datatype, n, self.served)
         needed = n * self.served.values * DATATYPES[datatype].itemsize
         if tensor.get("data") is not None or type(size) is not int or not size == len(tail) == needed:
             raise BadRequest(
@@ -272,13 +282,13 @@ class V2:
             )
         return inputs.to_domain(from_bytes(tail, datatype), datatype, n, self.served)
 
-    def _listed(self, tensor: dict[str, Any], n: int, datatype: str, tail: memoryview) -> Array:
+    def _listed(self, tensor: dict[str, Any], n: int, datatype: str, tail: memoryview, booleans: bool) -> Array:
         """The numbers of `data`, flat or nested."""
         data, shape = tensor.get("data"), (n, *self.served.domain.shape)
         if len(tail):
             raise BadRequest(f"{len(tail):,} bytes follow the JSON, but the input has no `binary_data_size`.")
         in_a_row = is_list(data) and bool(data) and not is_list(data[0])
-        return from_json(flat(data, (math.prod(shape),) if in_a_row else shape, "`data`"), datatype, "`data`")
+        return from_json(flat(data, (math.prod(shape),) if in_a_row else shape, "`data`"), datatype, "`data`", booleans)
 
     def _wanted(self, outputs: object, binary: bool) -> tuple[Wanted, ...]:
         """The outputs a client asks for; all of them if it names none."""

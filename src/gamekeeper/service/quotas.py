@@ -7,6 +7,7 @@ shares, and the requests under way, to the end of the window.
 """
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -22,18 +23,23 @@ MOST = 100_000
 
 @dataclass(frozen=True)
 class Quotas:
-    """What one key, one tenant and one network may spend; None: no limit at that level."""
+    """What one key, one tenant and one network may spend; None: no limit at that level.
+
+    own  what holds instead for these tenants
+    """
 
     key: Quota | None = None
     tenant: Quota | None = None
     network: Quota | None = None
+    own: Mapping[str, "Quotas"] = field(default_factory=dict[str, "Quotas"])
 
     def accounts(self, who: Principal, at: float) -> tuple[Account, ...]:
         """The accounts that pay for a principal's request at a time."""
+        limits = self.own.get(who.tenant, self)
         levels = (
-            (f"key {who.client}", self.key),
-            (f"network {who.network}", self.network),
-            ("tenant", self.tenant),
+            (f"key {who.client}", limits.key),
+            (f"network {who.network}", limits.network),
+            ("tenant", limits.tenant),
         )
         return tuple(Account(who.tenant, holder, *quota.window(at), quota.queries) for holder, quota in levels if quota)
 

@@ -14,6 +14,8 @@ from typing import Annotated
 import typer
 
 from gamekeeper.errors import GamekeeperError
+from gamekeeper.method_text import DETECTORS
+from gamekeeper.surfaces.gateway_cli import Tenant, clients, forget, keys, quota, release, serve
 from gamekeeper.surfaces.ownership_cli import claims, ownership, verify
 from gamekeeper.version import __version__
 
@@ -28,6 +30,8 @@ app = typer.Typer(
 app.add_typer(claims)
 app.command()(verify)
 app.command()(ownership)
+for command in (serve, keys, clients, release, forget, quota):
+    app.command()(command)
 
 ATTACKS = ["knockoff", "knockoff+labels", "knockoff+partial_bayes"]
 TABLE_ATTACKS = ["knockoff@linear", "knockoff+labels@linear", "knockoff@boosted", "knockoff+labels@forest"]
@@ -35,7 +39,6 @@ TABLE_ATTACKS = ["knockoff@linear", "knockoff+labels@linear", "knockoff@boosted"
 DEFENSES = ["none", "label", "reverse_sigmoid", "mad"]
 BUDGETS = [250, 1000, 2500]
 THIEVES = ["knockoff", "jbda", "uniform", "insider"]
-DETECTORS = ["repeats", "prada:floor=0", "ood_share:score=mahalanobis", "ood_share:score=knn", "mmd"]
 MIXES, ACCOUNTS = [0.3, 0.1, 0.05], [5, 20]
 TYPERS_INTERRUPT = 130
 """The exit code Typer gives for Ctrl-C."""
@@ -293,11 +296,12 @@ def replay(
 
 @app.command()
 def review(
-    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log, or of a gateway.")],
     alarm: Annotated[
         str | None, typer.Argument(help="Id of an alarm; leave it out to list those that are open.")
     ] = None,
     client: Annotated[str | None, typer.Option(help="Decide about all open alarms of this client at once.")] = None,
+    tenant: Tenant = None,
     confirm: Annotated[bool, typer.Option("--confirm", help="This client was stealing.")] = False,
     dismiss: Annotated[
         bool, typer.Option("--dismiss", help="This client is honest; the next calibration may count on them.")
@@ -309,24 +313,25 @@ def review(
     from gamekeeper.surfaces.review import Answer, decide, list_open
 
     if alarm is None and client is None and not (confirm or dismiss):
-        list_open(folder)
+        list_open(folder, tenant)
     else:
-        decide(folder, Answer(alarm, client, confirm, dismiss, by, reason))
+        decide(folder, Answer(alarm, client, confirm, dismiss, by, reason), tenant)
 
 
 @app.command()
 def alarms(
-    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a replayed log, or of a gateway.")],
     form: Annotated[
         str, typer.Option("--format", help="jsonl, or ocsf: Detection Findings of OCSF 1.3.0 for a SIEM.")
     ] = "jsonl",
+    tenant: Tenant = None,
 ) -> None:
-    """Print a replay's alarms, one line of JSON each, with what people decided. They are questions, not verdicts."""
+    """Print alarms, one line of JSON each, with what people decided. They are questions, not verdicts."""
     from gamekeeper.surfaces.review import print_alarms
 
     if form not in ("jsonl", "ocsf"):
         raise typer.BadParameter(f"'{form}' is no format of alarms. Known: jsonl, ocsf.", param_hint="--format")
-    print_alarms(folder, form)
+    print_alarms(folder, form, tenant)
 
 
 @app.command()
@@ -342,13 +347,18 @@ def methods(
 
 @app.command()
 def init(
-    what: Annotated[str, typer.Argument(help="audit")] = "audit",
-    out: Annotated[Path, typer.Option(help="File to write.")] = Path("audit.toml"),
+    what: Annotated[str, typer.Argument(help="audit or gateway.")] = "audit",
+    out: Annotated[
+        Path | None, typer.Option(help=f"File, or folder of a gateway. {default(['audit.toml', 'gateway'])}")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help=f"What a gateway serves: a built-in target or a TOML file. {default(['mnist'])}")
+    ] = None,
 ) -> None:
     """Write a commented configuration that works as it stands."""
     from gamekeeper.surfaces.init import write_config
 
-    typer.echo(write_config(what, out))
+    typer.echo(write_config(what, out, target))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """`gamekeeper review` and `gamekeeper alarms`: alarms are questions for a person, whose answers are written down.
 
-Nothing here acts on a client. A decision is a line in reviews.jsonl; the last one about an alarm counts.
+Nothing here acts on a client. A decision is a line in a replay's reviews.jsonl, or an event in a gateway's journal; the last
+one about an alarm counts.
 """
 
 import sys
@@ -15,11 +16,11 @@ from rich.table import Table
 
 from gamekeeper.errors import BadConfig
 from gamekeeper.logs.event import shown
-from gamekeeper.replay_files import CONFIRMED, DISMISSED, ReplayFiles, accounts
+from gamekeeper.replay_files import CONFIRMED, DISMISSED, accounts
 from gamekeeper.replay_rows import AlarmRow, Review
 from gamekeeper.results import encoded
+from gamekeeper.surfaces.desk import Desk, open_desk
 from gamekeeper.surfaces.ocsf import finding
-from gamekeeper.surfaces.replay_report import write_replay_report
 from gamekeeper.surfaces.report.client_words import once, whom
 from gamekeeper.surfaces.report.words import plain
 
@@ -27,11 +28,10 @@ LEAST = 6
 """Characters of an alarm's id that are shown at least."""
 
 
-def list_open(folder: Path) -> None:
+def list_open(folder: Path, tenant: str | None = None) -> None:
     """Prints the alarms nobody has decided about."""
-    files = ReplayFiles(folder)
-    files.header()
-    decisions, alarms = files.decisions(), files.alarms()
+    with open_desk(folder, tenant) as desk:
+        decisions, alarms = desk.decisions(), desk.alarms()
     waiting = [each for each in alarms if each.id not in decisions]
     console = Console(highlight=False)
     if waiting:
@@ -83,34 +83,34 @@ class Answer:
         return CONFIRMED if self.confirm else DISMISSED
 
 
-def decide(folder: Path, answer: Answer) -> None:
-    """Writes a decision down and the report anew. Raises BadConfig, and writes nothing, unless the answer is whole."""
-    files = ReplayFiles(folder)
-    files.header()
-    decision = answer.decision()
-    alarms = files.alarms()
-    for row in chosen(alarms, answer, set(files.decisions()), folder):
-        files.add(Review(row.id, row.client, decision, answer.by.strip(), answer.reason.strip(), time.time()))
-        Console(highlight=False).print(
-            f"{decision}: alarm {plain(row.id)} of {whom(row)}.", soft_wrap=True, markup=False
-        )
-    write_replay_report(folder)
-    left = len({each.id for each in alarms} - set(files.decisions()))
-    Console(highlight=False).print(f"{left} of {len(alarms)} alarms are open.")
+def decide(folder: Path, answer: Answer, tenant: str | None = None) -> None:
+    """Writes a decision down. Raises BadConfig, and writes nothing, unless the answer is whole."""
+    console = Console(highlight=False)
+    with open_desk(folder, tenant) as desk:
+        decision = answer.decision()
+        alarms = desk.alarms()
+        rows, now = chosen(desk, alarms, answer), time.time()
+        desk.add([Review(row.id, row.client, decision, answer.by.strip(), answer.reason.strip(), now) for row in rows])
+        left = len({each.id for each in alarms} - set(desk.decisions()))
+    for row in rows:
+        console.print(f"{decision}: alarm {plain(row.id)} of {whom(row)}.", soft_wrap=True, markup=False)
+    console.print(f"{left} of {len(alarms)} alarms are open.")
 
 
-def chosen(alarms: list[AlarmRow], answer: Answer, settled: set[str], folder: Path) -> list[AlarmRow]:
+def chosen(desk: Desk, alarms: list[AlarmRow], answer: Answer) -> list[AlarmRow]:
     """The alarms that an answer is about."""
+    folder = desk.folder
     if (answer.alarm is None) == (answer.client is None):
         raise BadConfig(
             f"a review needs the id of an alarm, or --client. List the open ones: gamekeeper review {folder}"
         )
     if answer.alarm is not None:
         return [by_id(alarms, answer.alarm, folder)]
-    own = [each for each in alarms if accounts(each) == (answer.client,) and each.id not in settled]
+    settled, client = set(desk.decisions()), desk.client(answer.client or "")
+    own = [each for each in alarms if accounts(each) == (client,) and each.id not in settled]
     if not own:
         raise BadConfig(
-            f"client '{shown(answer.client or '')}' has no open alarm in {folder}. List the open ones: gamekeeper review {folder}"
+            f"client '{shown(client)}' has no open alarm in {folder}. List the open ones: gamekeeper review {folder}"
         )
     return own
 
@@ -125,11 +125,12 @@ def by_id(alarms: list[AlarmRow], beginning: str, folder: Path) -> AlarmRow:
     raise BadConfig(f"{what} '{shown(beginning)}' in {folder}. List the open ones: gamekeeper review {folder}")
 
 
-def print_alarms(folder: Path, form: Literal["jsonl", "ocsf"]) -> None:
+def print_alarms(folder: Path, form: Literal["jsonl", "ocsf"], tenant: str | None = None) -> None:
     """Every alarm as a line of JSON: as it is, with the last decision about it, or as an OCSF Detection Finding."""
-    files = ReplayFiles(folder)
-    header, decisions = files.header(), files.decisions()
-    for each in files.alarms():
-        review = decisions.get(each.id)
-        plain_row = {**asdict(each), "review": None if review is None else asdict(review)}
-        sys.stdout.write(encoded(finding(each, header, review) if form == "ocsf" else plain_row).decode() + "\n")
+    with open_desk(folder, tenant) as desk:
+        decisions = desk.decisions()
+        for each in desk.alarms():
+            review = decisions.get(each.id)
+            plain_row = {**asdict(each), "review": None if review is None else asdict(review)}
+            row = finding(each, desk.header(each), review) if form == "ocsf" else plain_row
+            sys.stdout.write(encoded(row).decode() + "\n")

@@ -15,65 +15,36 @@ Secrets     headers hold `${NAME}`; the value is read from the environment when 
 """
 
 import hashlib
-import itertools
-import logging
-import math
-import random
-import ssl
 import time
 import uuid
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote as percent
 
 import httpx
-import orjson
 import torch
 from torch import Tensor
 
-from gamekeeper.errors import BadConfig, Lost, Malformed, Refused, Unreachable
+from gamekeeper.errors import BadConfig, Malformed
 from gamekeeper.models.opaque import Raw
 from gamekeeper.protocols.answers import Entries, answers_at, entries, maps_at
-from gamekeeper.protocols.json import Expected, Quote, encode_template, error_text, is_list, is_object, kind, parse
+from gamekeeper.protocols.json import Expected, encode_template, is_list, is_object, kind, parse
 from gamekeeper.protocols.v1 import encode_v1
 from gamekeeper.protocols.v2 import DATATYPES, EXTENSION, Body, Slot, answers_v2, decode_v2, encode_v2, maps_v2
-from gamekeeper.targets.http_config import HttpConfig, resolved
-from gamekeeper.targets.http_environment import Route, certificates, route
-from gamekeeper.targets.http_responses import divided, in_units, inflated, retry_after
+from gamekeeper.targets.http_config import HttpConfig
+from gamekeeper.targets.http_responses import divided, in_units
+from gamekeeper.targets.http_retries import Retrying
+from gamekeeper.targets.http_sender import Answer, Sender, shown
 from gamekeeper.types import Batch, Domain
 
-BACKOFF, LONGEST_BACKOFF = 0.5, 30.0  # seconds
-ERROR_BODY = 64 * 1024  # bytes of an error's body that are read
-ADVICE = {
-    401: "Check the key in `headers`.",
-    403: "Check the key in `headers`, and that it may use this model.",
-    404: "Check `url`, `protocol` and `model`.",
-    405: "Check `url` and `protocol`.",
-    413: "Lower `batch`.",
-}
-IN_IT = (400, 413, 422)
-"""Statuses that are about what is in a request: another batch, or a part of this one, may be answered."""
-log = logging.getLogger(__name__)
 
+@runtime_checkable
+class Exchange(Protocol):
+    """How requests reach an API: once, or until an answer comes. An answer that is returned may have any status."""
 
-@dataclass(frozen=True)
-class Answer:
-    """A response that was read to its end; header names are case-insensitive."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """An attempt that may be repeated: what happened, how long the server asks to wait, what to raise in the end."""
-
-    what: str
-    wait: float = 0.0
-    error: type[Unreachable | Malformed] = Unreachable
+    @property
+    def sender(self) -> Sender: ...
+    def __call__(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str], /) -> Answer: ...
 
 
 class HttpOracle:
@@ -84,6 +55,8 @@ class HttpOracle:
 
     names are those of the queries, one per input (`ledger.Recorded` gives them): a request's Idempotency-Key is derived
     from its names and its body. Without them the key is random, and only the retries of one request share it.
+
+    exchange says how requests are sent; by default as an audit sends them, again and again until an answer comes.
 
     Raises BadQuery (input outside the domain), BadConfig (the model takes other inputs), Unreachable, Malformed.
     """
@@ -100,29 +73,20 @@ class HttpOracle:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         seed: int = 0,
+        exchange: Exchange | None = None,
     ) -> None:
         if config.labels is not None and len(config.labels) != classes:
             raise BadConfig(f"`labels` must name all {classes} classes; it names {len(config.labels)}.")
-        headers = {name: resolved(name, value.get_secret_value()) for name, value in config.headers.items()}
-        way = self._route = Route() if transport else route(config.url)
         self.config, self.box, self.classes = config, box, classes
         self.batch = 1 if config.one_by_one else config.batch
-        self._quote = Quote(tuple(secret for _, secrets in headers.values() for secret in secrets))
-        sent = httpx.Headers({"User-Agent": "gamekeeper", "Accept-Encoding": "gzip, deflate"})
-        sent.update({name: value for name, (value, _) in headers.items()})
-        trusted = certificates(config.url, config.verify_tls, way)
-        self._client = httpx.Client(
-            headers=sent, timeout=config.timeout, verify=trusted, proxy=way.proxy, trust_env=False, transport=transport
-        )
-        weakref.finalize(self, self._client.close)
-        self._sleep, self._clock = sleep, clock
-        self._random = random.Random(seed)  # noqa: S311 - spreads retries, guards nothing
-        self._next = -math.inf
+        self._exchange = exchange or Retrying(Sender(config, transport, clock), sleep, clock, seed)
+        self._sender = self._exchange.sender
+        self._quote = self._sender.quote
         self._slot: Slot | None = None
 
     def close(self) -> None:
         """Closes the connections; this also happens when the oracle is garbage-collected."""
-        self._client.close()
+        self._sender.close()
 
     def __call__(self, x: Batch, names: Sequence[bytes] | None = None, /) -> Raw:
         self.box.check(x)
@@ -147,7 +111,7 @@ class HttpOracle:
             headers["Inference-Header-Content-Length"] = str(len(body.head))
         headers["Idempotency-Key"] = key
         answer = self._exchange("POST", url, body.head + body.tail, headers)
-        self._usable(answer, url)
+        self._sender.usable(answer, url)
         try:
             return self._decoded(answer, expected)
         except Malformed as error:
@@ -155,7 +119,7 @@ class HttpOracle:
 
     def _encoded(self, x: Batch) -> tuple[str, Body, dict[str, str]]:
         config, base = self.config, self.config.url.rstrip("/")
-        headers = {} if "content-type" in self._client.headers else {"Content-Type": "application/json"}
+        headers = {} if self._sender.typed else {"Content-Type": "application/json"}
         if config.protocol == "v2":
             slot = self._negotiated()
             if slot.binary:
@@ -218,7 +182,7 @@ class HttpOracle:
         answer = self._exchange("GET", url, None, {})
         if 400 <= answer.status < 600:
             return {}
-        self._usable(answer, url)
+        self._sender.usable(answer, url)
         try:
             document = parse(answer.body, self._quote)
         except Malformed as error:
@@ -259,136 +223,8 @@ class HttpOracle:
                 " not read."
             )
 
-    # --- requests, retries, bodies
-
-    def _exchange(self, method: str, url: str, content: bytes | None, headers: dict[str, str]) -> Answer:
-        """Sends until a readable answer comes. Raises Unreachable when the retries are used up."""
-        started = self._clock()
-        attempts = self.config.retries + 1
-        for attempt in itertools.count(1):
-            self._pace()
-            result = self._attempt(method, url, content, headers)
-            if isinstance(result, Answer):
-                return result
-            if result.wait > self.config.retry_after_max:
-                raise Unreachable(
-                    f"{shown(url)}: {result.what}; the server asks to wait {result.wait:.0f} s, more than"
-                    f" retry_after_max ({self.config.retry_after_max:g} s). Run again later: answered queries are not"
-                    " sent twice."
-                )
-            if attempt == attempts:
-                raise result.error(
-                    f"{shown(url)}: {result.what} ({attempts} attempt{'s' * (attempts > 1)} in"
-                    f" {self._clock() - started:.0f} s). Check that the API is up and not too slow or too busy"
-                    " (`timeout`, `batch`, `requests_per_second`), and run again: answered queries are not sent twice."
-                )
-            backoff = min(LONGEST_BACKOFF, BACKOFF * 2.0 ** min(attempt - 1, 16))
-            wait = max(result.wait, self._random.uniform(0, backoff))
-            log.warning("%s: %s; attempt %d of %d in %.1f s", shown(url), result.what, attempt + 1, attempts, wait)
-            self._sleep(wait)
-        raise AssertionError  # the loop above ends by itself
-
-    def _pace(self) -> None:
-        if self.config.requests_per_second is None:
-            return
-        wait = self._next - self._clock()
-        if wait > 0:
-            self._sleep(wait)
-        self._next = max(self._next, self._clock()) + 1 / self.config.requests_per_second
-
-    def _attempt(self, method: str, url: str, content: bytes | None, headers: dict[str, str]) -> Answer | Trouble:
-        deadline = self._clock() + self.config.timeout
-        status = None
-        try:
-            with self._client.stream(method, url, content=content, headers=headers) as response:
-                status = response.status_code
-                good = status < 300
-                body = self._body(response, deadline, self.config.max_body if good else ERROR_BODY, strict=good)
-                if status in (*self.config.rate_limit_codes, *self.config.retry_codes):
-                    failed = Refused if status == 500 else Unreachable
-                    return Trouble(self._complaint(status, body), retry_after(response.headers), failed)
-                return Answer(status, response.headers, body)
-        except httpx.TimeoutException as error:
-            went_out = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
-            what = f"no {'complete ' * (status is not None)}answer within {self.config.timeout:g} s"
-            return Trouble(what, error=Lost if went_out else Unreachable)
-        except httpx.TransportError as error:
-            return self._broken(error, status)
-        except Malformed as error:
-            raise Malformed(f"{shown(url)}: {error}") from None
-
-    def _broken(self, error: httpx.TransportError, status: int | None) -> Trouble:
-        """A failure below HTTP. A certificate that is not trusted will not be trusted the next time either."""
-        detail = self._quote(error) or type(error).__name__
-        if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-            raise BadConfig(f"the request cannot be sent: {detail}.") from None
-        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error)):
-            raise Unreachable(
-                f"the server's certificate is not trusted: {detail}. Set SSL_CERT_FILE to its authority's certificates;"
-                " `verify_tls = false` accepts any."
-            ) from None
-        if any(isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER" for cause in causes(error)):
-            raise Unreachable(
-                f"the server does not speak TLS there: {detail}. Should `url` begin with http:// instead of https://?"
-            ) from None
-        if status is not None and status < 300:
-            return Trouble(f"the answer broke off before its end ({detail})", error=Malformed)
-        refused = isinstance(error, httpx.ConnectError | httpx.ProxyError)
-        return Trouble(
-            f"no connection{self._route.via}, or it broke ({detail})", error=Unreachable if refused else Lost
-        )
-
-    def _body(self, response: httpx.Response, deadline: float, most: int, strict: bool) -> bytes:
-        """The body, decompressed, up to `most` bytes; a longer one is refused if strict, else cut."""
-        if response.is_stream_consumed:  # an in-memory transport has read and decompressed it
-            body = bytearray(response.content[: most + 1])
-        else:
-            body = bytearray()
-            for piece in inflated(response, most + 1):
-                body += piece
-                if len(body) > most:
-                    break
-                if self._clock() > deadline:
-                    raise httpx.ReadTimeout("too slow")
-        if len(body) > most and strict:
-            raise Malformed(f"the answer is longer than max_body ({most:,} bytes) and was cut off there.")
-        return bytes(body[:most])
-
-    def _usable(self, answer: Answer, url: str) -> None:
-        """Raises for every status but success, once the retries are over."""
-        if answer.status < 300:
-            return
-        if answer.status < 400:
-            place = self._quote(answer.headers.get("location", "nowhere"))
-            raise Malformed(
-                f"{shown(url)} redirects to {place}, which is not followed. Set `url` to the API's own address."
-            )
-        advice = ADVICE.get(answer.status, "Check the target file against what the API expects.")
-        kind_ = Refused if answer.status in IN_IT else Unreachable
-        raise kind_(f"{shown(url)}: {self._complaint(answer.status, answer.body)}. Not sent again. {advice}")
-
-    def _complaint(self, status: int, body: bytes) -> str:
-        """The status and what the server says about it, shortened."""
-        try:
-            text = error_text(orjson.loads(body), self._quote)
-        except orjson.JSONDecodeError:
-            text = self._quote(body.decode(errors="replace"))
-        return f"status {status}" + (f": {text.rstrip('.')}" if text else "")
-
 
 def idempotency_key(url: str, body: Body, names: Sequence[bytes]) -> str:
     """The same key for the same queries to the same address, in every process."""
     parts = b"".join(names), url.encode() + b"\n" + body.head + body.tail
     return hashlib.blake2b(b"".join(hashlib.blake2b(part).digest() for part in parts), digest_size=16).hexdigest()
-
-
-def shown(url: str) -> str:
-    """The address without its query, which may hold a key."""
-    return str(httpx.URL(url).copy_with(query=None, fragment=None))
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__

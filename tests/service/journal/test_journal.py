@@ -7,7 +7,7 @@ import pytest
 
 from gamekeeper.errors import BadConfig, Denied, JournalError
 from gamekeeper.service.journal.accounts import Account, Charge, Quota
-from gamekeeper.service.journal.event import Event, Remembered, Stale
+from gamekeeper.service.journal.event import Event, Remembered, Seen, Stale
 from gamekeeper.service.journal.journal import Journal
 from gamekeeper.service.journal.keyring import new_key
 
@@ -189,6 +189,20 @@ def test_old_events_are_erased_with_the_memories_of_clients_who_did_not_come_aga
     assert (journal.used(account()), journal.used(account(window=10**8))) == (0, 3)
     assert journal.prune("acme", AT + 50, AT + 300) == 0
     assert len(events(journal)) == 2
+
+
+def test_clients_are_listed_by_tenant_and_who_is_held_outlives_the_events(journal: Journal):
+    assert journal.clients("acme") == ()
+    for client in ("b", "B", "a"):
+        journal.append(answer(client, AT, level="refuse" if client == "b" else ""), Remembered(0, {"policy": b"p"}))
+    journal.append(answer("b", AT + 1))
+    journal.append(answer("c", AT, "rival"))
+    assert journal.clients("acme") == (Seen("B", "", AT), Seen("a", "", AT), Seen("b", "refuse", AT + 1))
+    journal.prune("acme", AT + 50, AT + 60)
+    assert journal.clients("acme") == (Seen("b", "refuse", AT + 1),)
+    journal.forget("acme", "b", AT + 70)
+    assert journal.clients("acme") == ()
+    assert [each.client for each in journal.clients("rival")] == ["c"]
 
 
 def test_keys_are_stored_replaced_and_listed_by_tenant_with_an_event_each(journal: Journal):

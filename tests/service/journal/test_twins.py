@@ -73,7 +73,8 @@ class Numbered:
         ]  # fmt: skip
         known = [self.journal.remembered(tenant, client) for tenant in TENANTS for client in CLIENTS]
         used = [self.journal.used(account(tenant, holder)) for tenant in TENANTS for holder in ("key a", "tenant")]
-        return events, [(self.plain(each.version), each.parts) for each in known], used
+        seen = [self.journal.clients(tenant) for tenant in TENANTS]
+        return events, [(self.plain(each.version), each.parts) for each in known], used, seen
 
 
 def account(tenant: str, holder: str) -> Account:

@@ -31,6 +31,7 @@ from torch import Tensor
 from gamekeeper.detectors import lookout as watching
 from gamekeeper.detectors.features import ObservedModel
 from gamekeeper.detectors.lookout import REPEATS, Lookout
+from gamekeeper.engine.gateway.at_looks import scores_at_looks
 from gamekeeper.engine.gateway.input_statistics import InputStatistics
 from gamekeeper.errors import JournalError, Malformed
 from gamekeeper.policy import Standing
@@ -175,10 +176,14 @@ class ClientMemory:
         known.sizes.pop(WATCHES, None)  # of other detectors: a snapshot is due
         return {watching.STANDING: standing}
 
-    def show(self, x: Batch, clean: Reply, at: float, memories: Memories) -> None:
-        """Shows a request to the lookout. All its inputs have an answer; attribution maps are shown to nobody."""
+    def show(self, x: Batch, clean: Reply, at: float, memories: Memories) -> Mapping[str, float]:
+        """Shows a request to the lookout. All its inputs have an answer; attribution maps are shown to nobody.
+
+        Returns what detectors say at the looks that it passes.
+        """
         memories.setdefault(INPUTS, InputStatistics()).add(x, at)
-        self.lookout.looked(x, Reply(clean.y), at, memories)
+        seen = memories[watching.STANDING].seen if watching.STANDING in memories else 0
+        return scores_at_looks(self.lookout, self.lookout.looked(x, Reply(clean.y), at, memories), seen)
 
     def step(self, x: Batch, clean: Reply, at: float) -> bytes:
         """A request, as bytes: all that `show` depends on, with the features that were noted behind the answers."""

@@ -154,7 +154,7 @@ class Gateway:
 
     def _treated(self, request: Request, clean: Reply, known: Known, rules: Rules) -> Reply | Denied:
         """What the policy makes of a request: the answer, or the refusal to which it led. It is in the journal. Raises Stale."""
-        step, failure = self._looked(request, clean, known)
+        step, at_looks, failure = self._looked(request, clean, known)
         memories = {} if step is None else self.memory.watched(known)
         alarms = happenings.new_alarms(known.standing, self.lookout.alarms(memories)) if memories else {}
         standing = replace(known.standing, alarms={**known.standing.alarms, **alarms})
@@ -166,23 +166,23 @@ class Gateway:
         else:
             hashes = happenings.input_hashes(request.x, request.who.tenant, self.pseudonyms)
             scores = happenings.last_scores(self.lookout, memories) if memories else {}
-            event = happenings.answer_event(request, hashes, scores, failure or second)
+            event = happenings.answer_event(request, hashes, {**scores, **at_looks}, failure or second)
         others = [happenings.alarm_event(request, *alarm, self.lookout, memories) for alarm in alarms.items()]
         others += [happenings.level_event(request, decision)] if decision.climbed else []
         events = [happenings.under(each, rules.policy, known.standing) for each in (event, *others)]
         self._append(request, known, step, events)
         return outcome
 
-    def _looked(self, request: Request, clean: Reply, known: Known) -> tuple[bytes | None, str]:
-        """Shows a request to the detectors: it as a step, or what has failed."""
+    def _looked(self, request: Request, clean: Reply, known: Known) -> tuple[bytes | None, Mapping[str, float], str]:
+        """Shows a request to the detectors: it as a step, what they say at looks, or what has failed."""
         try:
-            self.memory.show(request.x, clean, request.at, self.memory.watched(known))
-            return self.memory.step(request.x, clean, request.at), ""
+            at_looks = self.memory.show(request.x, clean, request.at, self.memory.watched(known))
+            return self.memory.step(request.x, clean, request.at), at_looks, ""
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the request was not examined
             known.spoilt = True
-            return None, self._failure("a detector", error)
+            return None, {}, self._failure("a detector", error)
 
     def _outcome(
         self, request: Request, clean: Reply, known: Known, rules: Rules, decision: Decision

@@ -11,7 +11,7 @@ from gamekeeper.errors import BadConfig, JournalError
 from gamekeeper.service.journal import tables
 from gamekeeper.service.journal.accounts import Account, Charge
 from gamekeeper.service.journal.database import Database, Session
-from gamekeeper.service.journal.event import Event, Remembered, as_row
+from gamekeeper.service.journal.event import Event, Remembered, Seen, as_row
 from gamekeeper.service.journal.keyring import KeyRecord
 from gamekeeper.service.journal.postgres import PostgresServer
 from gamekeeper.service.journal.sqlite import SqliteFile
@@ -67,6 +67,9 @@ class DatabaseJournal:
 
     def keys(self, tenant: str) -> tuple[KeyRecord, ...]:
         return self._read(lambda session: tables.keys(session, "tenant", tenant))
+
+    def clients(self, tenant: str) -> tuple[Seen, ...]:
+        return self._read(lambda session: tables.clients(session, tenant))
 
     def forget(self, tenant: str, client: str, at: float) -> int:
         event = Event(tenant, client, "forget", at, reason="everything about this client was erased")

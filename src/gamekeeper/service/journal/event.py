@@ -35,7 +35,7 @@ class Event:
     at      when, in seconds since 1970
     n       inputs that were answered, or denied
     inputs  keyed hash of each of them
-    scores  verdicts of detectors after the last input, and statistics of the inputs of an alarm
+    scores  verdicts of detectors after the last input and at looks, and statistics of the inputs of an alarm
     level   of the policy that the client is at; "" if the event does not say
     policy  digest of that policy
     reason  in words
@@ -85,6 +85,19 @@ class Stale(Exception):
 
     Nothing was written. Read them again and repeat what was computed from them.
     """
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A client who was not forgotten.
+
+    level  of the policy that they are at; "" if no event ever said
+    at     when they came last, in seconds since 1970
+    """
+
+    client: str
+    level: str
+    at: float
 
 
 def checked_name(what: str, name: str) -> None:

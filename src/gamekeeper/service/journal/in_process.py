@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 from gamekeeper.errors import GamekeeperError, JournalError
 from gamekeeper.service.journal.accounts import Account, Charge, granted
-from gamekeeper.service.journal.event import Event, Remembered, Stale
+from gamekeeper.service.journal.event import Event, Remembered, Seen, Stale
 from gamekeeper.service.journal.keyring import KeyRecord
 from gamekeeper.service.journal.tables import LOWEST, STANDING, denied
 
@@ -99,6 +99,11 @@ class InProcessJournal:
     def keys(self, tenant: str) -> tuple[KeyRecord, ...]:
         with self._lock:
             return tuple(self._keys[public] for public in sorted(self._keys) if self._keys[public].tenant == tenant)
+
+    def clients(self, tenant: str) -> tuple[Seen, ...]:
+        with self._lock:
+            mine = sorted((who[1], *seen) for who, seen in self._seen.items() if who[0] == tenant)
+        return tuple(Seen(client, level, at) for client, at, level in mine)
 
     def forget(self, tenant: str, client: str, at: float) -> int:
         with self._lock:

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
 from gamekeeper.service.journal.accounts import Account, Charge
-from gamekeeper.service.journal.event import Event, Remembered
+from gamekeeper.service.journal.event import Event, Remembered, Seen
 from gamekeeper.service.journal.keyring import KeyRecord
 
 
@@ -62,6 +62,10 @@ class Journal(Protocol):
 
     def keys(self, tenant: str) -> tuple[KeyRecord, ...]:
         """A tenant's keys, in the order of their ids."""
+        ...
+
+    def clients(self, tenant: str) -> tuple[Seen, ...]:
+        """A tenant's clients in the order of their names, also those whose events were erased but not their level."""
         ...
 
     def forget(self, tenant: str, client: str, at: float) -> int:

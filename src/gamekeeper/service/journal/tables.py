@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from gamekeeper.errors import Denied, JournalError
 from gamekeeper.service.journal.accounts import Account, Charge, granted
 from gamekeeper.service.journal.database import Row, Session
-from gamekeeper.service.journal.event import PLAIN, Event, Remembered, Stale, as_row, from_row
+from gamekeeper.service.journal.event import PLAIN, Event, Remembered, Seen, Stale, as_row, from_row
 from gamekeeper.service.journal.keyring import KeyRecord
 
 FORMAT = "1"
@@ -174,6 +174,11 @@ def keys(session: Session, column: str, value: str) -> tuple[KeyRecord, ...]:
     """Keys whose `id` or `tenant` is this."""
     query = f"SELECT id, hashed, tenant, account, since, until FROM api_key WHERE {column} = ? ORDER BY id"  # noqa: S608
     return tuple(KeyRecord(row[0], bytes(row[1]), *row[2:]) for row in session.rows(query, [value]))
+
+
+def clients(session: Session, tenant: str) -> tuple[Seen, ...]:
+    rows = session.rows("SELECT client, level, seen FROM client WHERE tenant = ?", [tenant])
+    return tuple(Seen(*row) for row in sorted(rows))  # a database may order names in a way of its own
 
 
 def forget(session: Session, event: Event) -> int:
