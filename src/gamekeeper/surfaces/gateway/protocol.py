@@ -33,7 +33,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Bytes of headers that are not complete yet."""
         self._in_head = True
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if len(self.connections) > self.connected:
             self._refuse(503)
