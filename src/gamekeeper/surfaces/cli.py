@@ -15,7 +15,7 @@ import typer
 
 from gamekeeper.errors import GamekeeperError
 from gamekeeper.method_text import DETECTORS
-from gamekeeper.surfaces.gateway_cli import Tenant, clients, forget, keys, quota, release
+from gamekeeper.surfaces.gateway_cli import Tenant, clients, forget, keys, quota, release, serve
 from gamekeeper.surfaces.ownership_cli import claims, ownership, verify
 from gamekeeper.version import __version__
 
@@ -30,7 +30,7 @@ app = typer.Typer(
 app.add_typer(claims)
 app.command()(verify)
 app.command()(ownership)
-for command in (keys, clients, release, forget, quota):
+for command in (serve, keys, clients, release, forget, quota):
     app.command()(command)
 
 ATTACKS = ["knockoff", "knockoff+labels", "knockoff+partial_bayes"]

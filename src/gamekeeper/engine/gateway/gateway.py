@@ -98,7 +98,7 @@ class Gateway:
         known = held.known = held.known or self._read(request)
         denied = self._denied(known, rules)
         if denied is not None and time.monotonic() - known.checked > FRESH:
-            known = held.known = self._read(request)
+            known = self._caught_up(request, held)
             denied = self._denied(known, rules)
         if denied is not None:
             event = happenings.denied_event(request, str(denied))
@@ -108,6 +108,12 @@ class Gateway:
     def _read(self, request: Request) -> Known:
         who = request.who
         return self.memory.read(self.journal.remembered(who.tenant, who.client), time.monotonic())
+
+    def _caught_up(self, request: Request, held: Held) -> Known:
+        """What is known of the client, with what other replicas and people have done since."""
+        who = (request.who.tenant, request.who.client)
+        held.known = self.memory.catch_up(held.take(), self.journal, who, time.monotonic())
+        return held.known
 
     def _denied(self, known: Known, rules: Rules) -> Denied | None:
         """Whether a client is denied as they stand. A level that only a new policy leads to needs a request to be written down."""
@@ -130,9 +136,12 @@ class Gateway:
 
     def _answered(self, request: Request, clean: Reply, held: Held, rules: Rules) -> Reply:
         """The answer, once it is in the journal; begun again whenever another replica was faster."""
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
+            if held.known is not None and held.known.shared:
+                self._caught_up(request, held)
             self._admit(request, held, rules)
             known = held.take()
+            known.shared |= attempt > 0
             try:
                 outcome = self._treated(request, clean, known, rules)
             except Stale:

@@ -1,10 +1,11 @@
 """A journal in one SQLite file: write-ahead log, synchronous=FULL, and deleted rows overwritten."""
 
+import errno
 import os
 import sqlite3
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class SqliteFile:
 
     def _connect(self) -> "SqliteSession":
         with guarded(self.path):
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._make()
             db = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None, check_same_thread=False)
         session = SqliteSession(db, self.path)
         try:
@@ -58,6 +59,16 @@ class SqliteFile:
             session.close()
             raise
         return session
+
+    def _make(self) -> None:
+        """An empty file, if there is none. One that is there must not be opened but by SQLite: closing it drops this process's
+        locks, and another process would take itself for the last one and delete the log of what was written.
+        """
+        if self.path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if not self.path.exists():
+            with suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _prepare(self, session: "SqliteSession") -> None:
         ((application,),) = session.rows("PRAGMA application_id")

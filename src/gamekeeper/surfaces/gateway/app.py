@@ -283,7 +283,7 @@ async def received(receive: Receive, most: int) -> bytes:
     raise BadRequest("the connection ended before the body did.")
 
 
-def rest(headers: list[Header]) -> float:
+def rest(headers: list[Header]) -> float | int:
     """Bytes of a body that may still come, as its headers say."""
     for name, value in headers:
         if name == b"content-length":

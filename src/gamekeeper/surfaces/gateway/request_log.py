@@ -14,7 +14,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, runtime_checkable
 
 import orjson
 
@@ -27,6 +27,14 @@ PREFIX = 8
 """Digits of a client's pseudonym."""
 EVERY, MOST = 0.25, 20_000
 """Seconds between writes, and lines that wait for one at most."""
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Where lines go: an open text file, for one."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
 
 
 @dataclass(slots=True)
@@ -50,7 +58,7 @@ class Visit:
 class RequestLog:
     """Writes lines to a stream; None: standard error."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: Stream | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._lines: list[bytes] = []
         self._dropped = 0
