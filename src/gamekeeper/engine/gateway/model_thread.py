@@ -11,9 +11,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -33,14 +32,9 @@ WAITING = 256
 DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 
-@contextmanager
-def answering_by(deadline: float) -> Generator[None, None, None]:
-    """Within the block, this thread's questions to a model are of use until `deadline`, by `time.monotonic`."""
-    token = DEADLINE.set(deadline)
-    try:
-        yield
-    finally:
-        DEADLINE.reset(token)
+def answer_by(deadline: float) -> None:
+    """From now on, this thread's questions to a model are of use until `deadline`, by `time.monotonic`."""
+    DEADLINE.set(deadline)
 
 
 @dataclass(eq=False)
