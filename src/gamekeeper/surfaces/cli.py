@@ -15,7 +15,7 @@ import typer
 
 from gamekeeper.errors import GamekeeperError
 from gamekeeper.method_text import DETECTORS
-from gamekeeper.surfaces.gateway_cli import Tenant, clients, forget, keys, quota, release, serve
+from gamekeeper.surfaces.gateway_cli import Account, Tenant, clients, forget, keys, quota, release, serve
 from gamekeeper.surfaces.ownership_cli import claims, ownership, verify
 from gamekeeper.version import __version__
 
@@ -313,6 +313,7 @@ def review(
         str | None, typer.Argument(help="Id of an alarm; leave it out to list those that are open.")
     ] = None,
     client: Annotated[str | None, typer.Option(help="Decide about all open alarms of this client at once.")] = None,
+    account: Account = None,
     tenant: Tenant = None,
     confirm: Annotated[bool, typer.Option("--confirm", help="This client was stealing.")] = False,
     dismiss: Annotated[
@@ -322,12 +323,14 @@ def review(
     reason: Annotated[str, typer.Option("--why", help="The reason, in a sentence.")] = "",
 ) -> None:
     """Decide about alarms and write the decision down. Nobody is ever banned: what follows is up to you."""
+    from gamekeeper.engine.gateway.folder import Named
     from gamekeeper.surfaces.review import Answer, decide, list_open
 
-    if alarm is None and client is None and not (confirm or dismiss):
+    named = Named(client, account, tenant)
+    if alarm is None and not named and not (confirm or dismiss):
         list_open(folder, tenant)
     else:
-        decide(folder, Answer(alarm, client, confirm, dismiss, by, reason), tenant)
+        decide(folder, Answer(alarm, named, confirm, dismiss, by, reason), tenant)
 
 
 @app.command()

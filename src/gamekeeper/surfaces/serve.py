@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from rich.console import Console
 from gamekeeper.engine.gateway.armed_policy import EVERYBODY
 from gamekeeper.engine.gateway.folder import GatewayFolder, gateway_folder
 from gamekeeper.engine.gateway.gateway import Gateway
-from gamekeeper.engine.gateway.gateway_config import Address
+from gamekeeper.engine.gateway.gateway_config import DEFAULT_TENANT, Address
 from gamekeeper.engine.gateway.model_thread import ModelThread
 from gamekeeper.engine.gateway.request import Request, under_way
 from gamekeeper.errors import BadConfig, JournalError
@@ -29,7 +30,7 @@ from gamekeeper.surfaces.gateway.request_log import LOG, RequestLog
 from gamekeeper.surfaces.gateway.running import run
 from gamekeeper.surfaces.ready_gateway import ROWS, Ready, prepared
 from gamekeeper.surfaces.serve_words import opening
-from gamekeeper.types import Model, Reply
+from gamekeeper.types import Batch, Model, Reply
 
 DAY = 86_400.0
 
@@ -114,6 +115,35 @@ class Gateways:
     def close(self) -> None:
         for gateway in self.gateways.values():
             gateway.close()
+
+
+@dataclass(frozen=True, eq=False)
+class InProcess:
+    """A gateway without sockets: for tests and notebooks."""
+
+    gateways: Gateways
+    principals: Principals
+
+    def issue(self, account: str, tenant: str = DEFAULT_TENANT) -> str:
+        """A new API key for an account."""
+        return self.principals.issue(tenant, account, time.time())
+
+    def ask(self, key: str, x: Batch, address: str = "127.0.0.1") -> Reply:
+        """The answer to a request of somebody who sends this key. Raises Denied, …, as `Answering`."""
+        now = time.time()
+        return self.gateways.answer(Request(self.principals.principal(key, address, now), x, now))
+
+
+@contextmanager
+def in_process(path: Path) -> Generator[InProcess]:
+    """The gateway of a folder, alive within the block. What it writes down is in the folder's journal."""
+    ready = prepared(gateway_folder(path), lambda doing: None)
+    with ready.folder.open_journal() as journal, model(ready, Metrics()) as victim:
+        gateways = Gateways(ready, victim, journal)
+        try:
+            yield InProcess(gateways, Principals(journal, ready.pseudonyms))
+        finally:
+            gateways.close()
 
 
 class Pruning:
