@@ -15,8 +15,7 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-from gamekeeper.engine.gateway.model_thread import answering_by
-from gamekeeper.engine.gateway.request import Answering, Request
+from gamekeeper.engine.gateway.request import Answering, Request, under_way
 from gamekeeper.errors import BadRequest, Busy, Denied
 from gamekeeper.protocols.addresses import Addresses
 from gamekeeper.protocols.bodies import Header, Response, document, too_long
@@ -40,7 +39,7 @@ LARGE = 131_072
 """Bytes from which a body is read in a thread: the loop, and so everybody else, would wait for milliseconds."""
 SMALL = 65_536
 """Bytes of a body that nobody wants which are received all the same, so that the connection stays of use."""
-LINGER = 2.0
+LINGER = 1.0
 """Seconds for which the rest of such a body is thrown away, so that its sender reads why."""
 DOORS, DOOR_QUEUE, DOOR_SECONDS = 2, 64, 5.0
 """Threads that look keys up, how many look-ups may wait for them, and for how long."""
@@ -145,8 +144,10 @@ class App:
         visit.rows = len(question.x)
         if scope.get(GONE) or time.monotonic() > deadline:
             raise TimeoutError
-        with answering_by(deadline):
-            reply = self.answer(Request(who, question.x, visit.at, visit.trace, deadline))
+        gone = partial(scope.get, GONE, False)
+        request = Request(who, question.x, visit.at, visit.trace, deadline, gone)
+        with under_way(request):
+            reply = self.answer(request)
         return wire.write(question, reply)
 
     async def _who(self, head: Head, scope: Scope) -> Principal:
@@ -254,7 +255,7 @@ def application(
 
 def open_paths(addresses: Addresses) -> frozenset[str]:
     """Documents that need no key: whether the server and its model are there. All others describe the model."""
-    always = {"/v2/health/live", "/v2/health/ready", "/ping", "/health"}
+    always = {"/", "/v2/health/live", "/v2/health/ready", "/ping", "/health"}
     return frozenset(always | {path for path in addresses.documents if path.endswith("/ready")})
 
 
