@@ -4,13 +4,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from gamekeeper.engine.gateway.alarms import detector_of
 from gamekeeper.engine.gateway.armed_policy import EVERYBODY
 from gamekeeper.engine.gateway.folder import GatewayFolder, gateway_folder
 from gamekeeper.engine.gateway.gateway import Gateway
@@ -21,6 +22,7 @@ from gamekeeper.errors import BadConfig, JournalError
 from gamekeeper.policy import Level
 from gamekeeper.protocols.addresses import Addresses
 from gamekeeper.protocols.served import Limits
+from gamekeeper.service.journal.event import Event
 from gamekeeper.service.journal.journal import Journal
 from gamekeeper.service.principals import Principals
 from gamekeeper.service.quotas import Reservations
@@ -33,6 +35,8 @@ from gamekeeper.surfaces.serve_words import opening
 from gamekeeper.types import Batch, Model, Reply
 
 DAY = 86_400.0
+PATIENCE = 5.0
+"""Seconds that are waited for the erasing of old events, when the gateway is stopped."""
 
 
 def run_serve(path: Path, check: bool) -> int:
@@ -59,7 +63,7 @@ def started(ready: Ready, journal: Journal) -> bool:
     target = ready.scene.target
     metrics = Metrics(ready.scene.alarming, map(str, Level))
     with model(ready, metrics) as victim, Pruning(ready.folder, journal):
-        gateways = Gateways(ready, victim, journal)
+        gateways = Gateways(ready, victim, journal, lambda event: count(event, metrics))
         app = App(
             gateways.answer,
             Addresses(ready.served, Limits(rows=min(ROWS, target.batch))),
@@ -69,6 +73,14 @@ def started(ready: Ready, journal: Journal) -> bool:
             RequestLog(),
         )
         return run(app, ready.settings, gateways.reload, gateways.close)
+
+
+def count(event: Event, metrics: Metrics) -> None:
+    """Alarms and changes of level, for Prometheus."""
+    if event.kind == "alarm":
+        metrics.alarmed(detector_of(event))
+    elif event.kind == "level":
+        metrics.levelled(event.level)
 
 
 @contextmanager
@@ -84,7 +96,9 @@ def model(ready: Ready, metrics: Metrics) -> Generator[Model]:
 class Gateways:
     """A gateway for each file of limits: tenants with limits of their own have one for themselves."""
 
-    def __init__(self, ready: Ready, victim: Model, journal: Journal) -> None:
+    def __init__(
+        self, ready: Ready, victim: Model, journal: Journal, noticed: Callable[[Event], None] = lambda event: None
+    ) -> None:
         self.ready, config = ready, ready.folder.config
         reservations = Reservations(journal, config.quotas)
         self.gateways = {
@@ -97,6 +111,7 @@ class Gateways:
                 reservations,
                 config.failure_mode_allow,
                 made_for=ready.scene.basis,
+                noticed=noticed,
             )
             for tenant, watched in ready.watching.items()
         }
@@ -174,7 +189,7 @@ class Pruning:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(PATIENCE)  # what is left is erased tomorrow
 
 
 def free(address: Address) -> None:
