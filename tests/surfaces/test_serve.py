@@ -55,7 +55,11 @@ def test_a_check_says_what_would_be_done_and_starts_nothing(tmp_path, capsys):
     [
         ("policy.toml", "[[rule]]\nwhen = 'mmd'\nthen = 'log'", "line 2, rule[1].when: no detector 'mmd' runs"),
         ("policy.toml", "[coarser]\ndefense = 'mad'", "line 2, coarser.defense: 'mad' may change the top class"),
-        ("policy.toml", "[defense]\ndefense = 'ood_gate'", "names a defense that does not suit this model"),
+        (
+            "policy.toml",
+            "[defense]\ndefense = 'adaptive_misinformation'",
+            "names a defense that does not suit this model",
+        ),
         ("gateway.toml", "target = 'digitz'", "there is no target 'digitz'"),
         ("gateway.toml", "target = 'digits'\npolicy = 'none.toml'", "none.toml cannot be read"),
         ("gateway.toml", "target = 'digits'\nlisten = '1.2.3.4'", "line 2, listen: '1.2.3.4' is no address"),
@@ -120,13 +124,13 @@ def test_clients_of_the_journal_make_limits_that_the_gateway_takes(tmp_path, cap
 @pytest.fixture
 def running(tmp_path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
     path = made(tmp_path / "gate")
-    log = (tmp_path / "log").open("wb")
-    process = subprocess.Popen([sys.executable, "-m", "gamekeeper", "serve", str(path)], stdout=log, stderr=log)
-    try:
-        yield path, process
-    finally:
-        process.kill()
-        process.wait()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "gamekeeper", "serve", str(path)], stdout=log, stderr=log)
+        try:
+            yield path, process
+        finally:
+            process.kill()
+            process.wait()
 
 
 def client(path: Path) -> httpx.Client:
