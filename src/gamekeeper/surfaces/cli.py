@@ -218,22 +218,34 @@ def calibrate(
             "--replay", help="A replay of this log: who has an alarm there that nobody dismissed is left out."
         ),
     ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a gateway: limits then rest on its own clients, and are for its own detectors."),
+    ] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="With --journal: the last so many honest clients.")] = None,
+    tenant: Tenant = None,
     detector: Annotated[
         list[str] | None, typer.Option(help=f"A detector. Repeat for several. {default(DETECTORS)}")
     ] = None,
     alpha: Annotated[
-        float, typer.Option(min=0, max=1, help="False alarms per client to aim at, all detectors together.")
-    ] = 0.01,
-    out: Annotated[Path, typer.Option(help="File to write.")] = Path("limits.json"),
+        float | None,
+        typer.Option(min=0, max=1, help=f"False alarms per client to aim at, all together. {default([0.01])}"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=f"File to write. {default(['limits.json, or the one of the gateway'])}")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what backs the limits as JSON.")] = False,
 ) -> None:
     """Set the limits of detectors, and say what backs them: benign inputs, or clients who are believed honest."""
     from gamekeeper.engine.scene import Setting
     from gamekeeper.surfaces.calibrate import checked, run_calibrate
+    from gamekeeper.surfaces.gateway_calibrate import JournalClients, calibrate_journal
     from gamekeeper.targets.choice import Choice
 
-    setting = Setting(Choice(target), tuple(detector or DETECTORS), alpha, benign)
-    raise typer.Exit(run_calibrate(setting, checked(log, mapping, replayed), out, json))
+    if journal is not None:
+        raise typer.Exit(calibrate_journal(JournalClients(journal, last, tenant), alpha, out, json))
+    setting = Setting(Choice(target), tuple(detector or DETECTORS), 0.01 if alpha is None else alpha, benign)
+    raise typer.Exit(run_calibrate(setting, checked(log, mapping, replayed), out or Path("limits.json"), json))
 
 
 @app.command()

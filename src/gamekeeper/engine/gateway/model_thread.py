@@ -125,9 +125,9 @@ class ModelThread:
             elif share:
                 self._answer(share)
 
-    def _next(self) -> list[tuple[Waiting, Batch]]:
+    def _next(self) -> list[tuple[Waiting, Tensor]]:
         """What the next pass holds: rows of those who wait, in turns, as many as a bucket has."""
-        share: list[tuple[Waiting, Batch]] = []
+        share: list[tuple[Waiting, Tensor]] = []
         room = self.batch or 1
         for _ in range(len(self._queue)):
             one = self._queue.popleft()
@@ -146,7 +146,7 @@ class ModelThread:
                 break
         return share
 
-    def _answer(self, share: list[tuple[Waiting, Batch]]) -> None:
+    def _answer(self, share: list[tuple[Waiting, Tensor]]) -> None:
         """One pass for all of them; if it fails, one for each, so that nobody fails for what another sent."""
         try:
             reply = self._pass(torch.cat([x for _, x in share]) if len(share) > 1 else share[0][1])

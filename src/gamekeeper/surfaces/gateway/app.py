@@ -39,7 +39,7 @@ LARGE = 131_072
 """Bytes from which a body is read in a thread: the loop, and so everybody else, would wait for milliseconds."""
 SMALL = 65_536
 """Bytes of a body that nobody wants which are received all the same, so that the connection stays of use."""
-LINGER = 2.0
+LINGER = 1.0
 """Seconds for which the rest of such a body is thrown away, so that its sender reads why."""
 DOORS, DOOR_QUEUE, DOOR_SECONDS = 2, 64, 5.0
 """Threads that look keys up, how many look-ups may wait for them, and for how long."""
