@@ -11,11 +11,11 @@ import torch
 from gamekeeper.engine.gateway import gateway as module
 from gamekeeper.engine.gateway.denials import Denials
 from gamekeeper.engine.gateway.gateway import Gateway
+from gamekeeper.engine.gateway.releases import Release
 from gamekeeper.engine.gateway.request import Request
 from gamekeeper.engine.gateway.rules import Rules
-from gamekeeper.engine.gateway.standings import clients_of, released, standing_of
 from gamekeeper.errors import BadConfig, Busy, Denied, JournalError, OracleError
-from gamekeeper.policy import Level, Policy, Standing
+from gamekeeper.policy import Level, Policy, Standing, unpacked
 from gamekeeper.service.journal.accounts import Account, Quota
 from gamekeeper.service.journal.event import Event, Remembered
 from gamekeeper.service.journal.in_process import InProcessJournal
@@ -97,7 +97,7 @@ def test_a_policy_in_shadow_changes_no_bit_and_holds_nobody():
     journal, twin = InProcessJournal(), Undisturbed()
     real = gateway(journal, far(Level.REFUSE, shadow=True))
     assert equal([real.answer(each) for each in TALL], [twin.answer(each) for each in TALL])
-    assert standing_of(journal, "acme", alice().client).level == Level.REFUSE
+    assert standing_of(journal).level == Level.REFUSE
     assert written(journal) == bits(twin.memories)
 
 
@@ -142,7 +142,7 @@ def test_whoever_is_refused_costs_no_pass_of_the_model_until_they_are_released()
         == "denied for good"
     )
     assert sum(passes) == query
-    released(journal, "acme", alice().client, AT, "it was a mistake")
+    release(journal)
     stale(real)
     assert outcome(real, SENT[0]) == "answered"
     assert sum(passes) == query + len(SENT[0].x)
@@ -154,16 +154,16 @@ def test_a_released_client_can_raise_the_same_alarm_again_and_only_by_new_querie
     sent = iter(requests(200, seed=5, tall=1.0, most=1))
     while "denied for good" not in (outcome(one, next(sent)), outcome(other, next(sent))):
         pass
-    first = standing_of(journal, "acme", alice().client)
-    after = released(journal, "acme", alice().client, AT, "a person looked")
-    assert after == standing_of(journal, "acme", alice().client) == Standing(first.alarms, first.alarms, Level.LOG)
+    first = standing_of(journal)
+    release(journal)
+    assert standing_of(journal) == Standing(first.alarms, first.alarms, Level.LOG)
     for each in (one, other):
         stale(each)
     honest = requests(10, seed=6, tall=0.0, most=1)
     assert {outcome(gate, each) for gate, each in zip([one, other] * 5, honest, strict=True)} == {"answered"}
     while "denied for good" not in (outcome(one, next(sent)), outcome(other, next(sent))):
         pass
-    again = standing_of(journal, "acme", alice().client)
+    again = standing_of(journal)
     assert again.alarms["tall"] > first.alarms["tall"]
     assert again.level == Level.REFUSE
     assert len(events(journal, "alarm")) == 2
@@ -372,21 +372,12 @@ def test_tenants_have_rules_of_their_own_and_share_nothing():
     assert {outcome(real, replace(each, who=alice("rival"))) for each in TALL} == {"answered"}
 
 
-def test_clients_are_listed_with_what_they_did():
-    journal = InProcessJournal()
-    real = gateway(journal, Rules(policy(Level.REFUSE)))
-    for each in TALL:
-        outcome(real, each)
-        outcome(real, replace(each, who=someone(1), x=each.x * 0.5))
-    real.close()
-    clients = clients_of(journal, "acme")
-    assert list(clients) == [alice().client, someone(1).client]
-    thief, honest = clients.values()
-    assert (thief.standing.level, thief.alarms, thief.queries + thief.denied) == (Level.REFUSE, 1, len(TALL))
-    assert (honest.standing, honest.alarms, honest.queries, honest.denied) == (Standing(), 0, len(TALL), 0)
-    assert (honest.first, honest.last) == (TALL[0].at, TALL[-1].at)
-    with pytest.raises(BadConfig, match="nothing is known of a client"):
-        released(journal, "acme", "nobody", AT, "")
+def standing_of(journal: Journal) -> Standing:
+    return unpacked(journal.remembered("acme", alice().client).parts["policy"])
+
+
+def release(journal: Journal) -> None:
+    Release("acme", alice().client, "a person", "it was a mistake").carry_out(journal, lambda: AT)
 
 
 def alarming(sent: Sequence[Request]) -> int:
