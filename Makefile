@@ -1,10 +1,10 @@
 # Two commands matter: `make demo` steals a model and draws the report, `make test` checks it all. `make demo-detect`
-# reads a log and names the thieves in it, `make demo-ownership` tries claims on copies.
+# reads a log and names the thieves in it, `make demo-gateway` watches them at work, `make demo-ownership` tries claims on copies.
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip install --quiet --constraint constraints.txt
 RUN := .venv/bin
 
-.PHONY: demo demo-detect demo-ownership test quick test-slow lint format bench results reproduce docs clean
+.PHONY: demo demo-detect demo-ownership demo-gateway test quick test-slow lint format bench results reproduce docs clean
 
 demo: .venv/demo-ready
 	$(RUN)/gamekeeper audit mnist --budget 1000 --budget 2500 --out demo
@@ -24,6 +24,10 @@ demo-ownership: .venv/demo-ready
 	    --opening demo-ownership/backdoor.opening --opening demo-ownership/triggers.opening --trust demo-ownership/root.pem \
 	    --public-since "$$(cat demo-ownership/public-since.txt)" --out demo-ownership/verdict
 	@echo "open demo-ownership/verdict/verdict.html in a browser"
+
+# a gateway before a live model, twenty honest clients and four thieves: who is suspicious? Under three minutes
+demo-gateway: .venv/serve-ready
+	$(RUN)/python -m examples.demo_gateway demo-gateway
 
 test: .venv/test-ready
 	$(RUN)/python -m pytest -n 2 --dist loadfile -m "not slow"
@@ -71,13 +75,17 @@ docs: .venv/test-ready
 	$(PIP) --editable .
 	@touch $@
 
+.venv/serve-ready: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[serve]'
+	@touch $@ .venv/demo-ready
+
 .venv/test-ready: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[test,lint]'
-	@touch $@ .venv/demo-ready
+	@touch $@ .venv/demo-ready .venv/serve-ready
 
 .venv/bench-ready: .venv/test-ready
 	$(PIP) --editable '.[test,lint,bench]'
 	@touch $@
 
 clean:
-	rm -rf .venv demo demo-detect demo-ownership gamekeeper-runs
+	rm -rf .venv demo demo-detect demo-ownership demo-gateway gamekeeper-runs

@@ -97,7 +97,7 @@ def honest(name: str) -> str:
     head = ["honest clients", "number", "any detector", *(f"`{each}`" for each in detectors)]
     body = [
         [line.who, f"{line.clients:,}", per_thousand(line.alarmed[ANY]),
-         *(f"{1_000 * line.alarmed[each].value:.3g}" if each in line.alarmed else "–" for each in detectors)]
+         *(f"{1_000 * line.alarmed[each].value:.1f}" if each in line.alarmed else "–" for each in detectors)]
         for line in lines
     ]  # fmt: skip
     return table(head, body, f"False alarms per 1,000 clients, with a 95 % interval that takes clients for independent; those of one seed share inputs. {stamp(name)}")  # fmt: skip

@@ -117,10 +117,16 @@ def partial_scene(setting: Setting) -> Scene:
             f"every answer of {target.name} costs money, and detectors are tried on many thousands of them. Give a copy of the"
             " model on this machine."
         )
+    return arranged(setting, target)
+
+
+def arranged(setting: Setting, target: Target, secret: bytes | None = None) -> Scene:
+    """The detectors that suit a target, armed. `secret`: what their hashes are drawn with, where thieves may be watching."""
     victim = observed(target.victim)
     held, unseen = benign_inputs(setting, target)
+    owner = target.owner if secret is None else replace(target.owner, secret=secret)
     # the labels of the owner's own natural inputs are not those of other inputs
-    mine = target.owner if setting.benign is None else replace(target.owner, natural=held, natural_truth=None)
+    mine = owner if setting.benign is None else replace(owner, natural=held, natural_truth=None)
     armed, left_out = armed_each(setting, victim, mine)
     repeats = [watch for watch in armed.values() if isinstance(watch, RepeatsWatch)]
     left = left_of(mine, setting.seed)

@@ -1,4 +1,4 @@
-"""The commands of a gateway, which live in a folder each: keys, clients, release, forget; and a quota from an audit."""
+"""The commands of a gateway, which lives in a folder: serve, keys, clients, release, forget; and a quota from an audit."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,18 @@ Account = Annotated[
 ]
 Tenant = Annotated[str | None, typer.Option(help="Of this tenant of a gateway alone.")]
 Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
+
+
+def serve(
+    folder: Folder,
+    check: Annotated[
+        bool, typer.Option("--check", help="Validate everything, say what would be done, and stop.")
+    ] = False,
+) -> None:
+    """Put a gateway before a model: watched, with keys and quotas; it changes no answer unless its policy says so."""
+    from gamekeeper.surfaces.serve import run_serve
+
+    raise typer.Exit(run_serve(folder, check))
 
 
 def keys(

@@ -1,6 +1,7 @@
 """A gateway small enough to be started hundreds of times: a network of one layer, and detectors that notice everything."""
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,11 +27,11 @@ from gamekeeper.service.quotas import Quotas, Reservations
 from gamekeeper.service.service import begun
 from gamekeeper.service.stored import packed
 from gamekeeper.tasks import Classify
-from gamekeeper.types import Armed, Batch, Reply, Scores
+from gamekeeper.types import Batch, Reply, Scores
 
 WIDTH, CLASSES = 6, 3
 AT = 1.7e9
-TALL = 0.9
+TALL, BREAKS = 0.9, -1.0
 LOOKS = (4, 8, 16, 24)
 
 
@@ -69,7 +70,10 @@ class TallMemory:
 
 @dataclass(frozen=True)
 class TallWatch:
-    """How many inputs begin with a number above TALL; holds the last 200 inputs, so that memories have some weight."""
+    """How many inputs begin with a number above TALL; holds the last 200 inputs, so that memories have some weight.
+
+    Fails at an input that begins with BREAKS, after it has changed its memory.
+    """
 
     def fresh(self) -> TallMemory:
         return TallMemory()
@@ -79,6 +83,8 @@ class TallWatch:
         scores = memory.count + tall.cumsum(0)
         memory.count += int(tall.sum())
         memory.last = torch.cat([memory.last, x])[-200:].clone()
+        if bool((x[:, 0] == BREAKS).any()):
+            raise ZeroDivisionError
         return scores
 
 
@@ -171,16 +177,26 @@ class Undisturbed:
         self.lookout = lookout(self.model)
 
     def answer(self, request: Request) -> Reply:
+        clean = self.look(request)
+        treatment = self.rules.policy.treatment(self.level)
+        return (
+            clean
+            if self.rules.policy.shadow or not treatment.defense
+            else self.defend(request, clean, treatment.defense)
+        )
+
+    def look(self, request: Request) -> Reply:
+        """The clean answer, once the detectors have seen it."""
         clean = self.model(request.x)
         self.memories.setdefault("inputs", InputStatistics()).add(request.x, request.at)
         self.lookout.looked(request.x, clean, request.at, self.memories)
         if "tall" in self.lookout.alarms(self.memories):
             self.level = max([self.level, *(rule.then for rule in self.rules.policy.rules)])
-        treatment = self.rules.policy.treatment(self.level)
-        if self.rules.policy.shadow or not treatment.defense:
-            return clean
-        defense: Armed = self.rules.defenses[treatment.defense]
-        memory = self.defended.setdefault(treatment.defense, begun(defense, request.who.client))
+        return clean
+
+    def defend(self, request: Request, clean: Reply, text: str) -> Reply:
+        defense = self.rules.defenses[text]
+        memory = self.defended.setdefault(text, begun(defense, request.who.client))
         return defense.respond(request.x, clean, memory)
 
 
@@ -201,3 +217,48 @@ def equal(one: Sequence[Reply], other: Sequence[Reply]) -> bool:
 
 def later(request: Request, seconds: float) -> Request:
     return replace(request, at=request.at + seconds)
+
+
+@dataclass
+class FarMemory:
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Far:
+    """A defense whose answers depend on how many inputs it has answered for the client. Fails at a second number BREAKS."""
+
+    def fresh(self) -> FarMemory:
+        return FarMemory()
+
+    def respond(self, x: Batch, reply: Reply, memory: FarMemory) -> Reply:
+        if bool((x[:, 1] == BREAKS).any()):
+            raise ZeroDivisionError
+        weights = 1 / (2.0 + memory.count + torch.arange(len(x)))
+        memory.count += len(x)
+        return Reply(torch.lerp(reply.y, torch.full_like(reply.y, 1 / reply.y.shape[1]), weights[:, None]))
+
+
+def far(level: Level = Level.DEFENSE, shadow: bool = False) -> Rules:
+    return Rules(policy(level, shadow, defense="far"), {"far": Far()})
+
+
+SENT = requests(40, seed=0)
+
+
+def together(*calls: Callable[[], None]) -> None:
+    errors: list[BaseException] = []
+
+    def guarded(call: Callable[[], None]) -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001  of a thread, raised in the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(call,)) for call in calls]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    if errors:
+        raise errors[0]

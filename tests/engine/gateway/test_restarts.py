@@ -1,7 +1,6 @@
 """Whatever happens to a gateway between two requests, answers and memories are those of an undisturbed one, bit for bit."""
 
 import random
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from gamekeeper.service.journal.in_process import InProcessJournal
 from gamekeeper.service.journal.journal import Journal
 from tests.engine.gateway.small import (
     AT,
+    SENT,
     Undisturbed,
     alice,
     bits,
@@ -26,11 +26,10 @@ from tests.engine.gateway.small import (
     policy,
     requests,
     someone,
+    together,
     written,
 )
 from tests.service.journal.conftest import opened
-
-SENT = requests(40, seed=0)
 
 
 @pytest.fixture(params=[(2**15, 256), (400, 256), (0, 256), (2**15, 3)], ids=["few", "some", "each", "every third"])
@@ -198,21 +197,3 @@ def test_memories_of_other_detectors_are_not_misread():
 
 def slow_rules() -> Rules:
     return Rules(policy(Level.SLOW))
-
-
-def together(*calls: Callable[[], None]) -> None:
-    errors: list[BaseException] = []
-
-    def guarded(call: Callable[[], None]) -> None:
-        try:
-            call()
-        except BaseException as error:  # noqa: BLE001  of a thread, raised in the test
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(call,)) for call in calls]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    if errors:
-        raise errors[0]

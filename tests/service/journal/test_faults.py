@@ -243,6 +243,22 @@ def test_a_journal_is_its_owners_alone(path: Path):
         assert {each.stat().st_mode & 0o777 for each in path.parent.iterdir()} == {0o600}
 
 
+def test_another_process_that_looks_into_the_journal_takes_nothing_from_it(path: Path):
+    """A process loses its locks on a file when it closes any descriptor of it; the other then deletes the log of writes."""
+    look = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); print(db.execute('SELECT count(*) FROM event').fetchone()[0])"
+
+    def seen_by_another() -> int:
+        done = subprocess.run([sys.executable, "-c", look, str(path)], capture_output=True, check=True)
+        return int(done.stdout)
+
+    with opened(str(path)) as journal:
+        for nth in range(1, 4):
+            journal.append(event())
+            assert len(list(journal.read("acme"))) == nth  # by a second connection
+            assert seen_by_another() == nth
+    assert seen_by_another() == 3
+
+
 def test_a_password_in_a_url_is_refused_without_being_shown():
     for url in ("postgresql://me:swordfish@host/db", "postgresql://host/db?user=me&password=swordfish"):
         with pytest.raises(BadConfig, match="PGPASSWORD") as refused:

@@ -15,9 +15,10 @@ What is small is written whole, if it has changed: the standing, the pace, and m
 """
 
 import hashlib
+import secrets
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +38,7 @@ from gamekeeper.policy import Standing
 from gamekeeper.policy import packed as packed_standing
 from gamekeeper.policy import unpacked as unpacked_standing
 from gamekeeper.service.journal.event import Remembered
+from gamekeeper.service.journal.journal import Journal
 from gamekeeper.service.journal.tables import STANDING
 from gamekeeper.service.memory import Memories
 from gamekeeper.service.stored import packed, unpacked
@@ -50,6 +52,8 @@ INPUTS = "inputs"
 TIME = struct.Struct("<d")
 STEPS = 256
 """Steps after a snapshot, at most: so many are shown again when a client is read."""
+FEW = 32
+"""Steps of other replicas that are read by themselves; where there are as many, all is read again."""
 LEAST = 2**15
 """Bytes of steps that are worth a snapshot, however small that is."""
 FEATURES = "behind "
@@ -64,9 +68,11 @@ class Known:
     packed    the parts of which they are made, until they are needed
     defended  memories of defenses, by their text
     small     the small parts as they are in the journal
+    header    the part `watches`; None: there is none
     sizes     bytes of the parts `watches`, `watch NAME` and `step N` in the journal
     checked   when it was last known to be what the journal has, by `time.monotonic`
     spoilt    whether a detector failed in the midst of a request, so that this must be read again
+    shared    whether other replicas answer the client as well
     """
 
     version: int
@@ -76,9 +82,11 @@ class Known:
     small: dict[str, bytes]
     sizes: dict[str, int]
     checked: float
+    header: bytes | None = None
     watched: Memories | None = None
     defended: dict[str, Any] = field(default_factory=dict[str, Any])
     spoilt: bool = False
+    shared: bool = False
 
     @property
     def steps(self) -> int:
@@ -132,9 +140,8 @@ class ClientMemory:
         except Malformed as error:
             raise JournalError(str(error)) from None
         free_at = TIME.unpack(small[PACE])[0] if PACE in small else 0.0
-        return Known(
-            remembered.version, standing, free_at, large, small, {name: len(data) for name, data in large.items()}, now
-        )
+        sizes = {name: len(data) for name, data in large.items()}
+        return Known(remembered.version, standing, free_at, large, small, sizes, now, large.get(WATCHES))
 
     def watched(self, known: Known) -> Memories:
         """The lookout's memories, unpacked if they were not. Raises JournalError if they cannot be read."""
@@ -214,7 +221,29 @@ class ClientMemory:
     def _snapshot(self, known: Known) -> dict[str, bytes]:
         memories = self.watched(known)
         whole = {WATCH + name: packed(memories[name]) for name in self.kinds if name in memories}
-        return {WATCHES: orjson.dumps({"basis": self.basis})} | whole
+        return {WATCHES: orjson.dumps({"basis": self.basis, "snapshot": secrets.token_hex(8)})} | whole
+
+    def catch_up(self, known: Known, journal: Journal, who: tuple[str, str], now: float) -> Known:
+        """What the journal has: what is known with the steps that others have added, or else all of it read again.
+
+        now  by `time.monotonic`
+        """
+        if journal.remembered(*who, ()).version == known.version:
+            known.checked = now
+            return known
+        steps = [f"{STEP}{number}" for number in range(known.steps, known.steps + FEW)]
+        small = {STANDING, PACE, *known.small}
+        news = journal.remembered(*who, (WATCHES, *small, *steps))
+        added = [name for name in steps if name in news.parts]
+        if known.watched is None or len(added) == FEW or news.parts.get(WATCHES) != known.header:
+            return replace(self.read(journal.remembered(*who), now), shared=known.shared)
+        for name in added:
+            self.repeat(news.parts[name], known.watched)
+        renewed = self.read(
+            Remembered(news.version, {name: news.parts[name] for name in small if name in news.parts}), now
+        )
+        sizes = known.sizes | {name: len(news.parts[name]) for name in added}
+        return replace(renewed, watched=known.watched, header=known.header, sizes=sizes, shared=known.shared)
 
 
 def stored(known: Known, changes: Remembered, version: int, now: float) -> None:
@@ -223,6 +252,8 @@ def stored(known: Known, changes: Remembered, version: int, now: float) -> None:
     for name in changes.erased:
         known.sizes.pop(name, None)
     for name, data in changes.parts.items():
+        if name == WATCHES:
+            known.header = data
         if name == WATCHES or name.startswith((WATCH, STEP)):
             known.sizes[name] = len(data)
         else:

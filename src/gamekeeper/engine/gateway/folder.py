@@ -8,9 +8,10 @@ limits.json   when a detector's score is an alarm
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from gamekeeper.logs.event import shown
 from gamekeeper.service.journal.database_journal import DatabaseJournal, open_journal
 from gamekeeper.service.journal.journal import Journal
 from gamekeeper.service.principals import Pseudonyms
+from gamekeeper.targets.builtin import BUILTIN
 
 KEY = "secret.key"
 POLICY = "policy.toml"
+ODD = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,27 @@ class GatewayFolder:
     def file(self, name: str) -> Path:
         """A file that `gateway.toml` names."""
         return self.path / name
+
+    @property
+    def target(self) -> str:
+        """What is served, as `load_target` takes it."""
+        name = self.config.target
+        beside = self.file(name)
+        return str(beside) if name not in BUILTIN and (name.endswith(".toml") or beside.is_file()) else name
+
+    @property
+    def model(self) -> str:
+        """The model's name in addresses."""
+        return self.config.model or ODD.sub("-", Path(self.config.target).stem) or "model"
+
+    def limits(self, tenant: str | None = None) -> Path:
+        """The file of limits of a tenant, or of all without one of their own."""
+        own = self.config.tenant.get(tenant or "")
+        return self.file(self.config.limits if own is None or own.limits is None else own.limits)
+
+    def aiming(self, alpha: float) -> "GatewayFolder":
+        """The same with another rate of false alarms."""
+        return replace(self, config=self.config.model_copy(update={"alpha": alpha}))
 
     def open_journal(self) -> AbstractContextManager[DatabaseJournal]:
         """Raises JournalError where it cannot be used. A gateway at work may have it open as well."""

@@ -43,6 +43,7 @@ class Gateway:
     rules     by tenant; those under "" are for all others
     allow_failures  where a detector or a defense fails: answer all the same, and write down why. Else nobody is answered
     clock     seconds since 1970
+    noticed   is told of every event of an answered request, once it is in the journal
     made_for  what detectors' memories depend on besides the detectors, such as `Scene.purpose`: others' begin anew
     """
 
@@ -58,12 +59,13 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         made_for: str = "",
         cache: ClientCache | None = None,
+        noticed: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self.victim, self.lookout, self.journal, self.pseudonyms = victim, lookout, journal, pseudonyms
         self.reservations, self.allow_failures, self.clock = reservations, allow_failures, clock
         self.memory = ClientMemory(lookout, made_for)
         self.denials = Denials(journal)
-        self._cache = cache or ClientCache()
+        self._cache, self._noticed = cache or ClientCache(), noticed
         self.take_rules(rules)
 
     def take_rules(self, rules: Mapping[str, Rules]) -> None:
@@ -98,7 +100,7 @@ class Gateway:
         known = held.known = held.known or self._read(request)
         denied = self._denied(known, rules)
         if denied is not None and time.monotonic() - known.checked > FRESH:
-            known = held.known = self._read(request)
+            known = self._caught_up(request, held)
             denied = self._denied(known, rules)
         if denied is not None:
             event = happenings.denied_event(request, str(denied))
@@ -108,6 +110,12 @@ class Gateway:
     def _read(self, request: Request) -> Known:
         who = request.who
         return self.memory.read(self.journal.remembered(who.tenant, who.client), time.monotonic())
+
+    def _caught_up(self, request: Request, held: Held) -> Known:
+        """What is known of the client, with what other replicas and people have done since."""
+        who = (request.who.tenant, request.who.client)
+        held.known = self.memory.catch_up(held.take(), self.journal, who, time.monotonic())
+        return held.known
 
     def _denied(self, known: Known, rules: Rules) -> Denied | None:
         """Whether a client is denied as they stand. A level that only a new policy leads to needs a request to be written down."""
@@ -130,9 +138,12 @@ class Gateway:
 
     def _answered(self, request: Request, clean: Reply, held: Held, rules: Rules) -> Reply:
         """The answer, once it is in the journal; begun again whenever another replica was faster."""
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
+            if held.known is not None and held.known.shared:
+                self._caught_up(request, held)
             self._admit(request, held, rules)
             known = held.take()
+            known.shared |= attempt > 0
             try:
                 outcome = self._treated(request, clean, known, rules)
             except Stale:
@@ -223,6 +234,8 @@ class Gateway:
                 raise Busy(LATE) from None
             version = future.result()
         stored(known, changes, version, time.monotonic())
+        for event in events:
+            self._noticed(event)
 
 
 def in_time(request: Request) -> None:

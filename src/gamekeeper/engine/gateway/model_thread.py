@@ -7,13 +7,11 @@ all rows alike; `steady` tries it out, and a model that fails is served without 
 Features noted with an answer (`detectors/features.py`) go with its rows to those who asked.
 """
 
-import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TypeVar
@@ -22,6 +20,7 @@ import torch
 from torch import Tensor
 
 from gamekeeper.detectors.features import assembled, taken
+from gamekeeper.engine.gateway.request import seconds_left
 from gamekeeper.errors import Busy
 from gamekeeper.types import Batch, Domain, Model, Reply, Task
 
@@ -29,12 +28,6 @@ T = TypeVar("T")
 Passed = Callable[[int, int, float], None]
 """Is given what a pass was: inputs, rows with the padding, seconds."""
 WAITING = 256
-DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
-
-
-def answer_by(deadline: float) -> None:
-    """From now on, this thread's questions to a model are of use until `deadline`, by `time.monotonic`."""
-    DEADLINE.set(deadline)
 
 
 @dataclass(eq=False)
@@ -78,7 +71,7 @@ class ModelThread:
 
     def __call__(self, x: Batch, /) -> Reply:
         """The model's answer. Raises Busy when too many wait or the deadline has passed, and what the model raises."""
-        one = Waiting(x, DEADLINE.get())
+        one = Waiting(x, time.monotonic() + seconds_left())
         with self._changed:
             self._check_room()
             self._queue.append(one)

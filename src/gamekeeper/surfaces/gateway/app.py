@@ -15,8 +15,7 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-from gamekeeper.engine.gateway.model_thread import answer_by
-from gamekeeper.engine.gateway.request import Answering, Request
+from gamekeeper.engine.gateway.request import Answering, Request, under_way
 from gamekeeper.errors import BadRequest, Busy, Denied
 from gamekeeper.protocols.addresses import Addresses
 from gamekeeper.protocols.bodies import Header, Response, document, too_long
@@ -147,8 +146,10 @@ class App:
         visit.rows = question.x.shape[0]
         if scope.get(GONE) or time.monotonic() > deadline:
             raise TimeoutError
-        answer_by(deadline)
-        reply = self.answer(Request(who, question.x, visit.at, visit.trace, deadline))
+        gone = partial(scope.get, GONE, False)
+        request = Request(who, question.x, visit.at, visit.trace, deadline, gone)
+        with under_way(request):
+            reply = self.answer(request)
         return wire.write(question, reply)
 
     async def _who(self, head: Head, scope: Scope) -> Principal:
@@ -253,7 +254,7 @@ def application(
 
 def open_paths(addresses: Addresses) -> frozenset[str]:
     """Documents that need no key: whether the server and its model are there. All others describe the model."""
-    always = {"/v2/health/live", "/v2/health/ready", "/ping", "/health"}
+    always = {"/", "/v2/health/live", "/v2/health/ready", "/ping", "/health"}
     return frozenset(always | {path for path in addresses.documents if path.endswith("/ready")})
 
 
