@@ -23,6 +23,7 @@ from gamekeeper.service.memory import Memories
 from gamekeeper.service.quotas import Quotas, Reservations
 from gamekeeper.service.service import begun
 from gamekeeper.targets.choice import Choice
+from gamekeeper.targets.target import Target
 from gamekeeper.types import Batch, Reply
 from tests.engine.gateway.small import AT, PSEUDONYMS, Far, FarMemory, bits, someone
 
@@ -125,6 +126,7 @@ def test_a_memory_of_several_parts_goes_on_after_a_restart():
     assert (memory[0].count, memory[1].count) == (40, 20)
 
 
+@pytest.mark.thorough
 def test_the_shipped_victim_behind_the_default_detectors_is_watched_as_without_a_gateway():
     here = partial_scene(Setting(Choice("mnist"), DETECTORS, 0.05))
     journal, memories = InProcessJournal(), Memories()
