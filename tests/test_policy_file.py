@@ -37,7 +37,7 @@ then = "refuse"
 
 
 def keeps(text: str) -> bool:
-    if text not in ("label", "round", "mad:eps=0.8", "noise", "dawn", "dawn:rate=0.01", "round+dawn"):
+    if text not in ("label", "round", "mad:eps=0.8", "noise", "dawn", "dawn:share=0.01", "round+dawn"):
         raise BadConfig(f"there is no defense {text!r}.")
     return text in ("label", "round")
 
@@ -79,7 +79,7 @@ def test_the_example_at_the_head_of_the_module_can_be_read():
         ("slow.per_second = 1\nslow.burst = 3", 2, "slow.burst: there is no such key.* Known: per_second"),
         ("[coarser]\n\ndefense = 'noise'", 3, "coarser.defense: 'noise' may change the top class.*Move it to .defense."),
         ("[coarser]\ndefense = '''\nlabels'''", 2, "coarser.defense: there is no defense"),
-        ("[defense]\ndefense = 'dawn:rate=0.01'", 2, r"defense.defense: 'dawn:rate=0.01' marks answers. Move it to \[dawn\]"),
+        ("[defense]\ndefense = 'dawn:share=0.01'", 2, r"defense.defense: 'dawn:share=0.01' marks answers. Move it to \[dawn\]"),
         ("[defense]\ndefense = 'round+dawn'", 2, r"'round\+dawn' marks answers"),
         ("[dawn]\ndefense = 'noise'", 2, "dawn.defense: 'noise' marks nothing"),
         ("[[rule]]\nwhen = 'prada'\nthen = 'log'\n[[rule]]\nthen = 'log'", 4, r"rule\[2\].when: it is missing"),

@@ -12,7 +12,7 @@ defense = "label"               # must keep the top class
 defense = "mad:eps=0.8"
 
 [dawn]
-defense = "dawn:rate=0.01"      # `dawn` by default
+defense = "dawn:share=0.01"     # `dawn` by default
 
 [[rule]]
 when = "prada"                  # a detector that runs here, or any:2 for two of them

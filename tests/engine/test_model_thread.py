@@ -10,7 +10,7 @@ from torch import nn
 
 from gamekeeper.architectures import LeNet
 from gamekeeper.detectors.features import ObservedModel, observed, tap
-from gamekeeper.engine.gateway.model_thread import ModelThread, answering_by, padded, steady
+from gamekeeper.engine.gateway.model_thread import ModelThread, answer_by, padded, steady
 from gamekeeper.errors import Busy
 from gamekeeper.models.network import TorchModel
 from gamekeeper.tasks import Classify
@@ -135,14 +135,14 @@ class Neighbours(nn.Module):
     """Its answers depend on who else is in the pass."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(1)[:, :2] - x.mean()
+        return x.flatten(1)[:, :2] * x.mean()
 
 
 class Places(nn.Module):
     """Its answers depend on the place in the pass."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(1)[:, :2] + torch.arange(len(x))[:, None] * 1e-6
+        return x.flatten(1)[:, :2] * (1 + torch.arange(len(x))[:, None] * 1e-5)
 
 
 @pytest.mark.parametrize("net", [Neighbours, Places])
@@ -176,8 +176,8 @@ def test_a_question_past_its_deadline_never_reaches_the_model():
         waits(lambda: not thread._queue)
 
         def late() -> Reply:
-            with answering_by(time.monotonic() + 0.05):
-                return thread(rows(0.7))
+            answer_by(time.monotonic() + 0.05)
+            return thread(rows(0.7))
 
         second = pool.submit(late)
         time.sleep(0.1)

@@ -29,6 +29,7 @@ HERE = Addresses(IMAGES)
         ("/v2/models/m/ready", True, 200, {"name": "m", "ready": True}),
         ("/v2/models/m/versions/1/ready", False, 503, {"name": "m", "ready": False}),
         ("/v1/models", True, 200, {"models": ["m"]}),
+        ("/", False, 200, {"status": "alive"}),
         ("/ping", True, 200, {"ready": True}),
         ("/health", False, 503, {"ready": False}),
     ],

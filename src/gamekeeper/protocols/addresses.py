@@ -55,6 +55,7 @@ class Addresses:
         """By path, what is said of server and model; given whether it is ready."""
         name, served = self.served.name, self.served
         fixed: dict[str, Status] = {
+            "/": lambda _: document({"status": "alive"}),  # as KServe's clients of V1 ask
             "/v2": lambda _: document({"name": "gamekeeper", "version": __version__, "extensions": [EXTENSION]}),
             "/v2/health/live": lambda _: document({"live": True}),
             "/v2/health/ready": lambda ready: document({"ready": ready}, 200 if ready else 503),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from gamekeeper.data.scale import AS_PIXELS, BYTES
@@ -162,8 +163,7 @@ def published(question: Question, reply: Reply, served: Served) -> dict[str, Num
         tensor = tensors.get(output.name)
         if tensor is None or len(tensor) != n:
             raise Malformed(f"the model gave no {output.name} for each of {n} inputs.")
-        with np.errstate(over="ignore", invalid="ignore"):
-            array = np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype="<f4")
+        array = np.ascontiguousarray(tensor.detach().to("cpu", torch.float32).numpy(), dtype="<f4")
         if not np.isfinite(array).all():
             raise Malformed(f"the model's {output.name} hold NaN or infinity, which no answer may. Nothing was sent.")
         arrays[output.name] = array

@@ -13,7 +13,7 @@ from gamekeeper.detectors.calibrate import Benign, Counting, limits_at_looks, li
 from gamekeeper.detectors.limits import Limits, shared, upper_bound
 from gamekeeper.detectors.limits_file import save_limits
 from gamekeeper.engine.replay_panel import Calibration, calibration
-from gamekeeper.engine.replay_scores import scores_of_clients
+from gamekeeper.engine.replay_scores import ClientScores, scores_of_clients
 from gamekeeper.engine.scene import Scene, Setting, partial_scene
 from gamekeeper.errors import BadConfig, Unsuited
 from gamekeeper.logs.mapping import load_mapping
@@ -75,6 +75,11 @@ def calibration_from(honest: HonestLog, here: Scene, notes: list[str]) -> Calibr
         " dismissed."
     )
     notes += reading.tally.sentences()
+    return limits_of_clients(here, seen)
+
+
+def limits_of_clients(here: Scene, seen: ClientScores) -> Calibration:
+    """Limits that rest on clients who are believed honest."""
     limits: dict[str, Limits] = {}
     missing: dict[str, str] = {}
     for name, alpha in shared(here.setting.alpha, here.alarming).items():

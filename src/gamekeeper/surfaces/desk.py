@@ -39,8 +39,8 @@ class Desk(Protocol):
         """Writes decisions down."""
         ...
 
-    def client(self, name: str) -> str:
-        """The client whom a person names so."""
+    def client(self, named: Named) -> str:
+        """The client whom a person names so. Raises BadConfig if that is nobody."""
         ...
 
     def header(self, alarm: AlarmRow) -> ReplayHeader:
@@ -68,8 +68,10 @@ class ReplayDesk:
             ReplayFiles(self.folder).add(each)
         write_replay_report(self.folder)
 
-    def client(self, name: str) -> str:
-        return name
+    def client(self, named: Named) -> str:
+        if named.client is None or named.account is not None:
+            raise BadConfig("--account is of a gateway. Name the client as the log does, with --client.")
+        return named.client
 
     def header(self, alarm: AlarmRow) -> ReplayHeader:
         return ReplayFiles(self.folder).header()
@@ -100,9 +102,8 @@ class GatewayDesk:
         for each in reviews:
             self.journal.append(review_event(tenants[each.alarm], each))
 
-    def client(self, name: str) -> str:
-        (tenant,) = self.tenants if len(self.tenants) == 1 else (None,)
-        return Named(client=name, tenant=tenant).find(self.gateway, self.journal)[1]
+    def client(self, named: Named) -> str:
+        return named.find(self.gateway, self.journal)[1]
 
     def header(self, alarm: AlarmRow) -> ReplayHeader:
         config = self.gateway.config

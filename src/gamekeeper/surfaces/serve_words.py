@@ -1,6 +1,7 @@
 """What `gamekeeper serve` says before it answers anybody: where, to whom, what is watched, what is done, what to do next."""
 
 import shlex
+from collections.abc import Mapping
 
 from gamekeeper.policy import Policy
 from gamekeeper.surfaces.calibrate import promise
@@ -9,9 +10,6 @@ from gamekeeper.surfaces.ready_gateway import EVERYBODY, Ready
 from gamekeeper.surfaces.report.words import plain
 from gamekeeper.types import Box
 from gamekeeper.version import __version__
-
-FEW = 40
-"""Numbers of an input that a command shows one by one."""
 
 
 def opening(ready: Ready, keys: bool) -> list[str]:
@@ -53,9 +51,17 @@ def watched(ready: Ready) -> list[str]:
         lines.append(f"Detectors that raise alarms{whose}: {', '.join(here.limits) or 'none yet'}.")
         lines += [f"  {backed(name, each)}" for name, each in here.limits.items()]
         lines += [f"  {promise(here.limits)}"] if here.limits else []
-        lines += [f"  {name} raises no alarm: {reason}" for name, reason in here.silent.items()]
-        lines += [f"  {name} was left out: {reason}" for name, reason in here.left_out.items()]
+        lines += [f"  Without alarms, since {reason} ({names})" for reason, names in together(here.silent)]
+        lines += [f"  Left out: {names}. {reason}" for reason, names in together(here.left_out)]
     return lines
+
+
+def together(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each reason once, with all whose it is."""
+    return [
+        (reason, ", ".join(name for name, other in reasons.items() if other == reason))
+        for reason in dict.fromkeys(reasons.values())
+    ]
 
 
 def done(ready: Ready) -> list[str]:
@@ -83,13 +89,12 @@ def first_request(ready: Ready, keys: bool) -> list[str]:
 
 
 def curl(ready: Ready) -> str:
-    """The Open Inference Protocol with an input from the model's domain: every number the lowest, if they are many."""
+    """The Open Inference Protocol with an input from the model's domain: of an image, black."""
     served, settings = ready.served, ready.settings
-    values = [float(each) for each in served.domain.uniform(1, 0).flatten().tolist()]
-    if isinstance(served.domain, Box) and len(values) > FEW:
-        data = f"[{served.domain.low}] * {len(values)}"
+    if isinstance(served.domain, Box):
+        data = f"[{served.domain.low}] * {served.values}"
     else:
-        data = str(values)
+        data = str(served.domain.uniform(1, 0).flatten().tolist())
     body = (
         f'{{"inputs": [{{"name": "{served.input}", "shape": {[1, *served.domain.shape]}, "datatype": "FP32",'
         f' "data": {data}}}]}}'

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -51,6 +51,15 @@ class GatewayFolder:
     def model(self) -> str:
         """The model's name in addresses."""
         return self.config.model or ODD.sub("-", Path(self.config.target).stem) or "model"
+
+    def limits(self, tenant: str | None = None) -> Path:
+        """The file of limits of a tenant, or of all without one of their own."""
+        own = self.config.tenant.get(tenant or "")
+        return self.file(self.config.limits if own is None or own.limits is None else own.limits)
+
+    def aiming(self, alpha: float) -> "GatewayFolder":
+        """The same with another rate of false alarms."""
+        return replace(self, config=self.config.model_copy(update={"alpha": alpha}))
 
     def open_journal(self) -> AbstractContextManager[DatabaseJournal]:
         """Raises JournalError where it cannot be used. A gateway at work may have it open as well."""

@@ -7,14 +7,11 @@ all rows alike; `steady` tries it out, and a model that fails is served without 
 Features noted with an answer (`detectors/features.py`) go with its rows to those who asked.
 """
 
-import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TypeVar
@@ -23,6 +20,7 @@ import torch
 from torch import Tensor
 
 from gamekeeper.detectors.features import assembled, taken
+from gamekeeper.engine.gateway.request import seconds_left
 from gamekeeper.errors import Busy
 from gamekeeper.types import Batch, Domain, Model, Reply, Task
 
@@ -30,17 +28,6 @@ T = TypeVar("T")
 Passed = Callable[[int, int, float], None]
 """Is given what a pass was: inputs, rows with the padding, seconds."""
 WAITING = 256
-DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
-
-
-@contextmanager
-def answering_by(deadline: float) -> Generator[None, None, None]:
-    """Within the block, this thread's questions to a model are of use until `deadline`, by `time.monotonic`."""
-    token = DEADLINE.set(deadline)
-    try:
-        yield
-    finally:
-        DEADLINE.reset(token)
 
 
 @dataclass(eq=False)
@@ -84,7 +71,7 @@ class ModelThread:
 
     def __call__(self, x: Batch, /) -> Reply:
         """The model's answer. Raises Busy when too many wait or the deadline has passed, and what the model raises."""
-        one = Waiting(x, DEADLINE.get())
+        one = Waiting(x, time.monotonic() + seconds_left())
         with self._changed:
             self._check_room()
             self._queue.append(one)
@@ -138,9 +125,9 @@ class ModelThread:
             elif share:
                 self._answer(share)
 
-    def _next(self) -> list[tuple[Waiting, Batch]]:
+    def _next(self) -> list[tuple[Waiting, Tensor]]:
         """What the next pass holds: rows of those who wait, in turns, as many as a bucket has."""
-        share: list[tuple[Waiting, Batch]] = []
+        share: list[tuple[Waiting, Tensor]] = []
         room = self.batch or 1
         for _ in range(len(self._queue)):
             one = self._queue.popleft()
@@ -159,7 +146,7 @@ class ModelThread:
                 break
         return share
 
-    def _answer(self, share: list[tuple[Waiting, Batch]]) -> None:
+    def _answer(self, share: list[tuple[Waiting, Tensor]]) -> None:
         """One pass for all of them; if it fails, one for each, so that nobody fails for what another sent."""
         try:
             reply = self._pass(torch.cat([x for _, x in share]) if len(share) > 1 else share[0][1])

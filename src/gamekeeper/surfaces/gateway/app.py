@@ -15,8 +15,7 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-from gamekeeper.engine.gateway.model_thread import answering_by
-from gamekeeper.engine.gateway.request import Answering, Request
+from gamekeeper.engine.gateway.request import Answering, Request, under_way
 from gamekeeper.errors import BadRequest, Busy, Denied
 from gamekeeper.protocols.addresses import Addresses
 from gamekeeper.protocols.bodies import Header, Response, document, too_long
@@ -36,11 +35,13 @@ Send = Callable[[Message], Awaitable[None]]
 
 GONE = "gamekeeper.gone"
 """Key of a request's scope under which the protocol notes that its client has left."""
+SLOW = "gamekeeper.slow"
+"""Key of a request's scope under which the protocol notes that its body took too long."""
 LARGE = 131_072
 """Bytes from which a body is read in a thread: the loop, and so everybody else, would wait for milliseconds."""
 SMALL = 65_536
 """Bytes of a body that nobody wants which are received all the same, so that the connection stays of use."""
-LINGER = 2.0
+LINGER = 1.0
 """Seconds for which the rest of such a body is thrown away, so that its sender reads why."""
 DOORS, DOOR_QUEUE, DOOR_SECONDS = 2, 64, 5.0
 """Threads that look keys up, how many look-ups may wait for them, and for how long."""
@@ -55,7 +56,7 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Told:
     """An answer, why it is one, and whether the connection ends with it."""
 
@@ -121,7 +122,7 @@ class App:
         if self.phase is Phase.CLOSED:
             raise Stopping(CLOSED)
         visit.who = who = await self._who(head, scope)
-        body = await self._body(receive, head, at, visit)
+        body = await self._body(scope, receive, head, at, visit)
         visit.at, deadline = time.time(), time.monotonic() + self.settings.message_timeout
         headers = tuple(scope["headers"])
         question = None if len(body) > LARGE else at.read(headers, body)
@@ -145,8 +146,10 @@ class App:
         visit.rows = len(question.x)
         if scope.get(GONE) or time.monotonic() > deadline:
             raise TimeoutError
-        with answering_by(deadline):
-            reply = self.answer(Request(who, question.x, visit.at, visit.trace, deadline))
+        gone = partial(scope.get, GONE, False)
+        request = Request(who, question.x, visit.at, visit.trace, deadline, gone)
+        with under_way(request):
+            reply = self.answer(request)
         return wire.write(question, reply)
 
     async def _who(self, head: Head, scope: Scope) -> Principal:
@@ -166,7 +169,7 @@ class App:
         self._known[place] = who, fresh
         return who
 
-    async def _body(self, receive: Receive, head: Head, wire: Wire, visit: Visit) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive, head: Head, wire: Wire, visit: Visit) -> bytes:
         """The body, within the limits of size and time. Raises BadRequest (408, 413), Busy."""
         most = wire.most
         if head.length is not None and head.length > most:
@@ -176,10 +179,7 @@ class App:
             raise Busy("the server is receiving as much as it can hold. Try again later.")
         self._receiving += announced
         try:
-            async with asyncio.timeout(self.settings.body_timeout):
-                body = await received(receive, most)
-        except TimeoutError:
-            raise BadRequest(f"the body did not arrive within {self.settings.body_timeout:g} s.", 408) from None
+            body = await received(receive, most, scope)
         finally:
             self._receiving -= announced
         visit.body_read = True
@@ -254,7 +254,7 @@ def application(
 
 def open_paths(addresses: Addresses) -> frozenset[str]:
     """Documents that need no key: whether the server and its model are there. All others describe the model."""
-    always = {"/v2/health/live", "/v2/health/ready", "/ping", "/health"}
+    always = {"/", "/v2/health/live", "/v2/health/ready", "/ping", "/health"}
     return frozenset(always | {path for path in addresses.documents if path.endswith("/ready")})
 
 
@@ -263,8 +263,8 @@ def plain(status: int, message: str) -> Response:
     return document({"error": message}, status)
 
 
-async def received(receive: Receive, most: int) -> bytes:
-    """The body of at most `most` bytes. Raises BadRequest: 413, or 400 if the client leaves before its end."""
+async def received(receive: Receive, most: int, scope: Scope) -> bytes:
+    """The body of at most `most` bytes. Raises BadRequest: 413, 408, or 400 if the client leaves before its end."""
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body") and len(message["body"]) <= most:
         return message["body"]
@@ -278,6 +278,8 @@ async def received(receive: Receive, most: int) -> bytes:
             raise too_long(most)
         if not message.get("more_body"):
             return b"".join(parts)
+        if scope.get(SLOW):
+            raise BadRequest("the body took too long to arrive. Send it in one go.", 408)
         message = await receive()
     raise BadRequest("the connection ended before the body did.")
 
