@@ -10,15 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+import torch
 
 from gamekeeper.engine.gateway.folder import gateway_folder
 from gamekeeper.engine.gateway.watching import gateway_scene
+from gamekeeper.errors import OracleError
 from gamekeeper.service.principals import Principals
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.surfaces.init import write_config
 from gamekeeper.surfaces.ready_gateway import prepared
+from gamekeeper.surfaces.serve import in_process
 from tests.surfaces.gateway_folder import answer
+from tests.targets.server import serving
 
 pytestmark = pytest.mark.thorough
 BODY = {"inputs": [{"name": "input-0", "shape": [2, 1, 8, 8], "datatype": "FP32", "data": [0.5] * 128}]}
@@ -119,6 +124,49 @@ def test_clients_of_the_journal_make_limits_that_the_gateway_takes(tmp_path, cap
     assert (
         guarded(["calibrate", "--journal", str(path), "--last", "5", "--json", "--out", str(tmp_path / "l.json")]) == 4
     )
+
+
+HTTP = """
+kind = "http"
+answers = "probabilities"
+classes = 10
+[input]
+shape = [1, 28, 28]
+[data]
+test = "mnist-test"
+pool = "letters"
+[http]
+url = "{url}"
+protocol = "v1"
+model = "m"
+"""
+
+
+def test_a_server_behind_the_gateway_is_watched_without_limits_at_first(tmp_path):
+    def posterior(x: np.ndarray) -> np.ndarray:
+        top = (x.reshape(len(x), -1).sum(1) * 1e3).astype(int) % 10
+        return np.eye(10)[top] * 0.9 + 0.01
+
+    with serving(posterior, (1, 28, 28)) as api:
+        (tmp_path / "live.toml").write_text(HTTP.format(url=api.url))
+        path = made(tmp_path / "gate", target=str(tmp_path / "live.toml"))
+        x = torch.rand(21, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        with in_process(path) as gateway:
+            key = gateway.issue("ann")
+            reply = gateway.ask(key, x)
+            assert np.allclose(reply.y.numpy(), posterior(x.numpy()), atol=1e-6)
+            watched = gateway.gateways.ready.watching[""]
+            assert not watched.limits
+            assert "natural inputs" in watched.silent["prada:floor=0"]
+            api.shutdown()
+            api.server_close()
+            with pytest.raises(OracleError):
+                gateway.ask(key, x)
+    folder = gateway_folder(path)
+    with folder.open_journal() as journal:
+        events = [event for _, event in journal.read("default") if event.client]
+    assert [(event.kind, event.n) for event in events] == [("answer", 21)]
+    assert "prada:floor=0@20" in events[0].scores  # for the first calibration, although it cannot alarm yet
 
 
 @pytest.fixture

@@ -129,9 +129,10 @@ def by_id(alarms: list[AlarmRow], beginning: str, folder: Path) -> AlarmRow:
 def print_alarms(folder: Path, form: Literal["jsonl", "ocsf"], tenant: str | None = None) -> None:
     """Every alarm as a line of JSON: as it is, with the last decision about it, or as an OCSF Detection Finding."""
     with open_desk(folder, tenant) as desk:
-        decisions = desk.decisions()
+        decisions, owners = desk.decisions(), desk.owners()
         for each in desk.alarms():
-            review = decisions.get(each.id)
-            plain_row = {**asdict(each), "review": None if review is None else asdict(review)}
-            row = finding(each, desk.header(each), review) if form == "ocsf" else plain_row
+            review, tenant = decisions.get(each.id), owners.get(each.id)
+            whose = {} if tenant is None else {"tenant": tenant}
+            plain_row = {**whose, **asdict(each), "review": None if review is None else asdict(review)}
+            row = finding(each, desk.header(each), review, tenant) if form == "ocsf" else plain_row
             sys.stdout.write(encoded(row).decode() + "\n")

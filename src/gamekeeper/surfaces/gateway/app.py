@@ -143,7 +143,7 @@ class App:
         """In a thread: the answer to a question, which was read already unless its body is large."""
         if question is None:
             question = wire.read(headers, body)
-        visit.rows = len(question.x)
+        visit.rows = question.x.shape[0]
         if scope.get(GONE) or time.monotonic() > deadline:
             raise TimeoutError
         gone = partial(scope.get, GONE, False)
