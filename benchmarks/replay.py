@@ -26,7 +26,7 @@ from gamekeeper.engine.replay_panel import bare_panel, calibration, panel
 from gamekeeper.engine.replay_run import Job, run_replay
 from gamekeeper.engine.scene import Setting, partial_scene
 from gamekeeper.logs.mapping import Mapping
-from gamekeeper.surfaces.cli import DETECTORS
+from gamekeeper.method_text import DETECTORS
 from gamekeeper.targets.choice import Choice
 
 CLIENTS, QUERIES, AIM = 20, 1_000, 5_000

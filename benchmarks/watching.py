@@ -16,10 +16,10 @@ from torch import Tensor
 from benchmarks.timing import medians
 from gamekeeper.detectors.lookout import Lookout
 from gamekeeper.engine.scene import Scene, Setting, calibrated, scene
+from gamekeeper.method_text import DETECTORS
 from gamekeeper.models.network import TorchModel
 from gamekeeper.service.memory import Memories
 from gamekeeper.service.stored import packed
-from gamekeeper.surfaces.cli import DETECTORS
 from gamekeeper.targets.choice import Choice
 from gamekeeper.types import Model, Reply
 

@@ -114,6 +114,23 @@ def wire() -> str:
     return table(head, rows, f"One input, an answer of {seen['classes']} numbers. {stamp('wire')}")
 
 
+def server() -> str:
+    """What the gateway's server costs beside a bare one, and how long clients wait at both."""
+    if "server" not in clone_metrics():
+        return missing("server")
+    seen = clone_metrics()["server"]["rows"]
+    cpu = [[row["road"], f"{row['us']:,.0f} µs", f"{row['bare_us']:,.0f} µs", str(row["ratio"])] for row in seen]
+    waits: list[list[str]] = []
+    for row in seen:
+        lines = {(line["connections"], line["server"]): line for line in row["latency"]}
+        for n in dict.fromkeys(line["connections"] for line in row["latency"]):
+            cells = [f"{lines[n, who][key]:,} ms" for key in ("p50_ms", "p99_ms") for who in ("ours", "bare")]
+            waits.append([row["road"], str(n), *cells])
+    head = ["request", "CPU of the gateway's server", "of a bare one", "ratio"]
+    columns = ["request", "connections", "median wait", "at a bare one", "99th percentile", "at a bare one"]
+    return f"{table(head, cpu, '')}\n{table(columns, waits, stamp('server'))}"
+
+
 def missing(name: str) -> str:
     return f"Not in `results/bench.json` yet: `python -m benchmarks {name}` measures it.\n"
 
@@ -339,6 +356,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "bench-replay": replay,
     "bench-crowd": crowd,
     "bench-wire": wire,
+    "bench-server": server,
     "bench-deep-defense": deep_defense,
     "bench-tables": tables,
     "bench-tables-http": partial(tables, "tables_http"),

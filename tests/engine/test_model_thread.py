@@ -178,9 +178,9 @@ def test_a_question_past_its_deadline_never_reaches_the_model():
         waits(lambda: not thread._queue)
 
         def late() -> Reply:
-            who = Principal("acme", "ann", "home")
-            with under_way(Request(who, rows(0.7), 0.0, deadline=time.monotonic() + 0.05)):
-                return thread(rows(0.7))
+            x = rows(0.7)
+            with under_way(Request(Principal("acme", "a", "n"), x, 0.0, deadline=time.monotonic() + 0.05)):
+                return thread(x)
 
         second = pool.submit(late)
         time.sleep(0.1)

@@ -9,7 +9,18 @@ import zlib
 
 import pytest
 
-from tests.surfaces.gateway.live import INFER, Connection, answered, body_of, images, question, raw, serving, tensor
+from tests.surfaces.gateway.live import (
+    INFER,
+    Connection,
+    answered,
+    body_of,
+    images,
+    question,
+    raw,
+    serving,
+    tensor,
+    until,
+)
 
 FORWARDED = {"v1": "/v1/models/m:predict", "mlflow": "/invocations"}
 
@@ -208,6 +219,7 @@ def test_more_connections_than_allowed_hear_503(live):
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     for connection in many:
         connection.close()
+    until(lambda: not live.server.server_state.connections)
 
 
 def test_the_server_answers_after_all_that(live):

@@ -1,18 +1,24 @@
 """How the server starts and stops: signals, files that are wrong, sockets, what is said about where it listens."""
 
 import http.client
+import ipaddress
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from gamekeeper.engine.gateway.request import Request
 from gamekeeper.errors import BadConfig
@@ -162,6 +168,35 @@ def test_a_unix_socket_serves_as_well(tmp_path: Path):
         assert answer.status_code == 200
         client.close()
         assert live.seen[0].who.network == live.principals.pseudonyms.network("acme", "")
+
+
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate that says it is 127.0.0.1, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(alternative, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "a.pem").write_bytes(signed.public_bytes(pem))
+    (tmp_path / "a.key").write_bytes(private)
+    return tmp_path / "a.pem", tmp_path / "a.key"
+
+
+def test_tls_is_spoken_with_a_certificate(tmp_path: Path):
+    public, private = certificate(tmp_path)
+    with serving(certificate=public, private_key=private) as live:
+        context = ssl.create_default_context(cafile=str(public))
+        with httpx.Client(verify=context, base_url=f"https://127.0.0.1:{live.port}") as client:
+            answer = client.post(INFER, content=body_of(images()), headers={"X-API-Key": live.key})
+        assert answer.status_code == 200
 
 
 def test_tls_needs_files_that_can_be_read(tmp_path: Path):

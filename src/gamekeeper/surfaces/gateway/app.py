@@ -210,8 +210,9 @@ class App:
         headers += told.headers
         if visit.traceparent:
             headers.append((b"traceparent", visit.traceparent))
-        unread = not visit.body_read and rest(scope["headers"]) > SMALL
-        if told.close or unread or self.phase is not Phase.OPEN:
+        left = 0 if visit.body_read else rest(scope["headers"])
+        unread = left > SMALL
+        if told.close or unread or left < 0 or self.phase is not Phase.OPEN:
             headers.append(CLOSE)
         visit.status = response.status
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -285,7 +286,9 @@ async def received(receive: Receive, most: int, scope: Scope) -> bytes:
 
 
 def rest(headers: list[Header]) -> float | int:
-    """Bytes of a body that may still come, as its headers say."""
+    """Bytes of a body that may still come, as its headers say; -1: perhaps none, since its sender waits for a word."""
+    if any(name == b"expect" for name, _ in headers):
+        return -1
     for name, value in headers:
         if name == b"content-length":
             return int(value) if value.isdigit() else float("inf")

@@ -94,7 +94,7 @@ def run(
     reload: Callable[[], None] | None = None,
     drained: Callable[[], None] | None = None,
 ) -> bool:
-    """Serves until a signal ends it. Returns whether every request under way was answered.
+    """Serves until a signal ends it, in the main thread. Returns whether every request under way was answered.
 
     reload   called at SIGHUP, in a thread; what it raises is logged
     drained  called once, after the last answer: to give back leases and close the journal

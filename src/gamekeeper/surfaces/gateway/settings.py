@@ -20,7 +20,7 @@ class ServerSettings:
     certificate, private_key   PEM files for TLS; without them the server speaks plain HTTP
     metrics               host and port of Prometheus metrics, which need no key; None: none
     trusted_proxy         networks (or "unix") whose X-Forwarded-For is believed
-    threads               requests that are worked on at once
+    threads               requests that are worked on at once, half of them of one client
     queue                 requests under way, waiting ones among them; more are refused with 503
     share                 of the queue that one client may fill; more of theirs are refused with 429
     message_timeout       how long an answer may take from when the question was read; then 504, and nothing is charged
