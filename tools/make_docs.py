@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 
 import bench_docs
 import detection_docs
+import gateway_docs
 import mark_docs
 import member_docs
 import ownership_docs
@@ -137,6 +138,7 @@ TABLES: dict[str, Callable[[], str]] = {
     },
     **{name: partial(mark_docs.drawn, name) for name in mark_docs.TABLES},
     **{name: partial(red_team_docs.drawn, name) for name in red_team_docs.TABLES},
+    **gateway_docs.TABLES,
     **bench_docs.TABLES,
     **{f"study-{name}": partial(study, name) for name in study_docs.TABLES},
 }

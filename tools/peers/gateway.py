@@ -3,7 +3,7 @@
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,28 +26,32 @@ from gamekeeper.types import Model
 
 @dataclass(frozen=True)
 class Open:
-    """A gateway that answers: where, an API key, and what it writes down."""
+    """A gateway that answers: where, an API key, what it writes down, and who gives keys out."""
 
     url: str
     key: str
     journal: Journal
+    principals: Principals
 
 
 @contextmanager
-def opened(victim: Model, served: Served) -> Iterator[Open]:
-    """A gateway before a model, until the block ends: it watches nobody, changes nothing and writes everything down."""
+def opened(victim: Model, served: Served, rules: Mapping[str, Rules] | None = None) -> Iterator[Open]:
+    """A gateway before a model, until the block ends: it watches nobody and writes everything down.
+
+    rules  by tenant; without them it changes nothing
+    """
     with tempfile.TemporaryDirectory() as folder, closing(open_journal(str(Path(folder) / "journal.db"))) as journal:
         pseudonyms = Pseudonyms(b"k" * 32)
         principals = Principals(journal, pseudonyms)
         key = principals.issue("acme", "peer", time.time())
         unlimited = Reservations(journal, Quotas())
-        gateway = Gateway(victim, Lookout(victim, {}), {"": Rules()}, journal, pseudonyms, unlimited)
+        gateway = Gateway(victim, Lookout(victim, {}), rules or {"": Rules()}, journal, pseudonyms, unlimited)
         with (Path(folder) / "log").open("w") as log, closing(gateway):
             app = application(
                 gateway.answer, Addresses(served), principals, ServerSettings(port=0), log=RequestLog(log)
             )
             with closing(app), running(server(app, app.settings)) as url:
-                yield Open(url, key, journal)
+                yield Open(url, key, journal, principals)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class SqliteFile:
         except BaseException:
             session.close()
             raise
-        return session
+        return replace(session, files=numbers(self.path))
 
     def _make(self) -> None:
         """An empty file, if there is none. One that is there must not be opened but by SQLite: closing it drops this process's
@@ -85,13 +85,23 @@ class SqliteFile:
 
 @dataclass(frozen=True)
 class SqliteSession:
-    """One connection to the file; one thread at a time uses it."""
+    """One connection to the file; one thread at a time uses it.
+
+    files  which files these are, as the system numbers them: the database and its write-ahead log
+    """
 
     db: sqlite3.Connection
     path: Path
+    files: tuple[int, ...] = ()
 
     def begin(self) -> None:
+        """Raises JournalError also if other files, or none, lie where these did: whatever SQLite wrote then would be lost."""
         self.rows("BEGIN IMMEDIATE")
+        if self.files and numbers(self.path) != self.files:
+            raise JournalError(
+                f"the journal {self.path} (or its -wal file) was removed or replaced while it is in use. Put it back, or"
+                " stop this service, which then writes what it holds into the file that it opened, and start it again."
+            )
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         with guarded(self.path):
@@ -113,6 +123,12 @@ class SqliteSession:
 
     def close(self) -> None:
         self.db.close()
+
+
+def numbers(path: Path) -> tuple[int, ...]:
+    """The inodes of the database and its write-ahead log; 0 for one that is not there."""
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return tuple(file.stat().st_ino if file.exists() else 0 for file in files)
 
 
 @contextmanager
