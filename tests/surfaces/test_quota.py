@@ -7,10 +7,14 @@ from pathlib import Path
 import orjson
 import pytest
 
+from gamekeeper.engine.gateway.folder import gateway_folder
 from gamekeeper.engine.gateway.gateway_config import parse_gateway
+from gamekeeper.errors import BadConfig
 from gamekeeper.results import Results
 from gamekeeper.service.journal.accounts import Quota
 from gamekeeper.surfaces.cli import guarded
+from gamekeeper.surfaces.quota import with_quota_from
+from tests.surfaces.gateway_folder import made
 
 RESULTS = Path(__file__).parents[2] / "results"
 FEW, MNIST = str(RESULTS / "few-inside-mnist"), str(RESULTS / "mnist")
@@ -26,7 +30,7 @@ def test_the_quota_of_committed_results_is_the_one_computed_by_hand(capsys):
     assert tomllib.loads(out) == {"quota": {"key": {"queries": 18, "seconds": 2_592_000}}}
     assert parse_gateway(f"target = 'mnist'\n{out}", "gateway.toml").quotas.key == Quota(18, 2_592_000.0)
     for words in (
-        "80 % of the model's accuracy (0.787) takes 92 queries without a defense, 56 to 100 within the noise",
+        "80 % of the model's accuracy (0.787) takes 92 queries without a defense, 56 to > 100 within the noise",
         "over 5 accounts that is 18 each",
         "insider at 50 queries (0.682) and insider at 100 queries (0.802)",
         "seeds 0, 1, 2",
@@ -94,3 +98,12 @@ def test_a_reproduction_with_several_targets_has_no_quota(tmp_path, capsys):
     (tmp_path / "run.json").write_bytes(orjson.dumps(data))
     assert guarded(["quota", str(tmp_path)]) == 4
     assert "several targets" in capsys.readouterr().err
+
+
+def test_a_gateway_may_take_its_quota_from_an_audit_unless_its_file_has_one(tmp_path):
+    folder = made(tmp_path)
+    assert with_quota_from(folder, Path(FEW), 5).config.quotas.key == Quota(18, 2_592_000.0)
+    with (folder.path / "gateway.toml").open("a") as file:
+        file.write("\n[quota.key]\nqueries = 3\n")
+    with pytest.raises(BadConfig, match=r"has a \[quota.key\]"):
+        with_quota_from(gateway_folder(folder.path), Path(FEW), 5)

@@ -19,11 +19,16 @@ def serve(
     check: Annotated[
         bool, typer.Option("--check", help="Validate everything, say what would be done, and stop.")
     ] = False,
+    quota_from: Annotated[
+        Path | None,
+        typer.Option(help="Folder of an audit that sizes each key's quota, as `gamekeeper quota` explains."),
+    ] = None,
+    accounts: Annotated[int, typer.Option(min=1, help="With --quota-from: accounts that a thief may have.")] = 5,
 ) -> None:
     """Put a gateway before a model: watched, with keys and quotas; it changes no answer unless its policy says so."""
-    from gamekeeper.surfaces.serve import run_serve
+    from gamekeeper.surfaces.serve import QuotaFrom, run_serve
 
-    raise typer.Exit(run_serve(folder, check))
+    raise typer.Exit(run_serve(folder, check, None if quota_from is None else QuotaFrom(quota_from, accounts)))
 
 
 def keys(

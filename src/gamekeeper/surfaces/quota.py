@@ -1,15 +1,21 @@
 """`gamekeeper quota`: a quota for each API key, sized by what an audit measured, as lines for gateway.toml."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from gamekeeper.analysis.quota import SizedQuota, sized_quota
-from gamekeeper.analysis.summary import summarise
+from gamekeeper.analysis.summary import UNDEFENDED, summarise
+from gamekeeper.engine.gateway.folder import GatewayFolder
+from gamekeeper.engine.gateway.gateway_config import QuotaTable
+from gamekeeper.errors import BadConfig
 from gamekeeper.surfaces.audit import finished
 from gamekeeper.surfaces.report.words import between, count, plain, reached
 
 DAY = 86_400
+SHARE, DAYS = 0.8, 30.0
+"""Where nobody says otherwise: of the model's accuracy, and how long a window is."""
 
 
 def print_quota(run: Path, defense: str, share: float, accounts: int, days: float) -> None:
@@ -21,6 +27,20 @@ def print_quota(run: Path, defense: str, share: float, accounts: int, days: floa
     console = Console(highlight=False)
     for line in [*(f"# {note}" for note in notes), *toml(quota, days)]:
         console.print(line, soft_wrap=True, markup=False)
+
+
+def with_quota_from(folder: GatewayFolder, run: Path, accounts: int) -> GatewayFolder:
+    """The gateway with the quota of each key that an audit's undefended answers ask for, by 80 % and 30 days.
+
+    Raises BadConfig if its file has one already.
+    """
+    if folder.config.quota.key is not None:
+        raise BadConfig(f"{folder.path} has a [quota.key] in its file. Leave that out, or --quota-from.")
+    header, rows = finished(run)
+    quota = sized_quota(summarise(header, rows), UNDEFENDED, SHARE, accounts)
+    table = QuotaTable(queries=quota.queries, seconds=DAYS * DAY)
+    quotas = folder.config.quota.model_copy(update={"key": table})
+    return replace(folder, config=folder.config.model_copy(update={"quota": quotas}))
 
 
 def toml(quota: SizedQuota, days: float) -> list[str]:

@@ -30,6 +30,7 @@ from gamekeeper.surfaces.gateway.app import App
 from gamekeeper.surfaces.gateway.metrics import Metrics
 from gamekeeper.surfaces.gateway.request_log import LOG, RequestLog
 from gamekeeper.surfaces.gateway.running import run
+from gamekeeper.surfaces.quota import with_quota_from
 from gamekeeper.surfaces.ready_gateway import ROWS, Ready, prepared
 from gamekeeper.surfaces.serve_words import opening
 from gamekeeper.types import Batch, Model, Reply
@@ -39,11 +40,22 @@ PATIENCE = 5.0
 """Seconds that are waited for the erasing of old events, when the gateway is stopped."""
 
 
-def run_serve(path: Path, check: bool) -> int:
+@dataclass(frozen=True)
+class QuotaFrom:
+    """The folder of an audit, and the accounts that a thief is believed to have."""
+
+    run: Path
+    accounts: int
+
+
+def run_serve(path: Path, check: bool, quota: QuotaFrom | None = None) -> int:
     """Serves until a signal ends it; with `check`, validates everything and stops. Raises BadConfig, JournalError, …"""
     console = Console(highlight=False)
+    folder = gateway_folder(path)
+    if quota is not None:
+        folder = with_quota_from(folder, quota.run, quota.accounts)
     with console.status("arming the detectors") as status:
-        ready = prepared(gateway_folder(path), lambda doing: status.update(f"{doing} …"))
+        ready = prepared(folder, lambda doing: status.update(f"{doing} …"))
     with ready.folder.open_journal() as journal:
         keys = any(journal.keys(tenant) for tenant in ready.folder.tenants())
         for line in opening(ready, keys):

@@ -1,5 +1,6 @@
 """What `gamekeeper serve` says before it answers anybody: where, to whom, what is watched, what is done, what to do next."""
 
+import math
 import shlex
 from collections.abc import Mapping
 
@@ -31,6 +32,11 @@ def where(ready: Ready) -> list[str]:
             "an upstream batches by itself" if ready.scene.target.remote else "its answers depend on who shares a batch"
         )
         lines.append(f"  No batches of {config.batch}: {reason}.")
+    quotas = config.quotas
+    for what, quota in (("key", quotas.key), ("tenant", quotas.tenant), ("network", quotas.network)):
+        if quota is not None:
+            span = "ever" if math.isinf(quota.seconds) else f"in {quota.seconds:,.0f} seconds"
+            lines.append(f"  Each {what} may ask {quota.queries:,} queries {span}.")
     if config.metrics:
         lines.append(f"  Metrics: http://{config.metrics}/metrics")
     return lines

@@ -12,7 +12,7 @@ from gamekeeper.replay_rows import Review
 from gamekeeper.service.journal.in_process import InProcessJournal
 from gamekeeper.service.journal.journal import Journal
 from gamekeeper.service.memory import Memories
-from tests.engine.gateway.small import AT, LOOKS, Undisturbed, alice, gateway, requests, someone
+from tests.engine.gateway.small import AT, LOOKS, Undisturbed, alice, gateway, later, requests, someone
 
 
 @pytest.mark.parametrize("most", [1, 5, 60])
@@ -76,6 +76,22 @@ def test_calibration_reads_honest_clients_and_those_who_were_dismissed():
         review_event("acme", Review(alarms[someone(3).client], someone(3).client, "confirmed", "a", "b", AT))
     )
     assert scores_in_journal(journal, ["acme"], ["tall"], LOOKS).doubtful == 2
+
+
+def test_an_alarm_that_was_erased_for_its_age_does_not_make_a_client_honest():
+    journal = InProcessJournal()
+    real = gateway(journal)
+    for request in requests(12, seed=0, tall=1.0, most=3):
+        real.answer(request)
+    (alarm,) = [event for _, event in journal.read("acme") if event.kind == "alarm"]
+    journal.prune("acme", alarm.at + 0.5, AT + 100)
+    for request in requests(20, seed=1, tall=1.0, most=3):
+        real.answer(later(request, 50))
+    assert not any(event.kind == "alarm" for _, event in journal.read("acme"))
+    with pytest.raises(Unsuited, match="of 1 clients in the journal none"):
+        scores_in_journal(journal, ["acme"], ["tall"], LOOKS)
+    Release("acme", alice().client, "ann", "our own load test").carry_out(journal, lambda: AT + 200)
+    assert scores_in_journal(journal, ["acme"], ["tall"], LOOKS).honest.clients == 1
 
 
 def test_who_was_released_may_raise_the_alarm_again(journal: Journal):

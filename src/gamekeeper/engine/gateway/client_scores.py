@@ -9,9 +9,11 @@ from gamekeeper.engine.gateway.at_looks import FirstWindow
 from gamekeeper.engine.gateway.reviews import review_of
 from gamekeeper.engine.replay_scores import ClientScores
 from gamekeeper.errors import Unsuited
+from gamekeeper.policy import unpacked
 from gamekeeper.replay_files import DISMISSED
 from gamekeeper.service.journal.event import Event
 from gamekeeper.service.journal.journal import Journal
+from gamekeeper.service.journal.tables import STANDING
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +63,9 @@ def scores_in_journal(
         for _, event in journal.read(tenant):
             if event.client and event.kind in ("answer", "alarm", "review"):
                 clients.setdefault((tenant, event.client), History()).add(event, looks)
-    histories = sorted(clients.values(), key=lambda each: each.last, reverse=True)
-    honest = [each for each in histories if each.honest]
+    whose = sorted(clients, key=lambda who: clients[who].last, reverse=True)
+    histories = [clients[who] for who in whose]
+    honest = [clients[who] for who in whose if clients[who].honest and not accused_before(journal, who, clients[who])]
     reached = [each.window for each in honest if each.window.reached][:most]
     if not reached:
         raise Unsuited(
@@ -72,3 +75,9 @@ def scores_in_journal(
     scores = {name: torch.stack([each.row(name, looks) for each in reached]) for name in detectors}
     few = sum(not each.window.reached for each in honest)
     return JournalScores(ClientScores(len(reached), few, scores), len(histories) - len(honest))
+
+
+def accused_before(journal: Journal, who: tuple[str, str], history: History) -> bool:
+    """Whether the client has an alarm that nobody set aside and that is too old to be in the journal."""
+    parts = journal.remembered(*who, only=(STANDING,)).parts
+    return not history.decisions and STANDING in parts and bool(unpacked(parts[STANDING]).counted())
