@@ -11,6 +11,7 @@ Failures    down, slow, a connection that breaks         Unreachable, or Lost if
 Held against the server are failures to answer, not answers: a client could provoke what is wrong in those.
 """
 
+import logging
 import math
 import secrets
 import threading
@@ -31,7 +32,9 @@ from gamekeeper.targets.http_config import HttpConfig
 from gamekeeper.targets.http_sender import Answer, Sender, Trouble, shown
 from gamekeeper.types import Batch, Model, Reply, Task, answered
 
-UNAVAILABLE, INTERNAL = 503, 500
+FAILED, INTERNAL, UNAVAILABLE = 300, 500, 503
+log = logging.getLogger("gamekeeper.gateway.upstream")
+"""Its lines are among those of the gateway's server."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,15 @@ class InTime:
                 trial.worked = False
                 raise
             self._judge(trial, result, most)
+            self._note(result, url)
             return result
+
+    def _note(self, result: Answer | Trouble, url: str) -> None:
+        """Logs what went wrong, and nothing that a server may have repeated of an input."""
+        if isinstance(result, Trouble) and result.status is None:
+            log.warning("%s: %s", shown(url), result.what)
+        elif result.status is not None and result.status >= FAILED:
+            log.warning("%s: status %d", shown(url), result.status)
 
     def _judge(self, trial: Trial, result: Answer | Trouble, given: float) -> None:
         if isinstance(result, Answer) or result.status in self.config.rate_limit_codes:
@@ -147,15 +158,13 @@ class Upstream:
     def __call__(self, x: Batch, /) -> Reply:
         """An answer to every input. Raises Busy, Unreachable, Malformed."""
         try:
-            reply = self.model(x)
+            return whole(self.model(x))
         except BadConfig as error:  # of the server's metadata: it takes other inputs than it was declared to
+            log.error("%s", error)
             raise Malformed(str(error)) from error
-        usable = answered(reply)
-        if not bool(usable.all()):
-            raise Malformed(
-                f"the server gave no answer, or NaN or infinity, to {int((~usable).sum())} of {len(x)} inputs."
-            )
-        return reply
+        except Malformed:
+            log.warning("%s: an answer that is not what the target file declares", shown(self.exchange.config.url))
+            raise
 
     def close(self) -> None:
         self.exchange.sender.close()
@@ -174,6 +183,16 @@ def upstream(victim: Model, patience: Patience | None = None) -> Upstream:
     return Upstream(
         replace(victim, oracle=replace(wire, wire=own) if isinstance(wire, TranslatedWire) else own), exchange
     )
+
+
+def whole(reply: Reply) -> Reply:
+    """The reply, if every input has an answer. Raises Malformed."""
+    usable = answered(reply)
+    if not bool(usable.all()):
+        raise Malformed(
+            f"the server gave no answer, or NaN or infinity, to {int((~usable).sum())} of {len(reply)} inputs."
+        )
+    return reply
 
 
 def gone() -> bool:
