@@ -118,7 +118,10 @@ def test_only_the_command_line_imports_its_own_package_inside_functions():
     wrong = [
         (str(path), ast.unparse(node))
         for path in SOURCE.rglob("*.py")
-        if path not in {SOURCE / "surfaces" / name for name in ("cli.py", "gateway_cli.py", "ownership_cli.py")}
+        if path
+        not in {
+            SOURCE / "surfaces" / name for name in ("cli.py", "detection_cli.py", "gateway_cli.py", "ownership_cli.py")
+        }
         for function in ast.walk(ast.parse(path.read_text()))
         if isinstance(function, ast.FunctionDef)
         for node in ast.walk(function)

@@ -34,8 +34,8 @@ from gamekeeper.engine.detection import accuracy, counts, dealt, transcript, wat
 from gamekeeper.engine.honest import natural
 from gamekeeper.engine.run import thief_knowledge
 from gamekeeper.engine.scene import Scene, Setting, calibrated, scene
+from gamekeeper.method_text import DETECTORS
 from gamekeeper.service.memory import Memories
-from gamekeeper.surfaces.cli import DETECTORS
 from gamekeeper.targets.choice import Choice
 from gamekeeper.targets.target import Target
 from gamekeeper.training.fit import Fit

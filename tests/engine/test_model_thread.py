@@ -10,9 +10,11 @@ from torch import nn
 
 from gamekeeper.architectures import LeNet
 from gamekeeper.detectors.features import ObservedModel, observed, tap
-from gamekeeper.engine.gateway.model_thread import ModelThread, answering_by, padded, steady
+from gamekeeper.engine.gateway.model_thread import ModelThread, padded, steady
+from gamekeeper.engine.gateway.request import Request, under_way
 from gamekeeper.errors import Busy
 from gamekeeper.models.network import TorchModel
+from gamekeeper.service.principals import Principal
 from gamekeeper.tasks import Classify
 from gamekeeper.types import Box, Reply
 
@@ -176,7 +178,8 @@ def test_a_question_past_its_deadline_never_reaches_the_model():
         waits(lambda: not thread._queue)
 
         def late() -> Reply:
-            with answering_by(time.monotonic() + 0.05):
+            who = Principal("acme", "ann", "home")
+            with under_way(Request(who, rows(0.7), 0.0, deadline=time.monotonic() + 0.05)):
                 return thread(rows(0.7))
 
         second = pool.submit(late)

@@ -10,9 +10,11 @@ import pytest
 from gamekeeper.engine.gateway.folder import GatewayFolder, gateway_folder
 from gamekeeper.engine.gateway.reviews import decisions
 from gamekeeper.policy import Level, Standing, unpacked
+from gamekeeper.replay_files import ReplayFiles
 from gamekeeper.service.journal.event import Event
 from gamekeeper.service.principals import Principals
 from gamekeeper.surfaces.cli import guarded
+from tests.surfaces import replayed
 from tests.surfaces.gateway_folder import EVIL, START, client, filled, made
 
 MINE = ("--by", "ann", "--why", "our own load test")
@@ -203,6 +205,7 @@ def test_alarms_are_rows_like_those_of_a_replay(folder, capsys):
     finding = json.loads(run(capsys, "alarms", folder.path, "--format", "ocsf").splitlines()[0])
     assert (finding["class_uid"], finding["time"]) == (2004, round(1_000 * (START + 5)))
     assert finding["evidences"][0]["actor"]["user"]["name"] == client(folder, "thief")
+    assert (finding["metadata"]["tenant_uid"], rows[3]["tenant"]) == ("default", "rival")
 
 
 def test_a_decision_is_an_event_of_the_journal_and_the_last_one_counts(folder, capsys):
@@ -227,6 +230,16 @@ def test_a_decision_is_an_event_of_the_journal_and_the_last_one_counts(folder, c
     lines = run(capsys, "alarms", folder.path).splitlines()
     assert json.loads(lines[0])["review"]["by"] == EVIL  # JSON holds it as it is, escaped
     assert not any("\x1b" in line for line in lines)
+
+
+def test_a_review_may_name_the_account(folder, tmp_path, capsys):
+    assert "1 of 4" not in run(capsys, "review", folder.path, "--account", "thief", "--confirm", *MINE)
+    reviewed = {event.client for event in events(folder) if event.kind == "review"}
+    assert reviewed == {client(folder, "thief")}
+    ReplayFiles(tmp_path / "replay").write(replayed.header(), replayed.clients(), replayed.alarms())
+    replay = tmp_path / "replay"
+    assert "--account is of a gateway" in refused(capsys, "review", replay, "--account", "thief", "--confirm", *MINE)
+    assert "--tenant is of a gateway" in refused(capsys, "alarms", replay, "--tenant", "acme")
 
 
 def test_half_a_decision_writes_nothing(folder, capsys):

@@ -10,15 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+import torch
 
 from gamekeeper.engine.gateway.folder import gateway_folder
 from gamekeeper.engine.gateway.watching import gateway_scene
+from gamekeeper.errors import OracleError
 from gamekeeper.service.principals import Principals
 from gamekeeper.surfaces.cli import guarded
 from gamekeeper.surfaces.init import write_config
 from gamekeeper.surfaces.ready_gateway import prepared
+from gamekeeper.surfaces.serve import in_process
 from tests.surfaces.gateway_folder import answer
+from tests.targets.server import serving
 
 pytestmark = pytest.mark.thorough
 BODY = {"inputs": [{"name": "input-0", "shape": [2, 1, 8, 8], "datatype": "FP32", "data": [0.5] * 128}]}
@@ -55,7 +60,11 @@ def test_a_check_says_what_would_be_done_and_starts_nothing(tmp_path, capsys):
     [
         ("policy.toml", "[[rule]]\nwhen = 'mmd'\nthen = 'log'", "line 2, rule[1].when: no detector 'mmd' runs"),
         ("policy.toml", "[coarser]\ndefense = 'mad'", "line 2, coarser.defense: 'mad' may change the top class"),
-        ("policy.toml", "[defense]\ndefense = 'ood_gate'", "names a defense that does not suit this model"),
+        (
+            "policy.toml",
+            "[defense]\ndefense = 'adaptive_misinformation'",
+            "names a defense that does not suit this model",
+        ),
         ("gateway.toml", "target = 'digitz'", "there is no target 'digitz'"),
         ("gateway.toml", "target = 'digits'\npolicy = 'none.toml'", "none.toml cannot be read"),
         ("gateway.toml", "target = 'digits'\nlisten = '1.2.3.4'", "line 2, listen: '1.2.3.4' is no address"),
@@ -117,16 +126,59 @@ def test_clients_of_the_journal_make_limits_that_the_gateway_takes(tmp_path, cap
     )
 
 
+HTTP = """
+kind = "http"
+answers = "probabilities"
+classes = 10
+[input]
+shape = [1, 28, 28]
+[data]
+test = "mnist-test"
+pool = "letters"
+[http]
+url = "{url}"
+protocol = "v1"
+model = "m"
+"""
+
+
+def test_a_server_behind_the_gateway_is_watched_without_limits_at_first(tmp_path):
+    def posterior(x: np.ndarray) -> np.ndarray:
+        top = (x.reshape(len(x), -1).sum(1) * 1e3).astype(int) % 10
+        return np.eye(10)[top] * 0.9 + 0.01
+
+    with serving(posterior, (1, 28, 28)) as api:
+        (tmp_path / "live.toml").write_text(HTTP.format(url=api.url))
+        path = made(tmp_path / "gate", target=str(tmp_path / "live.toml"))
+        x = torch.rand(21, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        with in_process(path) as gateway:
+            key = gateway.issue("ann")
+            reply = gateway.ask(key, x)
+            assert np.allclose(reply.y.numpy(), posterior(x.numpy()), atol=1e-6)
+            watched = gateway.gateways.ready.watching[""]
+            assert not watched.limits
+            assert "natural inputs" in watched.silent["prada:floor=0"]
+            api.shutdown()
+            api.server_close()
+            with pytest.raises(OracleError):
+                gateway.ask(key, x)
+    folder = gateway_folder(path)
+    with folder.open_journal() as journal:
+        events = [event for _, event in journal.read("default") if event.client]
+    assert [(event.kind, event.n) for event in events] == [("answer", 21)]
+    assert "prada:floor=0@20" in events[0].scores  # for the first calibration, although it cannot alarm yet
+
+
 @pytest.fixture
 def running(tmp_path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
     path = made(tmp_path / "gate")
-    log = (tmp_path / "log").open("wb")
-    process = subprocess.Popen([sys.executable, "-m", "gamekeeper", "serve", str(path)], stdout=log, stderr=log)
-    try:
-        yield path, process
-    finally:
-        process.kill()
-        process.wait()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "gamekeeper", "serve", str(path)], stdout=log, stderr=log)
+        try:
+            yield path, process
+        finally:
+            process.kill()
+            process.wait()
 
 
 def client(path: Path) -> httpx.Client:

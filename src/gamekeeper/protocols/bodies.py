@@ -108,6 +108,8 @@ def too_long(most: int) -> BadRequest:
 
 def accepted(text: str) -> str | None:
     """The first of gzip and deflate that an Accept-Encoding header allows."""
+    if not text:
+        return None
     names: list[str] = []
     for part in text.lower().split(","):
         name, _, weight = part.partition(";")

@@ -89,6 +89,8 @@ def from_json(values: list[Any], datatype: str, place: str, booleans: bool = Tru
     numbers, dtype = doubles(values, place, booleans), np.dtype(LITTLE[datatype])
     if datatype == "BF16":
         return torch.from_numpy(numbers).to(torch.bfloat16).float().numpy()
+    if datatype == "FP32":
+        return numbers.astype(dtype)  # below 2^53: nothing overflows
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             return numbers.astype(dtype)

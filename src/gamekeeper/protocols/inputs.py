@@ -18,6 +18,8 @@ from gamekeeper.protocols.served import Limits, Served
 from gamekeeper.protocols.strict import EXACT, number_table
 from gamekeeper.types import Batch
 
+ZERO = np.float32(0)
+
 
 def rows(value: object, limits: Limits, place: str) -> int:
     """How many inputs a list holds. Raises BadRequest for none, too many, or no list."""
@@ -81,8 +83,11 @@ def to_domain(values: Array, datatype: str, n: int, served: Served) -> Batch:
     long = values.dtype.kind in "iu" and values.dtype.itemsize == 8
     if long and values.size and (values.max() > EXACT or values.min() < -EXACT):
         raise BadRequest(f"the inputs must lie between -2^53 and 2^53; {datatype} numbers beyond that came.")
-    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
-        x = np.add(values, 0.0, dtype="<f4", casting="unsafe")  # a copy, without -0.0
+    if values.dtype.itemsize <= 4:
+        x = np.add(values, ZERO, dtype="<f4", casting="unsafe")  # a copy, without -0.0
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
+            x = np.add(values, ZERO, dtype="<f4", casting="unsafe")
     if datatype == "UINT8" and served.pixels is not None:
         low, high = served.pixels
         x /= 255

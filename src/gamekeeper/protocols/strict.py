@@ -21,10 +21,15 @@ from jaxtyping import Float
 
 from gamekeeper.errors import BadRequest
 from gamekeeper.protocols.bodies import QUOTE
-from gamekeeper.protocols.json import is_list, is_object, kind
+from gamekeeper.protocols.json import is_object, kind
 
 EXACT = 2**53 - 1
 """Up to here a double is one whole number only."""
+NUMERIC = b"0123456789.-+eE, \t\r\n"
+"""Nothing but these stands in lists of numbers. Without them a text has the same strings, lists and objects: they never follow
+a backslash in JSON."""
+OTHERS = (b'"', b":", b"{", b"t", b"f", b"\\")
+"""What lists of numbers do not hold."""
 LONG = 8192
 """Bytes from which on numpy's start-up is worth it."""
 SHORT = 16
@@ -40,7 +45,7 @@ class Most:
     keys: int
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Document:
     """The object in a body.
 
@@ -53,16 +58,17 @@ class Document:
 
 def parse_strictly(body: bytes, most: Most) -> Document:
     """The object in a body that holds no more than that. Raises BadRequest."""
-    if (quotes := 4 * most.keys) < counts(body, '"')[0]:
+    skeleton = without_last_list(body).translate(None, NUMERIC)
+    if (quotes := 4 * most.keys) < counts(skeleton, '"')[0]:
         raise too_many("quotation marks", quotes)
-    outside = without_strings(body)
+    outside = without_strings(skeleton)
     brackets, braces, colons = counts(outside, "[{:")
     if brackets > most.lists:
         raise too_many("lists", most.lists)
     if max(colons, braces) > most.keys:
         raise too_many("keys and objects", most.keys)
     values = most.numbers + most.lists + 2 * most.keys
-    if len(outside) > values and counts(outside, ",")[0] > values:
+    if len(body) > values and counts(without_strings(body), ",")[0] > values:
         raise too_many("values", values)
     try:
         value = orjson.loads(body)
@@ -87,6 +93,18 @@ def counts(text: bytes, characters: str) -> list[int]:
     return [int(np.count_nonzero(codes == ord(character))) for character in characters]
 
 
+def without_last_list(body: bytes) -> bytes:
+    """The text without what its last list holds, where that is numbers: most of a request with its inputs in a row.
+
+    Ten times as quick as a look at every byte, since each character is searched for by itself.
+    """
+    start = body.rfind(b"[")
+    end = body.find(b"]", start)
+    if min(start, end) < 0 or any(body.find(each, start, end) >= 0 for each in OTHERS):
+        return body
+    return body[: start + 1] + body[end:]
+
+
 def without_strings(body: bytes) -> bytes:
     """What stands outside the strings of a JSON text. Of a text that is not JSON, something."""
     if b"\\" in body:
@@ -94,23 +112,22 @@ def without_strings(body: bytes) -> bytes:
     return b"".join(body.split(b'"')[::2])
 
 
-def names(document: object, objects: int) -> int:
+def names(document: dict[str, Any], objects: int) -> int:
     """How many names the objects of a document have, of which there are so many at most."""
     total = 0
     near: list[Any] = [document]
     far: list[Any] = []
     while objects and (near or far):
         value = near.pop() if near else far.pop()
-        if is_object(value):
+        if type(value) is dict:
             total += len(value)
             objects -= 1
-            inner = value.values()
-        else:
-            assert is_list(value)
-            inner = value
-        for each in inner:
-            if is_object(each) or is_list(each):
-                (far if len(each) > SHORT and is_list(each) else near).append(each)
+            value = value.values()
+        for each in value:
+            if type(each) is dict:
+                near.append(each)
+            elif type(each) is list:
+                (far if len(each) > SHORT else near).append(each)
     return total
 
 

@@ -1,6 +1,6 @@
 """Where alarms wait for a person: in the folder of a replayed log, or in a gateway's journal."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,8 +39,12 @@ class Desk(Protocol):
         """Writes decisions down."""
         ...
 
-    def client(self, name: str) -> str:
-        """The client whom a person names so."""
+    def client(self, named: Named) -> str:
+        """The client whom a person names so. Raises BadConfig if that is nobody."""
+        ...
+
+    def owners(self) -> Mapping[str, str]:
+        """The tenant of each alarm, by its id, where there are tenants."""
         ...
 
     def header(self, alarm: AlarmRow) -> ReplayHeader:
@@ -68,8 +72,13 @@ class ReplayDesk:
             ReplayFiles(self.folder).add(each)
         write_replay_report(self.folder)
 
-    def client(self, name: str) -> str:
-        return name
+    def client(self, named: Named) -> str:
+        if named.client is None or named.account is not None:
+            raise BadConfig("--account is of a gateway. Name the client as the log does, with --client.")
+        return named.client
+
+    def owners(self) -> Mapping[str, str]:
+        return {}
 
     def header(self, alarm: AlarmRow) -> ReplayHeader:
         return ReplayFiles(self.folder).header()
@@ -96,13 +105,15 @@ class GatewayDesk:
         return decisions(event for _, event in self._events())
 
     def add(self, reviews: Sequence[Review]) -> None:
-        tenants = {event.id.hex(): tenant for tenant, event in self._events() if event.kind == "alarm"}
+        tenants = self.owners()
         for each in reviews:
             self.journal.append(review_event(tenants[each.alarm], each))
 
-    def client(self, name: str) -> str:
-        (tenant,) = self.tenants if len(self.tenants) == 1 else (None,)
-        return Named(client=name, tenant=tenant).find(self.gateway, self.journal)[1]
+    def client(self, named: Named) -> str:
+        return named.find(self.gateway, self.journal)[1]
+
+    def owners(self) -> Mapping[str, str]:
+        return {event.id.hex(): tenant for tenant, event in self._events() if event.kind == "alarm"}
 
     def header(self, alarm: AlarmRow) -> ReplayHeader:
         config = self.gateway.config

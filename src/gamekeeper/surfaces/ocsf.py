@@ -24,7 +24,7 @@ ATLAS = {"version": "MITRE ATLAS data 5.6.0", "technique": {"uid": "AML.T0024.00
 """Extraction of a model; by id alone, since its name changes between releases."""
 
 
-def finding(alarm: AlarmRow, header: ReplayHeader, review: Review | None) -> dict[str, Any]:
+def finding(alarm: AlarmRow, header: ReplayHeader, review: Review | None, tenant: str | None = None) -> dict[str, Any]:
     """The event of an alarm: created when it was raised, updated once confirmed, closed once dismissed.
 
     `time` is when the finding came to be or was decided about; when its queries came is `start_time`, if the log knows.
@@ -50,6 +50,7 @@ def finding(alarm: AlarmRow, header: ReplayHeader, review: Review | None) -> dic
             "version": SCHEMA,
             "product": {"name": "gamekeeper", "vendor_name": "gamekeeper", "version": header.version},
             "log_name": header.log,
+            **({} if tenant is None else {"tenant_uid": tenant}),
         },
         "finding_info": info(alarm, created),
         "resources": [{"type": "machine-learning model", "name": header.target, "uid": header.digest}],

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gamekeeper.engine.gateway.folder import Named
 from gamekeeper.errors import BadConfig
 from gamekeeper.logs.event import shown
 from gamekeeper.replay_files import CONFIRMED, DISMISSED, accounts
@@ -68,7 +69,7 @@ class Answer:
     """What a person decides, and whose question it answers: an alarm, by its id, or all open ones of a client."""
 
     alarm: str | None
-    client: str | None
+    client: Named
     confirm: bool
     dismiss: bool
     by: str
@@ -100,13 +101,13 @@ def decide(folder: Path, answer: Answer, tenant: str | None = None) -> None:
 def chosen(desk: Desk, alarms: list[AlarmRow], answer: Answer) -> list[AlarmRow]:
     """The alarms that an answer is about."""
     folder = desk.folder
-    if (answer.alarm is None) == (answer.client is None):
+    if (answer.alarm is None) == (not answer.client):
         raise BadConfig(
             f"a review needs the id of an alarm, or --client. List the open ones: gamekeeper review {folder}"
         )
     if answer.alarm is not None:
         return [by_id(alarms, answer.alarm, folder)]
-    settled, client = set(desk.decisions()), desk.client(answer.client or "")
+    settled, client = set(desk.decisions()), desk.client(answer.client)
     own = [each for each in alarms if accounts(each) == (client,) and each.id not in settled]
     if not own:
         raise BadConfig(
@@ -128,9 +129,10 @@ def by_id(alarms: list[AlarmRow], beginning: str, folder: Path) -> AlarmRow:
 def print_alarms(folder: Path, form: Literal["jsonl", "ocsf"], tenant: str | None = None) -> None:
     """Every alarm as a line of JSON: as it is, with the last decision about it, or as an OCSF Detection Finding."""
     with open_desk(folder, tenant) as desk:
-        decisions = desk.decisions()
+        decisions, owners = desk.decisions(), desk.owners()
         for each in desk.alarms():
-            review = decisions.get(each.id)
-            plain_row = {**asdict(each), "review": None if review is None else asdict(review)}
-            row = finding(each, desk.header(each), review) if form == "ocsf" else plain_row
+            review, tenant = decisions.get(each.id), owners.get(each.id)
+            whose = {} if tenant is None else {"tenant": tenant}
+            plain_row = {**whose, **asdict(each), "review": None if review is None else asdict(review)}
+            row = finding(each, desk.header(each), review, tenant) if form == "ocsf" else plain_row
             sys.stdout.write(encoded(row).decode() + "\n")

@@ -4,22 +4,25 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from gamekeeper.engine.gateway.alarms import detector_of
 from gamekeeper.engine.gateway.armed_policy import EVERYBODY
 from gamekeeper.engine.gateway.folder import GatewayFolder, gateway_folder
 from gamekeeper.engine.gateway.gateway import Gateway
-from gamekeeper.engine.gateway.gateway_config import Address
+from gamekeeper.engine.gateway.gateway_config import DEFAULT_TENANT, Address
 from gamekeeper.engine.gateway.model_thread import ModelThread
 from gamekeeper.engine.gateway.request import Request, under_way
 from gamekeeper.errors import BadConfig, JournalError
 from gamekeeper.policy import Level
 from gamekeeper.protocols.addresses import Addresses
 from gamekeeper.protocols.served import Limits
+from gamekeeper.service.journal.event import Event
 from gamekeeper.service.journal.journal import Journal
 from gamekeeper.service.principals import Principals
 from gamekeeper.service.quotas import Reservations
@@ -29,9 +32,11 @@ from gamekeeper.surfaces.gateway.request_log import LOG, RequestLog
 from gamekeeper.surfaces.gateway.running import run
 from gamekeeper.surfaces.ready_gateway import ROWS, Ready, prepared
 from gamekeeper.surfaces.serve_words import opening
-from gamekeeper.types import Model, Reply
+from gamekeeper.types import Batch, Model, Reply
 
 DAY = 86_400.0
+PATIENCE = 5.0
+"""Seconds that are waited for the erasing of old events, when the gateway is stopped."""
 
 
 def run_serve(path: Path, check: bool) -> int:
@@ -58,7 +63,7 @@ def started(ready: Ready, journal: Journal) -> bool:
     target = ready.scene.target
     metrics = Metrics(ready.scene.alarming, map(str, Level))
     with model(ready, metrics) as victim, Pruning(ready.folder, journal):
-        gateways = Gateways(ready, victim, journal)
+        gateways = Gateways(ready, victim, journal, lambda event: count(event, metrics))
         app = App(
             gateways.answer,
             Addresses(ready.served, Limits(rows=min(ROWS, target.batch))),
@@ -68,6 +73,14 @@ def started(ready: Ready, journal: Journal) -> bool:
             RequestLog(),
         )
         return run(app, ready.settings, gateways.reload, gateways.close)
+
+
+def count(event: Event, metrics: Metrics) -> None:
+    """Alarms and changes of level, for Prometheus."""
+    if event.kind == "alarm":
+        metrics.alarmed(detector_of(event))
+    elif event.kind == "level":
+        metrics.levelled(event.level)
 
 
 @contextmanager
@@ -83,7 +96,9 @@ def model(ready: Ready, metrics: Metrics) -> Generator[Model]:
 class Gateways:
     """A gateway for each file of limits: tenants with limits of their own have one for themselves."""
 
-    def __init__(self, ready: Ready, victim: Model, journal: Journal) -> None:
+    def __init__(
+        self, ready: Ready, victim: Model, journal: Journal, noticed: Callable[[Event], None] = lambda event: None
+    ) -> None:
         self.ready, config = ready, ready.folder.config
         reservations = Reservations(journal, config.quotas)
         self.gateways = {
@@ -96,6 +111,7 @@ class Gateways:
                 reservations,
                 config.failure_mode_allow,
                 made_for=ready.scene.basis,
+                noticed=noticed,
             )
             for tenant, watched in ready.watching.items()
         }
@@ -114,6 +130,35 @@ class Gateways:
     def close(self) -> None:
         for gateway in self.gateways.values():
             gateway.close()
+
+
+@dataclass(frozen=True, eq=False)
+class InProcess:
+    """A gateway without sockets: for tests and notebooks."""
+
+    gateways: Gateways
+    principals: Principals
+
+    def issue(self, account: str, tenant: str = DEFAULT_TENANT) -> str:
+        """A new API key for an account."""
+        return self.principals.issue(tenant, account, time.time())
+
+    def ask(self, key: str, x: Batch, address: str = "127.0.0.1") -> Reply:
+        """The answer to a request of somebody who sends this key. Raises Denied, …, as `Answering`."""
+        now = time.time()
+        return self.gateways.answer(Request(self.principals.principal(key, address, now), x, now))
+
+
+@contextmanager
+def in_process(path: Path) -> Generator[InProcess]:
+    """The gateway of a folder, alive within the block. What it writes down is in the folder's journal."""
+    ready = prepared(gateway_folder(path), lambda doing: None)
+    with ready.folder.open_journal() as journal, model(ready, Metrics()) as victim:
+        gateways = Gateways(ready, victim, journal)
+        try:
+            yield InProcess(gateways, Principals(journal, ready.pseudonyms))
+        finally:
+            gateways.close()
 
 
 class Pruning:
@@ -144,7 +189,7 @@ class Pruning:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(PATIENCE)  # what is left is erased tomorrow
 
 
 def free(address: Address) -> None:

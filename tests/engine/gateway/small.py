@@ -232,7 +232,7 @@ class Far:
         return FarMemory()
 
     def respond(self, x: Batch, reply: Reply, memory: FarMemory) -> Reply:
-        if bool((x[:, 1] == BREAKS).any()):
+        if bool((x.flatten(1)[:, 1] == BREAKS).any()):
             raise ZeroDivisionError
         weights = 1 / (2.0 + memory.count + torch.arange(len(x)))
         memory.count += len(x)

@@ -32,7 +32,7 @@ from tests.engine.gateway.small import (
 from tests.service.journal.conftest import opened
 
 
-@pytest.fixture(params=[(2**15, 256), (400, 256), (0, 256), (2**15, 3)], ids=["few", "some", "each", "every third"])
+@pytest.fixture(params=[(2**15, 128), (400, 128), (0, 128), (2**15, 3)], ids=["few", "some", "each", "every third"])
 def snapshots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How often snapshots are written: after so many bytes or steps."""
     monkeypatch.setattr(client_memory, "LEAST", request.param[0])

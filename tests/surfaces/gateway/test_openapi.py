@@ -129,8 +129,8 @@ def test_any_body_is_answered_or_refused_in_a_sentence(live, loop, path, headers
 
 @pytest.mark.slow
 def test_a_million_bodies_give_no_5xx(live, loop):
-    """Good requests, changed in a few places; GATEWAY_BODIES says how many."""
-    random, counts = Random(0), Counter[int]()
+    """Good requests, changed in a few places; GATEWAY_BODIES says how many, GATEWAY_SEED which."""
+    random, counts = Random(int(os.environ.get("GATEWAY_SEED", "0"))), Counter[int]()
     seeds = [json.dumps(tensor(images(n))).encode() for n in (1, 2)]
     seeds += [json.dumps({key: images().tolist()}).encode() for key in ("instances", "inputs")]
     seeds += [b'{"dataframe_split": {"columns": ["a"], "data": [[1]]}}', b'{"dataframe_records": [{"input-0": [1]}]}']

@@ -19,7 +19,7 @@ def alarm_rows(events: Iterable[Event], limits: Mapping[str, Limits]) -> list[Al
 
 def alarm_row(event: Event, limits: Mapping[str, Limits]) -> AlarmRow:
     """What is not known is None, or NaN where a number must be."""
-    detector = event.reason.partition(RAISED)[0]
+    detector = detector_of(event)
     rests = limits.get(detector)
     statistics = {name: known(event, f"input {name}") for name in INPUTS}
     return AlarmRow(
@@ -39,6 +39,10 @@ def alarm_row(event: Event, limits: Mapping[str, Limits]) -> AlarmRow:
         None,
         {name: value for name, value in statistics.items() if value is not None},
     )
+
+
+def detector_of(alarm: Event) -> str:
+    return alarm.reason.partition(RAISED)[0]
 
 
 def known(event: Event, name: str) -> float | None:

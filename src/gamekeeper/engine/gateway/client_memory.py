@@ -50,7 +50,7 @@ RELEASED = b"released"
 INPUTS = "inputs"
 """The memory, beside those of the detectors, that holds the statistics of inputs."""
 TIME = struct.Struct("<d")
-STEPS = 256
+STEPS = 128
 """Steps after a snapshot, at most: so many are shown again when a client is read."""
 FEW = 32
 """Steps of other replicas that are read by themselves; where there are as many, all is read again."""

@@ -43,6 +43,7 @@ class Gateway:
     rules     by tenant; those under "" are for all others
     allow_failures  where a detector or a defense fails: answer all the same, and write down why. Else nobody is answered
     clock     seconds since 1970
+    noticed   is told of every event of an answered request, once it is in the journal
     made_for  what detectors' memories depend on besides the detectors, such as `Scene.purpose`: others' begin anew
     """
 
@@ -58,12 +59,13 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         made_for: str = "",
         cache: ClientCache | None = None,
+        noticed: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self.victim, self.lookout, self.journal, self.pseudonyms = victim, lookout, journal, pseudonyms
         self.reservations, self.allow_failures, self.clock = reservations, allow_failures, clock
         self.memory = ClientMemory(lookout, made_for)
         self.denials = Denials(journal)
-        self._cache = cache or ClientCache()
+        self._cache, self._noticed = cache or ClientCache(), noticed
         self.take_rules(rules)
 
     def take_rules(self, rules: Mapping[str, Rules]) -> None:
@@ -232,6 +234,8 @@ class Gateway:
                 raise Busy(LATE) from None
             version = future.result()
         stored(known, changes, version, time.monotonic())
+        for event in events:
+            self._noticed(event)
 
 
 def in_time(request: Request) -> None:

@@ -35,6 +35,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 GONE = "gamekeeper.gone"
 """Key of a request's scope under which the protocol notes that its client has left."""
+SLOW = "gamekeeper.slow"
+"""Key of a request's scope under which the protocol notes that its body took too long."""
 LARGE = 131_072
 """Bytes from which a body is read in a thread: the loop, and so everybody else, would wait for milliseconds."""
 SMALL = 65_536
@@ -54,7 +56,7 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Told:
     """An answer, why it is one, and whether the connection ends with it."""
 
@@ -120,7 +122,7 @@ class App:
         if self.phase is Phase.CLOSED:
             raise Stopping(CLOSED)
         visit.who = who = await self._who(head, scope)
-        body = await self._body(receive, head, at, visit)
+        body = await self._body(scope, receive, head, at, visit)
         visit.at, start = time.time(), time.monotonic()
         deadline = start + self.settings.message_timeout
         headers = tuple(scope["headers"])
@@ -145,7 +147,7 @@ class App:
         """In a thread: the answer to a question, which was read already unless its body is large."""
         if question is None:
             question = wire.read(headers, body)
-        visit.rows = len(question.x)
+        visit.rows = question.x.shape[0]
         if scope.get(GONE) or time.monotonic() > deadline:
             raise TimeoutError
         gone = partial(scope.get, GONE, False)
@@ -171,7 +173,7 @@ class App:
         self._known[place] = who, fresh
         return who
 
-    async def _body(self, receive: Receive, head: Head, wire: Wire, visit: Visit) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive, head: Head, wire: Wire, visit: Visit) -> bytes:
         """The body, within the limits of size and time. Raises BadRequest (408, 413), Busy."""
         most = wire.most
         if head.length is not None and head.length > most:
@@ -181,10 +183,7 @@ class App:
             raise Busy("the server is receiving as much as it can hold. Try again later.")
         self._receiving += announced
         try:
-            async with asyncio.timeout(self.settings.body_timeout):
-                body = await received(receive, most)
-        except TimeoutError:
-            raise BadRequest(f"the body did not arrive within {self.settings.body_timeout:g} s.", 408) from None
+            body = await received(receive, most, scope)
         finally:
             self._receiving -= announced
         visit.body_read = True
@@ -268,8 +267,8 @@ def plain(status: int, message: str) -> Response:
     return document({"error": message}, status)
 
 
-async def received(receive: Receive, most: int) -> bytes:
-    """The body of at most `most` bytes. Raises BadRequest: 413, or 400 if the client leaves before its end."""
+async def received(receive: Receive, most: int, scope: Scope) -> bytes:
+    """The body of at most `most` bytes. Raises BadRequest: 413, 408, or 400 if the client leaves before its end."""
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body") and len(message["body"]) <= most:
         return message["body"]
@@ -283,6 +282,8 @@ async def received(receive: Receive, most: int) -> bytes:
             raise too_long(most)
         if not message.get("more_body"):
             return b"".join(parts)
+        if scope.get(SLOW):
+            raise BadRequest("the body took too long to arrive. Send it in one go.", 408)
         message = await receive()
     raise BadRequest("the connection ended before the body did.")
 

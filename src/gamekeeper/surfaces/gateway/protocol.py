@@ -4,12 +4,13 @@ uvicorn limits neither the time nor the size of headers, and waits for ever on a
 """
 
 import asyncio
+from enum import Enum
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gamekeeper.surfaces.gateway.app import GONE
+from gamekeeper.surfaces.gateway.app import GONE, SLOW
 from gamekeeper.surfaces.gateway.settings import ServerSettings
 
 REFUSALS = {
@@ -19,26 +20,63 @@ REFUSALS = {
 }
 
 
+class Awaited(Enum):
+    """What a client has not sent to its end."""
+
+    HEAD = "head"
+    BODY = "body"
+
+
+class JoinedWrites:
+    """A transport that sends the headers of an answer together with its body: one system call instead of two.
+
+    What was written first waits for the second write, or for the end of the loop's turn.
+    """
+
+    __slots__ = ("_held", "_loop", "_transport")
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop, self._held = transport, loop, b""
+
+    def write(self, data: bytes) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
+            self._transport.write(data)
+        elif data:
+            self._held = data
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        if self._held:
+            self._transport.write(self._held)
+            self._held = b""
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One connection; `guarded` makes the class for settings."""
 
-    seconds = 10.0
-    most = 65_536
-    connected = 1_000
+    settings: ServerSettings
 
     def __init__(self, config: Config, *rest: Any, **named: Any) -> None:
         super().__init__(config, *rest, **named)
         self._timer: asyncio.TimerHandle | None = None
         self._head = 0
         """Bytes of headers that are not complete yet."""
-        self._in_head = True
+        self._awaited: Awaited | None = Awaited.HEAD
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if len(self.connections) > self.connected:
+        if len(self.connections) > self.settings.connections:
             self._refuse(503)
         else:
-            self._begin()
+            self._arm(self.settings.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
@@ -49,31 +87,49 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Timers run while something is incomplete: a request that comes in one piece needs none."""
+        before = self._awaited
         super().data_received(data)
-        if self._in_head and self._timer is not None:
+        if self._awaited is None or (before is not self._awaited and self._timer is not None):
+            self._disarm()
+        if self._awaited is Awaited.HEAD:
             self._head += len(data)
-            if self._head > self.most:
+            if self._head > self.settings.header_bytes:
                 self._refuse(431)
+        if self._awaited is not None and self._timer is None and not self.transport.is_closing():
+            head = self._awaited is Awaited.HEAD
+            self._arm(self.settings.header_timeout if head else self.settings.body_timeout)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._timer is None:
-            self._begin()
-        self._in_head = True
+        self._awaited, self._head = Awaited.HEAD, 0
 
     def on_headers_complete(self) -> None:
-        self._disarm()
-        self._in_head = False
+        self._awaited = Awaited.BODY
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self.cycle.transport = JoinedWrites(self.transport, self.loop)  # type: ignore[assignment]
 
-    def _begin(self) -> None:
-        self._head = 0
-        self._timer = self.loop.call_later(self.seconds, self._refuse, 408)
+    def on_message_complete(self) -> None:
+        self._awaited = None
+        super().on_message_complete()
+
+    def _arm(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._late)
 
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        if self._awaited is Awaited.BODY and not self.cycle.response_complete:
+            self.cycle.scope[SLOW] = True  # type: ignore[typeddict-unknown-key]
+            self.cycle.message_event.set()  # the application hears of it
+        else:
+            self._refuse(408)
 
     def _refuse(self, status: int) -> None:
         self._disarm()
@@ -86,10 +142,4 @@ class GuardedProtocol(HttpToolsProtocol):
 
 def guarded(settings: ServerSettings) -> type[GuardedProtocol]:
     """The protocol with the limits of the settings."""
-
-    class Guarded(GuardedProtocol):
-        seconds = settings.header_timeout
-        most = settings.header_bytes
-        connected = settings.connections
-
-    return Guarded
+    return type("Guarded", (GuardedProtocol,), {"settings": settings})
