@@ -16,10 +16,10 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-
-import httpx
+from queue import Empty, LifoQueue
 
 from gamekeeper.engine.gateway.bounded import bounded_transport
 from gamekeeper.engine.gateway.breaker import Breaker, Trial
@@ -62,11 +62,20 @@ class Patience:
 
 
 class InTime:
-    """An exchange with the server that ends at the deadline of the request under way. Threads may share it."""
+    """An exchange with the server that ends at the deadline of the request under way. Threads may share it.
 
-    def __init__(self, config: HttpConfig, patience: Patience, transport: httpx.BaseTransport | None = None) -> None:
+    Each request under way has a connection of its own. A pool that threads share, as httpx's, may close an idle connection in
+    one thread as another one begins to use it.
+
+    sender  knows the configuration; nothing is sent by it
+    """
+
+    def __init__(self, config: HttpConfig, patience: Patience) -> None:
         self.config, self.patience = config, patience
-        self.sender = Sender(config, transport or bounded_transport(config, patience.at_once, seconds_left))
+        self.sender = self._connection()
+        self._idle: LifoQueue[Sender | None] = LifoQueue()
+        for _ in range(patience.at_once):
+            self._idle.put(None)  # not yet made; those that were are taken first
         self.breaker = Breaker(patience.failures, patience.rest)
         self._next, self._lock = -math.inf, threading.Lock()
 
@@ -89,13 +98,40 @@ class InTime:
             if most <= 0:
                 raise past_deadline()
             try:
-                result = self.sender.attempt(method, url, content, headers, most)
+                with self._slot() as sender:
+                    result = sender.attempt(method, url, content, headers, seconds_left())
             except Unreachable:
                 trial.worked = False
                 raise
             self._judge(trial, result, most)
             self._note(result, url)
             return result
+
+    def _connection(self) -> Sender:
+        return Sender(self.config, bounded_transport(self.config, seconds_left))
+
+    @contextmanager
+    def _slot(self) -> Generator[Sender]:
+        """A connection for one request. Raises Busy if none is free before the deadline."""
+        left = min(seconds_left(), threading.TIMEOUT_MAX)
+        try:
+            sender = self._idle.get(timeout=max(0.0, left))
+        except Empty:
+            raise Busy("every connection to the model behind this service is in use. Try again later.") from None
+        try:
+            sender = sender or self._connection()
+            yield sender
+        finally:
+            self._idle.put(sender)
+
+    def close(self) -> None:
+        """Closes connections that are not in use."""
+        self.sender.close()
+        for _ in range(self._idle.qsize()):
+            idle = self._idle.get()
+            if idle is not None:
+                idle.close()
+            self._idle.put(None)
 
     def _note(self, result: Answer | Trouble, url: str) -> None:
         """Logs what went wrong, and nothing that a server may have repeated of an input."""
@@ -167,7 +203,7 @@ class Upstream:
             raise
 
     def close(self) -> None:
-        self.exchange.sender.close()
+        self.exchange.close()
 
 
 def upstream(victim: Model, patience: Patience | None = None) -> Upstream:
