@@ -4,7 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from gamekeeper.service.quotas import Quotas, Reservations
 from gamekeeper.service.service import begun
 from gamekeeper.service.stored import packed
 from gamekeeper.tasks import Classify
-from gamekeeper.types import Batch, Reply, Scores
+from gamekeeper.types import Batch, Model, Owner, Reply, Scores
 
 WIDTH, CLASSES = 6, 3
 AT = 1.7e9
@@ -237,6 +237,22 @@ class Far:
         weights = 1 / (2.0 + memory.count + torch.arange(len(x)))
         memory.count += len(x)
         return Reply(torch.lerp(reply.y, torch.full_like(reply.y, 1 / reply.y.shape[1]), weights[:, None]))
+
+
+@dataclass(frozen=True)
+class Spy:
+    """A recipe that shows what it was armed with."""
+
+    keeps_top1: ClassVar[bool] = False
+
+    def arm(self, victim: Model, owner: Owner, seed: int) -> "ArmedSpy":
+        return ArmedSpy(owner, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class ArmedSpy(Far):
+    owner: Owner
+    seed: int
 
 
 def far(level: Level = Level.DEFENSE, shadow: bool = False) -> Rules:

@@ -31,6 +31,8 @@ from tests.engine.gateway.small import (
 )
 from tests.service.journal.conftest import opened
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(params=[(2**15, 128), (400, 128), (0, 128), (2**15, 3)], ids=["few", "some", "each", "every third"])
 def snapshots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:

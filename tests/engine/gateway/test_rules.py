@@ -25,7 +25,7 @@ from gamekeeper.service.service import begun
 from gamekeeper.targets.choice import Choice
 from gamekeeper.targets.target import Target
 from gamekeeper.types import Batch, Reply
-from tests.engine.gateway.small import AT, PSEUDONYMS, Far, FarMemory, bits, someone
+from tests.engine.gateway.small import AT, PSEUDONYMS, ArmedSpy, Far, FarMemory, bits, someone
 
 SECRET, OTHER = bytes(range(32)), bytes(range(1, 33))
 DETECTORS = ("repeats", "prada", "ood_share", "mmd", "hardness", "boundary")
@@ -81,6 +81,16 @@ def test_the_same_input_gets_the_same_bits_after_a_restart_and_from_every_replic
     assert not torch.equal(first.y, other.y), "it does not depend on the secret"
     (neighbour,) = served(text, SECRET, 1, journal)
     assert torch.equal(first.y, neighbour.y) != ("dawn" in text), "DAWN has a key for each client, the others have one"
+
+
+def test_defenses_are_given_the_secret_and_a_seed_that_nobody_knows_without_it():
+    text = "tests.engine.gateway.small.Spy"
+    spies = [arm_rules(policy(text), digits(), secret).defenses[text] for secret in (SECRET, SECRET, OTHER)]
+    assert all(isinstance(spy, ArmedSpy) for spy in spies)
+    assert [spy.owner.secret for spy in spies if isinstance(spy, ArmedSpy)] == [SECRET, SECRET, OTHER]
+    one, same, other = [spy.seed for spy in spies if isinstance(spy, ArmedSpy)]
+    assert one == same != other
+    assert 2**40 < min(one, other) <= max(one, other) < 2**63
 
 
 def test_one_input_alone_gets_the_answer_that_it_gets_in_company():

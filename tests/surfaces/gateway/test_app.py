@@ -64,7 +64,7 @@ def test_a_revoked_key_is_let_in_for_two_seconds_at_most():
 @pytest.mark.parametrize(
     ("method", "path", "status", "allow"),
     [
-        ("GET", "/", 404, None),
+        ("GET", "/v3", 404, None),
         ("POST", "/v2/models/other/infer", 404, None),
         ("GET", INFER, 405, "POST"),
         ("OPTIONS", INFER, 405, "POST"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from gamekeeper.engine.gateway.client_memory import Known
 from gamekeeper.errors import Busy
 
-CLIENTS, SIZE = 10_000, 2**28
+CLIENTS, SIZE = 10_000, 2**30
 """Clients at hand, and bytes that what is known of them takes, at most."""
 Who = tuple[str, str]
 """Tenant and client."""

@@ -42,7 +42,7 @@ class Gateway:
     victim    whose answers are clean; the lookout reads features that it noted, if it is `observed`
     rules     by tenant; those under "" are for all others
     allow_failures  where a detector or a defense fails: answer all the same, and write down why. Else nobody is answered
-    clock     seconds since 1970
+    clock     seconds since 1970; clocks of replicas should agree, since a slow client waits by them
     noticed   is told of every event of an answered request, once it is in the journal
     made_for  what detectors' memories depend on besides the detectors, such as `Scene.purpose`: others' begin anew
     """
@@ -194,7 +194,7 @@ class Gateway:
         if treatment.refuse:
             return Denied(REFUSED), ""
         if treatment.per_second is not None:
-            known.free_at = max(known.free_at, self.clock()) + len(request.x) / treatment.per_second
+            known.free_at = self.clock() + len(request.x) / treatment.per_second
         if not treatment.defense:
             return clean, ""
         try:
