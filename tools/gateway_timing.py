@@ -38,6 +38,8 @@ from gamekeeper.version import __version__
 FILE = Path(__file__).parent.parent / "results" / "gateway-timing.json"
 SECRET, FLIPS = b"s" * 32, 9_999
 MARKED, DEFENDED = "dawn:share=0.2", "reverse_sigmoid"
+STEP = 0.05
+"""Seconds: `answer_step`, where it is used."""
 WARM = 20
 """Requests of each client before the clock counts."""
 Record = dict[str, Any]
@@ -91,14 +93,14 @@ def p_value(one: list[float], other: list[float], flips: int = FLIPS, seed: int 
 
 
 @contextmanager
-def gateway() -> Iterator[tuple[Open, np.ndarray]]:
+def gateway(step: float = 0.0) -> Iterator[tuple[Open, np.ndarray]]:
     """The gateway: tenant `acting` has a policy that acts, `watched` one in shadow; and inputs (n, 1, 28, 28) to ask about."""
     target = BUILTIN["mnist"]()
     policy = Policy((Rule("any", Level.DAWN),), False, None, {Level.DAWN: MARKED, Level.COARSER: DEFENDED})
     acting = arm_rules(policy, target, SECRET)
     shadow = Rules(Policy(policy.rules, True, None, policy.defenses), acting.defenses)
     served = Served("m", target.box, target.victim.task.classes)
-    with ModelThread(target.victim) as model, opened(model, served, {"": acting, "watched": shadow}) as place:
+    with ModelThread(target.victim) as model, opened(model, served, {"": acting, "watched": shadow}, step) as place:
         yield place, target.test.x.numpy()
 
 
@@ -152,6 +154,12 @@ def marked_beside_unmarked(n: int) -> Record:
         )
 
 
+def marked_in_steps(n: int) -> Record:
+    case = f"marked by DAWN, beside unmarked, answers at multiples of {1000 * STEP:g} ms"
+    with gateway(STEP) as (place, x):
+        return marked(case, Client(place, "acting", Level.DAWN), Client(place, "acting"), x[:n])
+
+
 def at_dawn_beside_clean(n: int) -> Record:
     with gateway() as (place, x):
         return compared("at the level of DAWN", Client(place, "acting", Level.DAWN), Client(place, "acting"), x[:n])
@@ -167,6 +175,7 @@ def defended_beside_clean(n: int) -> Record:
 CASES: dict[str, Callable[[int], Record]] = {
     "flagged": flagged_beside_clean,
     "marked": marked_beside_unmarked,
+    "marked, in steps": marked_in_steps,
     "at dawn": at_dawn_beside_clean,
     "defended": defended_beside_clean,
 }

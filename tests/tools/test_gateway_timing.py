@@ -49,7 +49,7 @@ def test_who_is_watched_and_which_answers_are_marked_is_not_in_the_clock(case: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["at dawn", "defended"])
+@pytest.mark.parametrize("case", ["marked, in steps", "at dawn", "defended"])
 def test_binary_answers_are_as_long_behind_a_defense(case: str):
     assert gateway_timing.CASES[case](60)["same_size"]
 

@@ -35,10 +35,13 @@ class Open:
 
 
 @contextmanager
-def opened(victim: Model, served: Served, rules: Mapping[str, Rules] | None = None) -> Iterator[Open]:
+def opened(
+    victim: Model, served: Served, rules: Mapping[str, Rules] | None = None, step: float = 0.0
+) -> Iterator[Open]:
     """A gateway before a model, until the block ends: it watches nobody and writes everything down.
 
     rules  by tenant; without them it changes nothing
+    step   see `ServerSettings.answer_step`
     """
     with tempfile.TemporaryDirectory() as folder, closing(open_journal(str(Path(folder) / "journal.db"))) as journal:
         pseudonyms = Pseudonyms(b"k" * 32)
@@ -48,7 +51,11 @@ def opened(victim: Model, served: Served, rules: Mapping[str, Rules] | None = No
         gateway = Gateway(victim, Lookout(victim, {}), rules or {"": Rules()}, journal, pseudonyms, unlimited)
         with (Path(folder) / "log").open("w") as log, closing(gateway):
             app = application(
-                gateway.answer, Addresses(served), principals, ServerSettings(port=0), log=RequestLog(log)
+                gateway.answer,
+                Addresses(served),
+                principals,
+                ServerSettings(port=0, answer_step=step),
+                log=RequestLog(log),
             )
             with closing(app), running(server(app, app.settings)) as url:
                 yield Open(url, key, journal, principals)

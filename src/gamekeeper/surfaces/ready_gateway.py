@@ -90,6 +90,7 @@ def server_settings(folder: GatewayFolder) -> ServerSettings:
         threads=config.threads,
         queue=config.queue,
         message_timeout=config.message_timeout,
+        answer_step=config.answer_step,
         failure_mode_allow=config.failure_mode_allow,
         drain=config.drain,
     )

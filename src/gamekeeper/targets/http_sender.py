@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import httpx
 import orjson
 
-from gamekeeper.errors import BadConfig, Busy, Lost, Malformed, Refused, Unreachable
+from gamekeeper.errors import BadConfig, Lost, Malformed, Refused, Unreachable
 from gamekeeper.protocols.json import Quote, error_text
 from gamekeeper.targets.http_config import HttpConfig, resolved
 from gamekeeper.targets.http_environment import Route, certificates, route
@@ -90,8 +90,7 @@ class Sender:
 
         most  seconds, for connecting, for each read, and for a whole answer; at most, and by default, the `timeout`
 
-        Raises BadConfig, Unreachable or Malformed where sending again would not help, and Busy if other threads use every
-        connection.
+        Raises BadConfig, Unreachable or Malformed where sending again would not help.
         """
         seconds = self.config.timeout if most is None else min(most, self.config.timeout)
         deadline, status = self._clock() + seconds, None
@@ -104,10 +103,8 @@ class Sender:
                     failed = Refused if status == 500 else Unreachable
                     return Trouble(self._complaint(status, body), retry_after(response.headers), failed, status)
                 return Answer(status, response.headers, body)
-        except httpx.PoolTimeout:
-            raise Busy("every connection to the model behind this service is in use. Try again later.") from None
         except httpx.TimeoutException as error:
-            went_out = not isinstance(error, httpx.ConnectTimeout)
+            went_out = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
             what = f"no {'complete ' * (status is not None)}answer within {seconds:g} s"
             return Trouble(what, error=Lost if went_out else Unreachable)
         except httpx.TransportError as error:

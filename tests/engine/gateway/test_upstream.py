@@ -349,3 +349,23 @@ def test_patience_has_limits():
     for wrong in ({"at_once": 0}, {"tries": 0}, {"failures": 0}, {"rest": 0.0}, {"rest": math.inf}, {"fair": -1.0}):
         with pytest.raises(BadConfig):
             Patience(**wrong)
+
+
+def test_the_log_says_what_is_wrong_and_repeats_nothing_that_a_server_says(caplog: pytest.LogCaptureFixture):
+    acts = [
+        answers("500 Oops", body=b'{"error":"bad input 0.123456"}'),
+        answers("422 No", body=b'{"error":"bad input 0.123456"}'),
+        says(b'{"predictions":"0.123456"}'),
+        resets,
+    ]
+    with misbehaving(*acts) as url:
+        model = behind(url)
+        for _ in acts:
+            outcome(model, asks(5))
+    lines = [record.getMessage() for record in caplog.records]
+    for line, said in zip(
+        lines, ("status 500", "status 422", "not what the target file declares", "or it broke"), strict=True
+    ):
+        assert line.startswith(url)
+        assert said in line
+    assert not [line for line in lines if "0.123456" in line]

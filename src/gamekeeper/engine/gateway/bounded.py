@@ -72,14 +72,14 @@ class BoundedBackend(httpcore.NetworkBackend):
         return BoundedStream(self._backend.connect_unix_socket(path, timeout, socket_options), self._left)
 
 
-def bounded_transport(config: HttpConfig, connections: int, left: Left) -> httpx.HTTPTransport:
-    """At most so many connections, by the way that the environment names, as in an audit."""
+def bounded_transport(config: HttpConfig, left: Left) -> httpx.HTTPTransport:
+    """One connection, by the way that the environment names, as in an audit."""
     way = route(config.url)
     transport = httpx.HTTPTransport(
         verify=certificates(config.url, config.verify_tls, way),
         proxy=way.proxy,
         trust_env=False,
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEPT),
+        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT),
     )
     pool = transport._pool  # httpx has no other door to httpcore's network backends
     pool._network_backend = BoundedBackend(pool._network_backend, left)

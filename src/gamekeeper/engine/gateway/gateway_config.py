@@ -18,6 +18,7 @@ batch = 1                        # rows of a padded bucket; 1: no batching
 queue = 64                       # requests that may wait for the model; more hear 503
 threads = 16                     # requests that are worked on at once
 message_timeout = 10.0           # seconds until a request that was not answered hears 503
+answer_step = 0.0                # answers leave at multiples of so many seconds, so that the clock says less; 0: at once
 failure_mode_allow = false       # whether requests are answered, unwatched, while detectors or the journal fail
 drain = 30.0                     # seconds that requests under way have when the gateway is stopped
 
@@ -124,6 +125,7 @@ class GatewayConfig(Table):
     queue: int = Field(64, ge=1, le=10_000)
     threads: int = Field(16, ge=1, le=256)
     message_timeout: Seconds = 10.0
+    answer_step: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
     failure_mode_allow: bool = False
     drain: Seconds = 30.0
     tls: TlsTable | None = None

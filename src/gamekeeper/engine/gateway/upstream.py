@@ -11,14 +11,15 @@ Failures    down, slow, a connection that breaks         Unreachable, or Lost if
 Held against the server are failures to answer, not answers: a client could provoke what is wrong in those.
 """
 
+import logging
 import math
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-
-import httpx
+from queue import Empty, LifoQueue
 
 from gamekeeper.engine.gateway.bounded import bounded_transport
 from gamekeeper.engine.gateway.breaker import Breaker, Trial
@@ -31,7 +32,9 @@ from gamekeeper.targets.http_config import HttpConfig
 from gamekeeper.targets.http_sender import Answer, Sender, Trouble, shown
 from gamekeeper.types import Batch, Model, Reply, Task, answered
 
-UNAVAILABLE, INTERNAL = 503, 500
+FAILED, INTERNAL, UNAVAILABLE = 300, 500, 503
+log = logging.getLogger("gamekeeper.gateway.upstream")
+"""Its lines are among those of the gateway's server."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,20 @@ class Patience:
 
 
 class InTime:
-    """An exchange with the server that ends at the deadline of the request under way. Threads may share it."""
+    """An exchange with the server that ends at the deadline of the request under way. Threads may share it.
 
-    def __init__(self, config: HttpConfig, patience: Patience, transport: httpx.BaseTransport | None = None) -> None:
+    Each request under way has a connection of its own. A pool that threads share, as httpx's, may close an idle connection in
+    one thread as another one begins to use it.
+
+    sender  knows the configuration; nothing is sent by it
+    """
+
+    def __init__(self, config: HttpConfig, patience: Patience) -> None:
         self.config, self.patience = config, patience
-        self.sender = Sender(config, transport or bounded_transport(config, patience.at_once, seconds_left))
+        self.sender = self._connection()
+        self._idle: LifoQueue[Sender | None] = LifoQueue()
+        for _ in range(patience.at_once):
+            self._idle.put(None)  # not yet made; those that were are taken first
         self.breaker = Breaker(patience.failures, patience.rest)
         self._next, self._lock = -math.inf, threading.Lock()
 
@@ -86,12 +98,47 @@ class InTime:
             if most <= 0:
                 raise past_deadline()
             try:
-                result = self.sender.attempt(method, url, content, headers, most)
+                with self._slot() as sender:
+                    result = sender.attempt(method, url, content, headers, seconds_left())
             except Unreachable:
                 trial.worked = False
                 raise
             self._judge(trial, result, most)
+            self._note(result, url)
             return result
+
+    def _connection(self) -> Sender:
+        return Sender(self.config, bounded_transport(self.config, seconds_left))
+
+    @contextmanager
+    def _slot(self) -> Generator[Sender]:
+        """A connection for one request. Raises Busy if none is free before the deadline."""
+        left = min(seconds_left(), threading.TIMEOUT_MAX)
+        try:
+            sender = self._idle.get(timeout=max(0.0, left))
+        except Empty:
+            raise Busy("every connection to the model behind this service is in use. Try again later.") from None
+        try:
+            sender = sender or self._connection()
+            yield sender
+        finally:
+            self._idle.put(sender)
+
+    def close(self) -> None:
+        """Closes connections that are not in use."""
+        self.sender.close()
+        for _ in range(self._idle.qsize()):
+            idle = self._idle.get()
+            if idle is not None:
+                idle.close()
+            self._idle.put(None)
+
+    def _note(self, result: Answer | Trouble, url: str) -> None:
+        """Logs what went wrong, and nothing that a server may have repeated of an input."""
+        if isinstance(result, Trouble) and result.status is None:
+            log.warning("%s: %s", shown(url), result.what)
+        elif result.status is not None and result.status >= FAILED:
+            log.warning("%s: status %d", shown(url), result.status)
 
     def _judge(self, trial: Trial, result: Answer | Trouble, given: float) -> None:
         if isinstance(result, Answer) or result.status in self.config.rate_limit_codes:
@@ -147,18 +194,16 @@ class Upstream:
     def __call__(self, x: Batch, /) -> Reply:
         """An answer to every input. Raises Busy, Unreachable, Malformed."""
         try:
-            reply = self.model(x)
+            return whole(self.model(x))
         except BadConfig as error:  # of the server's metadata: it takes other inputs than it was declared to
+            log.error("%s", error)
             raise Malformed(str(error)) from error
-        usable = answered(reply)
-        if not bool(usable.all()):
-            raise Malformed(
-                f"the server gave no answer, or NaN or infinity, to {int((~usable).sum())} of {len(x)} inputs."
-            )
-        return reply
+        except Malformed:
+            log.warning("%s: an answer that is not what the target file declares", shown(self.exchange.config.url))
+            raise
 
     def close(self) -> None:
-        self.exchange.sender.close()
+        self.exchange.close()
 
 
 def upstream(victim: Model, patience: Patience | None = None) -> Upstream:
@@ -174,6 +219,16 @@ def upstream(victim: Model, patience: Patience | None = None) -> Upstream:
     return Upstream(
         replace(victim, oracle=replace(wire, wire=own) if isinstance(wire, TranslatedWire) else own), exchange
     )
+
+
+def whole(reply: Reply) -> Reply:
+    """The reply, if every input has an answer. Raises Malformed."""
+    usable = answered(reply)
+    if not bool(usable.all()):
+        raise Malformed(
+            f"the server gave no answer, or NaN or infinity, to {int((~usable).sum())} of {len(reply)} inputs."
+        )
+    return reply
 
 
 def gone() -> bool:

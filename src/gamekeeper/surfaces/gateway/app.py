@@ -123,11 +123,15 @@ class App:
             raise Stopping(CLOSED)
         visit.who = who = await self._who(head, scope)
         body = await self._body(scope, receive, head, at, visit)
-        visit.at, deadline = time.time(), time.monotonic() + self.settings.message_timeout
+        visit.at, start = time.time(), time.monotonic()
+        deadline = start + self.settings.message_timeout
         headers = tuple(scope["headers"])
         question = None if len(body) > LARGE else at.read(headers, body)
         call = partial(self._response, scope, at, question, headers, body, who, deadline, visit)
-        return Told(await self.pool.run(who.client, call, self.settings.message_timeout + GRACE), "answered")
+        response = await self.pool.run(who.client, call, self.settings.message_timeout + GRACE)
+        if step := self.settings.answer_step:
+            await asyncio.sleep((start - time.monotonic()) % step)
+        return Told(response, "answered")
 
     def _response(
         self,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gamekeeper.errors import BadConfig
 
+LONGEST_STEP = 1.0
 UNIX = "unix"
 """Stands for everybody on the Unix socket among the trusted proxies."""
 
@@ -24,6 +25,8 @@ class ServerSettings:
     queue                 requests under way, waiting ones among them; more are refused with 503
     share                 of the queue that one client may fill; more of theirs are refused with 429
     message_timeout       how long an answer may take from when the question was read; then 504, and nothing is charged
+    answer_step           answers leave at multiples of this after their question was read, so that the clock says less of
+                          how they were made; 0: at once
     failure_mode_allow    whether answers leave when detectors, defenses or journal fail: for the Gateway's `allow_failures`
     header_timeout, body_timeout   how long a client may take to send each
     header_bytes          what comes before a body, at most
@@ -45,6 +48,7 @@ class ServerSettings:
     queue: int = 64
     share: float = 0.5
     message_timeout: float = 10.0
+    answer_step: float = 0.0
     failure_mode_allow: bool = False
     header_timeout: float = 10.0
     body_timeout: float = 30.0
@@ -68,6 +72,8 @@ class ServerSettings:
         ]
         if wrong:
             raise BadConfig(f"{', '.join(wrong)} of a server must be above 0 and finite. Got {self}.")
+        if not 0 <= self.answer_step <= LONGEST_STEP:
+            raise BadConfig(f"`answer_step` must be 0 to {LONGEST_STEP:g} seconds. Got {self.answer_step:g}.")
         if not 0 < self.share <= 1 or not 0 <= self.notice < float("inf"):
             raise BadConfig(
                 f"`share` must be above 0 and at most 1, `notice` 0 or more. Got {self.share}, {self.notice}."
