@@ -1,5 +1,7 @@
 """The Gram matrix of logits, against explicit Jacobians in float64."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -99,3 +101,12 @@ def test_float32_is_close_to_float64():
     single = gram(net, x.float())
     assert single.dtype == torch.float32
     torch.testing.assert_close(single.double(), gram(net.double(), x), rtol=1e-4, atol=1e-4 * single.max().item())
+
+
+def test_threads_that_share_a_network_do_not_see_each_others_layers():
+    net = fresh(LeNet((1, 28, 28), 10), 0).eval()
+    batches = torch.rand((4, 2, 1, 28, 28), generator=torch.Generator().manual_seed(0))
+    wanted = [gram(net, x) for x in batches]
+    with ThreadPoolExecutor(4) as threads:
+        seen = list(threads.map(lambda number: gram(net, batches[number % 4]), range(40)))
+    assert all(torch.equal(each, wanted[number % 4]) for number, each in enumerate(seen))
