@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from gamekeeper.engine.gateway import client_memory
 from gamekeeper.engine.gateway import gateway as module
 from gamekeeper.engine.gateway.denials import Denials
 from gamekeeper.engine.gateway.gateway import Gateway
@@ -292,7 +293,10 @@ def test_a_request_does_not_wait_for_the_client_s_other_requests_beyond_its_dead
 
 
 @pytest.mark.parametrize("broken", ["detector", "defense"])
-def test_where_something_fails_nobody_is_answered_unless_failures_are_allowed(broken: str):
+def test_where_something_fails_nobody_is_answered_unless_failures_are_allowed(
+    broken: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(client_memory, "STEPS", 1)  # a memory that was spoilt would be in the next snapshot
     journal, twin = InProcessJournal(), Undisturbed(rules=far())
     strict = gateway(journal, twin.rules, QUOTAS)
     lenient = gateway(journal, twin.rules, QUOTAS, allow_failures=True)
