@@ -57,7 +57,7 @@ class Phase(Enum):
 
 
 @dataclass(eq=False, slots=True)
-class Told:
+class Outgoing:
     """An answer, why it is one, and whether the connection ends with it."""
 
     response: Response
@@ -94,13 +94,13 @@ class App:
             return
         visit = Visit(time.perf_counter())
         try:
-            told = await self._exchanged(scope, receive, visit)
+            outgoing = await self._exchanged(scope, receive, visit)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-            told = self._refused(error, visit)
+            outgoing = self._refused(error, visit)
         if scope.get(GONE):
-            told = Told(told.response, "gone")
-        await self._sent(told, scope, receive, send, visit)
-        self._noted(told, visit)
+            outgoing = Outgoing(outgoing.response, "gone")
+        await self._sent(outgoing, scope, receive, send, visit)
+        self._noted(outgoing, visit)
 
     def close(self) -> None:
         """Ends the threads once they are idle, and writes what is left of the log."""
@@ -108,7 +108,7 @@ class App:
         self._door.close()
         self.log.close()
 
-    async def _exchanged(self, scope: Scope, receive: Receive, visit: Visit) -> Told:
+    async def _exchanged(self, scope: Scope, receive: Receive, visit: Visit) -> Outgoing:
         path = scope["path"]
         at = self.addresses.at(scope["method"], path, self.phase is Phase.OPEN)
         head = read_head(scope["headers"])
@@ -117,7 +117,7 @@ class App:
             visit.body_read = not head.length
             if path not in self._open:
                 visit.who = await self._who(head, scope)
-            return Told(at, "answered")
+            return Outgoing(at, "answered")
         visit.wire = at
         if self.phase is Phase.CLOSED:
             raise Stopping(CLOSED)
@@ -131,7 +131,7 @@ class App:
         response = await self.pool.run(who.client, call, self.settings.message_timeout + GRACE)
         if step := self.settings.answer_step:
             await asyncio.sleep((start - time.monotonic()) % step)
-        return Told(response, "answered")
+        return Outgoing(response, "answered")
 
     def _response(
         self,
@@ -189,7 +189,7 @@ class App:
         visit.body_read = True
         return body
 
-    def _refused(self, error: Exception, visit: Visit) -> Told:
+    def _refused(self, error: Exception, visit: Visit) -> Outgoing:
         """An error as the protocol of the request says it."""
         answer = refusal(error)
         if isinstance(error, Stopping):
@@ -204,33 +204,33 @@ class App:
             headers.append((b"www-authenticate", b"Bearer"))
         if answer.status == 405:
             headers.append((b"allow", b"POST" if "by POST" in answer.message else b"GET, HEAD"))
-        return Told(write(answer.status, answer.message), answer.outcome, tuple(headers), answer.status == 408)
+        return Outgoing(write(answer.status, answer.message), answer.outcome, tuple(headers), answer.status == 408)
 
-    async def _sent(self, told: Told, scope: Scope, receive: Receive, send: Send, visit: Visit) -> None:
+    async def _sent(self, outgoing: Outgoing, scope: Scope, receive: Receive, send: Send, visit: Visit) -> None:
         """Sends an answer; what is left of a body that nobody wants is received for a while and thrown away."""
-        response = told.response
+        response = outgoing.response
         headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
         headers.append((b"content-length", str(len(response.body)).encode()))
-        headers += told.headers
+        headers += outgoing.headers
         if visit.traceparent:
             headers.append((b"traceparent", visit.traceparent))
         unread = not visit.body_read and rest(scope["headers"]) > SMALL
-        if told.close or unread or self.phase is not Phase.OPEN:
+        if outgoing.close or unread or self.phase is not Phase.OPEN:
             headers.append(CLOSE)
         visit.status = response.status
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         body = b"" if scope["method"] == "HEAD" else response.body
-        if unread and not told.close and body:
+        if unread and not outgoing.close and body:
             await send({"type": "http.response.body", "body": body, "more_body": True})
             await thrown_away(receive)
             body = b""
         await send({"type": "http.response.body", "body": body})
 
-    def _noted(self, told: Told, visit: Visit) -> None:
+    def _noted(self, outgoing: Outgoing, visit: Visit) -> None:
         taken = time.perf_counter() - visit.start
         protocol = "none" if visit.wire is None else type(visit.wire).__name__.lower()
-        self.metrics.visited(protocol, told.outcome, visit.rows, taken)
-        self.log.visited(protocol, told.outcome, visit, taken)
+        self.metrics.visited(protocol, outgoing.outcome, visit.rows, taken)
+        self.log.visited(protocol, outgoing.outcome, visit, taken)
 
 
 class Stopping(Busy):
