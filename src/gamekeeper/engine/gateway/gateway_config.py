@@ -16,10 +16,10 @@ retain = 30                      # days until events are erased
 
 batch = 1                        # rows of a padded bucket; 1: no batching
 queue = 64                       # requests that may wait for the model; more hear 503
-threads = 16                     # requests that are worked on at once
+threads = 16                     # requests that are worked on at once, at most half of them of one account
 message_timeout = 10.0           # seconds until a request that was not answered hears 503
 answer_step = 0.0                # answers leave at multiples of so many seconds, so that the clock says less; 0: at once
-failure_mode_allow = false       # whether requests are answered, unwatched, while detectors or the journal fail
+failure_mode_allow = false       # whether requests are answered, unwatched, while detectors fail
 drain = 30.0                     # seconds that requests under way have when the gateway is stopped
 
 [tls]

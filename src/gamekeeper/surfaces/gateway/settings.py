@@ -27,7 +27,7 @@ class ServerSettings:
     message_timeout       how long an answer may take from when the question was read; then 504, and nothing is charged
     answer_step           answers leave at multiples of this after their question was read, so that the clock says less of
                           how they were made; 0: at once
-    failure_mode_allow    whether answers leave when detectors, defenses or journal fail: for the Gateway's `allow_failures`
+    failure_mode_allow    whether answers leave when detectors or defenses fail: for the Gateway's `allow_failures`
     header_timeout, body_timeout   how long a client may take to send each
     header_bytes          what comes before a body, at most
     connections           open at once; more are refused with 503
