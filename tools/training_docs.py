@@ -63,7 +63,7 @@ def stamp() -> str:
     about = found()
     seeds = ", ".join(map(str, about["seeds"]))
     return (
-        f"Means over the first of seeds {seeds}; cross-entropy and agreement on {about['held']:,} held-out answers. The test set was read"
-        f" once, after the choice, for some. `results/training.json`, gamekeeper {about['version']}, {about['date']}."
+        f"Means over seeds {seeds}; cross-entropy and agreement on {about['held']:,} held-out answers. The test set was read"
+        f" once, after the choice. `results/training.json`, gamekeeper {about['version']}, {about['date']}."
         " `python tools/choose_training.py`"
     )
