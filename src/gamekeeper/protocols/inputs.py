@@ -84,7 +84,8 @@ def to_domain(values: Array, datatype: str, n: int, served: Served) -> Batch:
     if long and values.size and (values.max() > EXACT or values.min() < -EXACT):
         raise BadRequest(f"the inputs must lie between -2^53 and 2^53; {datatype} numbers beyond that came.")
     if values.dtype.itemsize <= 4:
-        x = np.add(values, ZERO, dtype="<f4", casting="unsafe")  # a copy, without -0.0
+        with np.errstate(invalid="ignore"):  # a NaN that signals is refused below, as any other
+            x = np.add(values, ZERO, dtype="<f4", casting="unsafe")  # a copy, without -0.0
     else:
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
             x = np.add(values, ZERO, dtype="<f4", casting="unsafe")
