@@ -83,12 +83,8 @@ def to_domain(values: Array, datatype: str, n: int, served: Served) -> Batch:
     long = values.dtype.kind in "iu" and values.dtype.itemsize == 8
     if long and values.size and (values.max() > EXACT or values.min() < -EXACT):
         raise BadRequest(f"the inputs must lie between -2^53 and 2^53; {datatype} numbers beyond that came.")
-    if values.dtype.itemsize <= 4:
-        with np.errstate(invalid="ignore"):  # a NaN that signals is refused below, as any other
-            x = np.add(values, ZERO, dtype="<f4", casting="unsafe")  # a copy, without -0.0
-    else:
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
-            x = np.add(values, ZERO, dtype="<f4", casting="unsafe")
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
+        x = np.add(values, ZERO, dtype="<f4", casting="unsafe")  # a copy, without -0.0
     if datatype == "UINT8" and served.pixels is not None:
         low, high = served.pixels
         x /= 255
