@@ -27,6 +27,7 @@ from benchmarks import (
     tables_http,
     training,
     watching,
+    whole,
     wire,
 )
 from gamekeeper.version import __version__
@@ -50,6 +51,7 @@ ALL = {
     "watching": watching,
     "wire": wire,
     "server": server,
+    "whole": whole,
 }
 
 

@@ -1,14 +1,15 @@
-"""The two servers that `benchmarks/server.py` compares, each in a process of its own: `python -m benchmarks.served WHICH SHAPE`.
+"""Servers that `server.py` and `whole.py` compare, each in a process of its own: `python -m benchmarks.served WHICH SHAPE`.
 
 `bare` is Starlette with the same parser: it reads the body, parses it with orjson, makes the array, and answers ten classes.
-`ours` is the gateway's server with everything it does, before an answer that costs nothing. Both listen on a free port, which
-they print, together with a key.
+`ours` is the gateway's server with everything it does, before an answer that costs nothing. `model` is `bare`, but that it answers with the
+built-in mnist model. They listen on a free port, which they print, together with a key.
 """
 
 import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 import orjson
@@ -18,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request as Asked
 from starlette.responses import Response
 from starlette.routing import Route
+from torch import Tensor
 
 from gamekeeper.engine.gateway.request import Request
 from gamekeeper.protocols.addresses import Addresses
@@ -28,29 +30,30 @@ from gamekeeper.surfaces.gateway.app import application
 from gamekeeper.surfaces.gateway.request_log import RequestLog
 from gamekeeper.surfaces.gateway.running import server
 from gamekeeper.surfaces.gateway.settings import ServerSettings
+from gamekeeper.targets.load import load_target
 from gamekeeper.types import Box, Reply
 
 CLASSES = 10
 PATH = "/v2/models/m/infer"
+EVEN = Reply(torch.full((1, CLASSES), 1 / CLASSES))
 
 
-def bare(port: int) -> uvicorn.Server:
-    y = torch.full((1, CLASSES), 1 / CLASSES).numpy()
-
+def bare(port: int, answer: Callable[[Tensor], Reply]) -> uvicorn.Server:
     async def infer(request: Asked) -> Response:
         body = await request.body()
         length = request.headers.get("inference-header-content-length")
         if length is None:
             value = orjson.loads(body)
-            np.array(value["inputs"][0]["data"], np.float32)
+            data = np.array(value["inputs"][0]["data"], np.float32).reshape(value["inputs"][0]["shape"])
+            y = answer(torch.from_numpy(data)).y.numpy()
             document = {"outputs": [{"name": "probabilities", "shape": y.shape, "datatype": "FP32", "data": y.ravel()}]}
-            answer = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-            return Response(answer, media_type="application/json")
+            return Response(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
         value = orjson.loads(body[: int(length)])
-        np.frombuffer(body, "<f4", offset=int(length)).reshape(value["inputs"][0]["shape"])
-        answer = orjson.dumps({"outputs": [{"name": "probabilities", "shape": y.shape}]})
-        about = {"Inference-Header-Content-Length": str(len(answer))}
-        return Response(answer + y.tobytes(), media_type="application/octet-stream", headers=about)
+        data = np.frombuffer(bytearray(body[int(length) :]), "<f4").reshape(value["inputs"][0]["shape"])
+        y = answer(torch.from_numpy(data)).y.numpy()
+        head = orjson.dumps({"outputs": [{"name": "probabilities", "shape": y.shape}]})
+        about = {"Inference-Header-Content-Length": str(len(head))}
+        return Response(head + y.tobytes(), media_type="application/octet-stream", headers=about)
 
     app = Starlette(routes=[Route(PATH, infer, methods=["POST"])])
     config = uvicorn.Config(
@@ -59,11 +62,15 @@ def bare(port: int) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
+def constant(x: Tensor) -> Reply:
+    """An answer that costs nothing."""
+    return EVEN
+
+
 def ours(port: int, shape: tuple[int, ...], principals: Principals) -> uvicorn.Server:
-    reply = Reply(torch.full((1, CLASSES), 1 / CLASSES))
 
     def answer(request: Request) -> Reply:
-        return reply
+        return EVEN
 
     settings = ServerSettings(port=port, queue=1024)
     addresses = Addresses(Served("m", Box(shape), CLASSES))
@@ -83,7 +90,10 @@ def main() -> None:
     principals = Principals(InProcessJournal(), Pseudonyms(bytes(32)))
     key, port = principals.issue("acme", "alice", time.time()), free_port()
     print(port, key, flush=True)
-    (bare(port) if which == "bare" else ours(port, shape, principals)).run()
+    if which == "ours":
+        ours(port, shape, principals).run()
+    else:
+        bare(port, load_target("mnist").victim if which == "model" else constant).run()
 
 
 if __name__ == "__main__":

@@ -62,17 +62,22 @@ def running(which: str, shape: tuple[int, ...]) -> Generator[Running, None, None
         process.wait()
 
 
+async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> float:
+    """One request and its answer: the seconds between them."""
+    start = time.perf_counter()
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200"), head
+    length = head.lower().partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]
+    await reader.readexactly(int(length))
+    return time.perf_counter() - start
+
+
 async def busy(server: Running, request: bytes, until: float, waits: list[float]) -> None:
     """Keeps one connection busy, and notes how long each answer took."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     while time.perf_counter() < until:
-        start = time.perf_counter()
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200"), head
-        length = head.lower().partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]
-        await reader.readexactly(int(length))
-        waits.append(time.perf_counter() - start)
+        waits.append(await exchange(reader, writer, request))
     writer.close()
 
 
