@@ -131,6 +131,29 @@ def server() -> str:
     return f"{table(head, cpu, '')}\n{table(columns, waits, stamp('server'))}"
 
 
+def whole() -> str:
+    """How long clients wait at the whole gateway, beside a bare server with the same model."""
+    if "whole" not in clone_metrics():
+        return missing("whole")
+    lines = {(line["connections"], line["server"]): line for line in clone_metrics()["whole"]["rows"]}
+    rows = [
+        [
+            str(n),
+            *(f"{lines[n, who][key]:,}" for key in ("p50_ms", "p99_ms", "per_second") for who in ("gateway", "bare")),
+        ]
+        for n in dict.fromkeys(n for n, _ in lines)
+    ]
+    head = [
+        "connections",
+        *(
+            name
+            for what in ("median wait, ms", "99th percentile, ms", "requests a second")
+            for name in (what, "at a bare one")
+        ),
+    ]
+    return table(head, rows, stamp("whole"))
+
+
 def missing(name: str) -> str:
     return f"Not in `results/bench.json` yet: `python -m benchmarks {name}` measures it.\n"
 
@@ -357,6 +380,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "bench-crowd": crowd,
     "bench-wire": wire,
     "bench-server": server,
+    "bench-whole": whole,
     "bench-deep-defense": deep_defense,
     "bench-tables": tables,
     "bench-tables-http": partial(tables, "tables_http"),
