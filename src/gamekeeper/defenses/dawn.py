@@ -221,15 +221,12 @@ class ArmedDAWN:
         key, k = bytes(memory.key.tolist()), reply.y.shape[1]
         moves = self.drawn(x, key, k)
         names = self.names(x, key)
-        # all of it is done for no marked row too: the time of an answer is not to tell how many there are
-        rows = torch.nonzero(moves)[:, 0]
-        top = reply.y[rows].argmax(1)
-        wrong = (top + moves[rows]) % k
-        y = reply.y.clone()
-        y[rows] = exchanged(reply.y[rows], top, wrong)
-        given = y[rows].argmax(1)
-        differs = given != top  # not so where two classes tie for the top
-        self.note(x, names, rows[differs], given[differs], memory)
+        # all of it is done where no row is marked too: the time of an answer is not to tell
+        top = reply.y.argmax(1)
+        y = exchanged(reply.y, top, (top + moves) % k)
+        given = y.argmax(1)
+        noted = torch.nonzero((moves > 0) & (given != top))[:, 0]  # not where two classes tie for the top
+        self.note(x, names, noted, given[noted], memory)
         return Reply(y, reply.maps)
 
     def names(self, x: Batch, key: bytes) -> UInt8[Tensor, "n 32"]:

@@ -212,7 +212,12 @@ def written(journal: Journal, who: Principal | None = None) -> dict[str, bytes]:
 def remembered_by(journal: Journal, rules: Rules, text: str) -> dict[str, bytes]:
     """What a defense remembers of alice, as another gateway reads it."""
     _, defended = read(journal, alice(), rules)
-    return {name: packed(leaf) for name, leaf in leaves(defended[text])}
+    return leaf_bits(defended[text])
+
+
+def leaf_bits(memory: Any) -> dict[str, bytes]:
+    """A defense's memory, part by part."""
+    return {name: packed(leaf) for name, leaf in leaves(memory)}
 
 
 def read(journal: Journal, who: Principal, rules: Rules) -> tuple[Memories, dict[str, Any]]:
