@@ -3,6 +3,7 @@
 import functools
 import hmac
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -157,6 +158,33 @@ def test_memory_is_stored_bit_for_bit_and_goes_on():
     stored = unpacked(Marks, packed(parts))
     armed.respond(x[30:], Reply(y[30:]), stored)
     assert packed(stored) == packed(whole)
+
+
+def test_marks_are_noted_as_one_by_one_in_a_dictionary():
+    """The slow twin; and a copy that goes on by itself leaves the first one alone."""
+    armed, slow = arm(DAWN(0.4, most=60)), dict[bytes, Tensor]()
+    key, memory, generator = armed.client_key("c"), armed.fresh_for("c"), torch.Generator().manual_seed(3)
+    x = inputs(120)
+    for n in (0, 1, 1, 7, 30, 2, 60, 9):
+        rows = torch.randint(len(x), (n,), generator=generator)
+        armed.respond(x[rows], Reply(answers(n)), memory)
+        for row, move in zip(rows, armed.drawn(x[rows], key, K), strict=True):
+            name = hmac.digest(key, b"name" + canonical(x[row][None], armed.domain)[0], "sha256")
+            if move and len(slow) < 60:
+                slow.setdefault(name, x[row])
+        assert [bytes(name.tolist()) for name in memory.names] == list(slow)
+        assert torch.equal(
+            memory.x.reshape(-1, 4), torch.cat([torch.zeros(0, 4), *(each[None] for each in slow.values())])
+        )
+    armed = arm(DAWN(1.0))
+    one = armed.fresh()
+    armed.respond(x[:3], Reply(answers(3)), one)
+    before, other = packed(one), replace(one)
+    armed.respond(x[3:4], Reply(answers(1)), other)
+    armed.respond(x[4:5], Reply(answers(1)), one)
+    assert torch.equal(other.x, x[:4])
+    assert torch.equal(one.x, x[[0, 1, 2, 4]])
+    assert packed(unpacked(Marks, before)) == before
 
 
 def test_a_service_gives_each_client_marks_of_their_own():

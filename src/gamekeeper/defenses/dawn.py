@@ -24,7 +24,7 @@ from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from gamekeeper.defenses.keyed import secret
@@ -38,6 +38,7 @@ from gamekeeper.types import Batch, Box, Domain, Model, Owner, Posterior, Reply
 
 MapName = Literal["inputs", "cells"]
 LEVELS, HALF, WHOLE = 255, 16, 2.0**128
+NAME = np.dtype("V32")
 
 
 @dataclass
@@ -55,6 +56,20 @@ class Marks:
     y: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     names: Tensor = field(default_factory=lambda: torch.zeros(0, 32, dtype=torch.uint8))
     beyond: int = 0
+
+    def __post_init__(self) -> None:
+        self._room = self.x[:0]  # x is the beginning of it, once a mark was added: so that x is not copied for each one
+
+    def add(self, x: Batch, y: Int[Tensor, " n"], names: UInt8[Tensor, "n 32"]) -> None:
+        """Remembers more marked inputs, none of which is here."""
+        before, n = len(self.y), len(self.y) + len(y)
+        fits = len(self._room) >= n and self._room.shape[1:] == x.shape[1:]
+        if not fits or self._room.data_ptr() != self.x.data_ptr():
+            self._room = x.new_empty(2 * n, *x.shape[1:])
+            self._room[:before] = self.x if before else x[:0]
+        self._room[before:n] = x
+        self.x = self._room[:n]
+        self.y, self.names = torch.cat([self.y, y]), torch.cat([self.names, names])
 
 
 def canonical(x: Batch, domain: Domain) -> list[bytes]:
@@ -198,35 +213,36 @@ class ArmedDAWN:
         """How many classes each input's answer moves on under a client's key; 0 for one that is not marked."""
         messages = self.mapping(x)
         marks = [b"" if message is None else hmac.digest(key, message, "sha256") for message in messages]
-        return torch.tensor([steps(tag, k) if tag and chosen(tag, self.share) else 0 for tag in marks])
+        return torch.tensor(
+            [steps(tag, k) if tag and chosen(tag, self.share) else 0 for tag in marks], dtype=torch.int64
+        )
 
     def respond(self, x: Batch, reply: Reply, memory: Marks) -> Reply:
         key, k = bytes(memory.key.tolist()), reply.y.shape[1]
         moves = self.drawn(x, key, k)
-        rows = torch.nonzero(moves)[:, 0]
-        if len(rows) == 0:
-            return reply
-        top = reply.y[rows].argmax(1)
-        wrong = (top + moves[rows]) % k
-        y = reply.y.clone()
-        y[rows] = exchanged(reply.y[rows], top, wrong)
-        given = y[rows].argmax(1)
-        differs = given != top  # not so where two classes tie for the top
-        self.note(x[rows[differs]], given[differs], key, memory)
+        names = self.names(x, key)
+        # all of it is done where no row is marked too: the time of an answer is not to tell
+        top = reply.y.argmax(1)
+        y = exchanged(reply.y, top, (top + moves) % k)
+        given = y.argmax(1)
+        noted = torch.nonzero((moves > 0) & (given != top))[:, 0]  # not where two classes tie for the top
+        self.note(x, names, noted, given[noted], memory)
         return Reply(y, reply.maps)
 
-    def note(self, x: Batch, y: Int[Tensor, " n"], key: bytes, memory: Marks) -> None:
-        """Remembers marked inputs that were not sent before, while there is room."""
-        names = tags(key, [b"name" + message for message in canonical(x, self.domain)])
-        known = {bytes(name.tolist()) for name in memory.names}
-        first = {name: row for row, name in reversed(list(enumerate(names))) if name not in known}
-        rows = sorted(first.values())
+    def names(self, x: Batch, key: bytes) -> UInt8[Tensor, "n 32"]:
+        """By which each input is recognised when it is sent again."""
+        every = tags(key, [b"name" + message for message in canonical(x, self.domain)])
+        return torch.from_numpy(np.frombuffer(b"".join(every), dtype=np.uint8).reshape(-1, 32).copy())
+
+    def note(
+        self, x: Batch, names: UInt8[Tensor, "n 32"], rows: Int[Tensor, " m"], y: Int[Tensor, " m"], memory: Marks
+    ) -> None:
+        """Remembers marked inputs that were not sent before, while there is room. rows: where in x they are; y: as given."""
+        known, mine = memory.names.numpy().view(NAME)[:, 0], names[rows].numpy().view(NAME)[:, 0]
+        first = np.zeros(len(rows), dtype=bool)
+        first[np.unique(mine, return_index=True)[1]] = True
+        fresh = torch.from_numpy(np.flatnonzero(first & ~np.isin(mine, known)))
         room = self.most - len(memory.y)
-        memory.beyond += max(0, len(rows) - room)
-        rows = rows[:room]
-        if not rows:
-            return
-        named = torch.tensor([list(names[row]) for row in rows], dtype=torch.uint8)
-        held = memory.x if len(memory.y) else x[:0]
-        memory.x, memory.y = torch.cat([held, x[rows].detach().clone()]), torch.cat([memory.y, y[rows]])
-        memory.names = torch.cat([memory.names, named])
+        memory.beyond += max(0, len(fresh) - room)
+        fresh = fresh[: max(0, room)]
+        memory.add(x[rows[fresh]].detach(), y[fresh], names[rows[fresh]])

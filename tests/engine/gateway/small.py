@@ -13,7 +13,7 @@ from gamekeeper.detectors.features import ObservedModel, Tap, observed, tap
 from gamekeeper.detectors.limits import Backing, Binomial, Limits
 from gamekeeper.detectors.lookout import Lookout, Post
 from gamekeeper.detectors.repeats import RepeatsWatch
-from gamekeeper.engine.gateway.client_memory import ClientMemory
+from gamekeeper.engine.gateway.client_memory import ClientMemory, leaves
 from gamekeeper.engine.gateway.gateway import Gateway
 from gamekeeper.engine.gateway.input_statistics import InputStatistics
 from gamekeeper.engine.gateway.request import Request
@@ -206,9 +206,25 @@ def bits(memories: Mapping[str, Any]) -> dict[str, bytes]:
 
 def written(journal: Journal, who: Principal | None = None) -> dict[str, bytes]:
     """The detectors' memories of a client, as another gateway reads them."""
+    return bits(read(journal, who or alice(), Rules())[0])
+
+
+def remembered_by(journal: Journal, rules: Rules, text: str) -> dict[str, bytes]:
+    """What a defense remembers of alice, as another gateway reads it."""
+    _, defended = read(journal, alice(), rules)
+    return leaf_bits(defended[text])
+
+
+def leaf_bits(memory: Any) -> dict[str, bytes]:
+    """A defense's memory, part by part."""
+    return {name: packed(leaf) for name, leaf in leaves(memory)}
+
+
+def read(journal: Journal, who: Principal, rules: Rules) -> tuple[Memories, dict[str, Any]]:
+    """The memories of the detectors, and of every defense."""
     memory = ClientMemory(lookout(victim()))
-    who = who or alice()
-    return bits(memory.watched(memory.read(journal.remembered(who.tenant, who.client), 0.0)))
+    known = memory.read(journal.remembered(who.tenant, who.client), who.client, rules.defenses, 0.0)
+    return memory.watched(known), {text: memory.defended(known, text) for text in rules.defenses}
 
 
 def equal(one: Sequence[Reply], other: Sequence[Reply]) -> bool:

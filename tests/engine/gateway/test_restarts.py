@@ -34,13 +34,6 @@ from tests.service.journal.conftest import opened
 pytestmark = pytest.mark.thorough
 
 
-@pytest.fixture(params=[(2**15, 128), (400, 128), (0, 128), (2**15, 3)], ids=["few", "some", "each", "every third"])
-def snapshots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How often snapshots are written: after so many bytes or steps."""
-    monkeypatch.setattr(client_memory, "LEAST", request.param[0])
-    monkeypatch.setattr(client_memory, "STEPS", request.param[1])
-
-
 def test_a_gateway_answers_and_remembers_as_the_plain_twin(journal: Journal):
     twin, real = Undisturbed(), gateway(journal)
     assert equal([real.answer(each) for each in SENT], [twin.answer(each) for each in SENT])

@@ -151,7 +151,7 @@ def test_the_shipped_victim_behind_the_default_detectors_is_watched_as_without_a
         assert torch.equal(real.answer(Request(someone(0), rows, AT + nth)).y, clean.y)
         lookout.looked(rows, clean, AT + nth, memories)
         statistics.add(rows, AT + nth)
-    known = real.memory.read(journal.remembered("acme", someone(0).client), 0.0)
+    known = real.memory.read(journal.remembered("acme", someone(0).client), someone(0).client, {}, 0.0)
     assert bits(real.memory.watched(known)) == bits({**memories, "inputs": statistics})
 
 

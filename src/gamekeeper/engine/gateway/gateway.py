@@ -13,17 +13,16 @@ from dataclasses import replace
 from gamekeeper.detectors.lookout import Lookout
 from gamekeeper.engine.gateway import happenings
 from gamekeeper.engine.gateway.client_cache import LATE, ClientCache, Held
-from gamekeeper.engine.gateway.client_memory import DEFENSE, ClientMemory, Known, restored, stored
+from gamekeeper.engine.gateway.client_memory import ClientMemory, Known, stored
 from gamekeeper.engine.gateway.denials import Denials
 from gamekeeper.engine.gateway.request import Request
 from gamekeeper.engine.gateway.rules import Rules
-from gamekeeper.errors import BadConfig, Busy, Denied, JournalError, Malformed, OracleError
+from gamekeeper.errors import BadConfig, Busy, Denied, JournalError, OracleError
 from gamekeeper.policy import Decision, climbed
 from gamekeeper.service.journal.event import Event, Stale
 from gamekeeper.service.journal.journal import Journal
 from gamekeeper.service.principals import Pseudonyms
 from gamekeeper.service.quotas import Reservations
-from gamekeeper.service.service import begun
 from gamekeeper.types import Model, Reply, answered
 
 TRIES = 50
@@ -97,7 +96,9 @@ class Gateway:
 
     def _admit(self, request: Request, held: Held, rules: Rules) -> None:
         """Sees to it that the client is known. Raises Denied if they are refused or too fast; nothing changes by that."""
-        known = held.known = held.known or self._read(request)
+        if held.known is not None and held.known.defenses is not rules.defenses:
+            held.known = None  # the rules are new: other defenses may have steps of theirs to see again
+        known = held.known = held.known or self._read(request, rules)
         denied = self._denied(known, rules)
         if denied is not None and time.monotonic() - known.checked > FRESH:
             known = self._caught_up(request, held)
@@ -107,9 +108,10 @@ class Gateway:
             self.denials.note(happenings.under(event, rules.policy, known.standing))
             raise denied
 
-    def _read(self, request: Request) -> Known:
+    def _read(self, request: Request, rules: Rules) -> Known:
         who = request.who
-        return self.memory.read(self.journal.remembered(who.tenant, who.client), time.monotonic())
+        remembered = self.journal.remembered(who.tenant, who.client)
+        return self.memory.read(remembered, who.client, rules.defenses, time.monotonic())
 
     def _caught_up(self, request: Request, held: Held) -> Known:
         """What is known of the client, with what other replicas and people have done since."""
@@ -148,7 +150,7 @@ class Gateway:
                 outcome = self._treated(request, clean, known, rules)
             except Stale:
                 continue
-            held.known = None if known.spoilt else known
+            held.known = known
             if isinstance(outcome, Denied):
                 raise outcome
             return outcome
@@ -156,13 +158,13 @@ class Gateway:
 
     def _treated(self, request: Request, clean: Reply, known: Known, rules: Rules) -> Reply | Denied:
         """What the policy makes of a request: the answer, or the refusal to which it led. It is in the journal. Raises Stale."""
-        step, at_looks, failure = self._looked(request, clean, known)
-        memories = {} if step is None else self.memory.watched(known)
+        shown, at_looks, failure = self._looked(request, clean, known)
+        memories = self.memory.watched(known) if shown else {}
         alarms = happenings.new_alarms(known.standing, self.lookout.alarms(memories)) if memories else {}
         standing = replace(known.standing, alarms={**known.standing.alarms, **alarms})
         decision = rules.policy.decide(standing)
         known.standing = climbed(standing, decision)
-        outcome, second = self._outcome(request, clean, known, rules, decision)
+        outcome, text, second = self._outcome(request, clean, known, rules, decision)
         if isinstance(outcome, Denied):
             event = happenings.denied_event(request, str(outcome))
         else:
@@ -172,47 +174,52 @@ class Gateway:
         others = [happenings.alarm_event(request, *alarm, self.lookout, memories) for alarm in alarms.items()]
         others += [happenings.level_event(request, decision)] if decision.climbed else []
         events = [happenings.under(each, rules.policy, known.standing) for each in (event, *others)]
+        at = request.at if shown else None
+        step = self.memory.step(request.x, clean, at, text) if shown or text else None
+        if known.spoilt:
+            self._mend(request, known, rules, step)
         self._append(request, known, step, events)
         return outcome
 
-    def _looked(self, request: Request, clean: Reply, known: Known) -> tuple[bytes | None, Mapping[str, float], str]:
-        """Shows a request to the detectors: it as a step, what they say at looks, or what has failed."""
+    def _mend(self, request: Request, known: Known, rules: Rules, step: bytes | None) -> None:
+        """Reads memories anew that a failure has left half changed, and does what did not fail. Raises Stale."""
+        again = self._read(request, rules)
+        if again.version != known.version:
+            raise Stale
+        memories = self.memory.watched(again)
+        if step is not None:
+            self.memory.repeat(step, again, memories)
+        known.watched, known.defended, known.packed = memories, again.defended, again.packed
+        known.spoilt = False
+
+    def _looked(self, request: Request, clean: Reply, known: Known) -> tuple[bool, Mapping[str, float], str]:
+        """Shows a request to the detectors: whether they have seen it, what they say at looks, or what has failed."""
         try:
-            at_looks = self.memory.show(request.x, clean, request.at, self.memory.watched(known))
-            return self.memory.step(request.x, clean, request.at), at_looks, ""
+            return True, self.memory.show(request.x, clean, request.at, self.memory.watched(known)), ""
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the request was not examined
             known.spoilt = True
-            return None, {}, self._failure("a detector", error)
+            return False, {}, self._failure("a detector", error)
 
     def _outcome(
         self, request: Request, clean: Reply, known: Known, rules: Rules, decision: Decision
-    ) -> tuple[Reply | Denied, str]:
-        """The answer to a client so treated, or the refusal; and what has failed."""
+    ) -> tuple[Reply | Denied, str, str]:
+        """The answer to a client so treated, or the refusal; the text of the defense it is from; and what has failed."""
         treatment = decision.treatment
         if treatment.refuse:
-            return Denied(REFUSED), ""
+            return Denied(REFUSED), "", ""
         if treatment.per_second is not None:
             known.free_at = self.clock() + len(request.x) / treatment.per_second
-        if not treatment.defense:
-            return clean, ""
+        if not (text := treatment.defense):
+            return clean, "", ""
         try:
-            return self._defended(request, clean, known, rules, treatment.defense), ""
+            return rules.defenses[text].respond(request.x, clean, self.memory.defended(known, text)), text, ""
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, there is no defended answer
-            return clean, self._failure(f"the defense {treatment.defense}", error)
-
-    def _defended(self, request: Request, clean: Reply, known: Known, rules: Rules, text: str) -> Reply:
-        defense = rules.defenses[text]
-        if text not in known.defended:
-            fresh = begun(defense, request.who.client)
-            try:
-                known.defended[text] = restored(fresh, f"{DEFENSE}{text}", known.small)
-            except Malformed as error:
-                raise JournalError(str(error)) from error
-        return defense.respond(request.x, clean, known.defended[text])
+            known.spoilt = True
+            return clean, "", self._failure(f"the defense {text}", error)
 
     def _failure(self, what: str, error: Exception) -> str:
         """What is written down about a failure. Raises Busy where failures are not allowed."""
