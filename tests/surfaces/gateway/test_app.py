@@ -1,5 +1,6 @@
 """The gateway's server over real sockets: who is let in, what is answered, what every error looks like."""
 
+import gzip
 import json
 import threading
 import time
@@ -9,6 +10,7 @@ import torch
 
 from gamekeeper.engine.gateway.request import Request
 from gamekeeper.errors import Busy, Denied, JournalError, Malformed, Unreachable
+from gamekeeper.protocols.v2 import V2
 from gamekeeper.service.principals import network
 from gamekeeper.surfaces.gateway.refusals import OURS
 from gamekeeper.types import Reply
@@ -374,17 +376,43 @@ def test_large_bodies_are_read_in_a_thread_and_answered_alike(monkeypatch):
 
 def test_what_is_received_at_once_is_bounded():
     body = body_of(images())
-    with serving(receiving=2 * len(body) + 1) as live:
+    with serving(receiving=2 * len(body) + 1, share=1.0) as live:
         slow = [Connection(live) for _ in range(2)]
         for connection in slow:
             connection.send(raw(key=live.key, Content_Length=len(body)) + body[:-1])
-        until(lambda: live.app._receiving == 2 * len(body))
+        until(lambda: live.app._receiving.size == 2 * len(body))
         refused = answered(live, question(live))
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         for connection in slow:
             connection.send(body[-1:])
             assert connection.receive().status == 200
-        assert live.app._receiving == 0
+        assert live.app._receiving.size == 0
+
+
+def test_one_client_cannot_take_all_room_for_bodies():
+    body = body_of(images())
+    with serving(receiving=4 * len(body)) as live:
+        bob = live.principals.issue("acme", "bob", time.time())
+        slow = [Connection(live) for _ in range(2)]
+        for connection in slow:
+            connection.send(raw(key=live.key, Content_Length=len(body)) + body[:-1])
+        until(lambda: live.app._receiving.size == 2 * len(body))
+        refused = answered(live, question(live))
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        assert answered(live, raw(body=body, key=bob)).status == 200
+        for connection in slow:
+            connection.send(body[-1:])
+            assert connection.receive().status == 200
+
+
+def test_a_compressed_body_is_unpacked_in_a_thread_however_short_it_is(monkeypatch):
+    read, threads = V2.read, []
+    monkeypatch.setattr(V2, "read", lambda *given: threads.append(threading.current_thread().name) or read(*given))
+    with serving() as live:
+        packed = raw(body=gzip.compress(body_of(images())), key=live.key, Content_Encoding="gzip")
+        assert answered(live, packed).body == answered(live, question(live)).body
+        assert threads[0] == "gateway"
+        assert threads[1] != "gateway"
 
 
 def test_settings_that_make_no_sense_are_refused():

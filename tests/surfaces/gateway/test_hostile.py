@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import json
+import socket
 import struct
 import time
 import zlib
@@ -123,6 +124,34 @@ def test_who_sends_slowly_is_cut_off(live):
         assert time.monotonic() - start < 3
 
 
+def test_an_empty_line_does_not_hold_a_connection(live):
+    with Connection(live, 3) as connection:
+        connection.send(raw("/ping", "GET"))
+        assert connection.receive().status == 200
+        connection.send(b"\r\n")
+        assert connection.receive().status == 408
+        assert connection.closed()
+    with Connection(live, 3) as connection:  # which may precede a request all the same (RFC 9112, 2.2)
+        connection.send(raw("/ping", "GET") + b"\r\n")
+        assert connection.receive().status == 200
+        connection.send(b"\r\n" + raw("/ping", "GET"))
+        assert connection.receive().status == 200
+
+
+def test_who_reads_no_answers_is_cut_off(live):
+    held = live.server.server_state.connections
+    with Connection(live) as connection:
+        until(lambda: held)
+        (there,) = held
+        for end in (connection.socket, there.transport.get_extra_info("socket")):
+            for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                end.setsockopt(socket.SOL_SOCKET, buffer, 4096)
+        for _ in range(10):
+            connection.send(raw("/ping", "GET") * 100)
+            time.sleep(0.01)
+        until(lambda: not held, 3)
+
+
 def test_headers_without_end_are_cut_off(live):
     for line in (b"X-A: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n", b"a" * 60):
         with Connection(live, 3) as connection:
@@ -229,4 +258,4 @@ def test_the_server_answers_after_all_that(live):
     for protocol in ("v1", "v2", "mlflow", "none"):
         assert not counted.get_sample_value("gamekeeper_requests_total", {"protocol": protocol, "outcome": "failed"})
     assert live.app.pool.under_way == 0
-    assert live.app._receiving == 0
+    assert live.app._receiving.size == 0

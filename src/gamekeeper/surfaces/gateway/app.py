@@ -24,6 +24,7 @@ from gamekeeper.service.principals import MOST, Principal, Principals
 from gamekeeper.surfaces.gateway.headers import Head, address, read_head
 from gamekeeper.surfaces.gateway.metrics import Metrics
 from gamekeeper.surfaces.gateway.pool import GRACE, Pool
+from gamekeeper.surfaces.gateway.receiving import Receiving
 from gamekeeper.surfaces.gateway.refusals import CLOSED, Refusal, refusal
 from gamekeeper.surfaces.gateway.request_log import RequestLog, Visit
 from gamekeeper.surfaces.gateway.settings import ServerSettings
@@ -38,7 +39,7 @@ GONE = "gamekeeper.gone"
 SLOW = "gamekeeper.slow"
 """Key of a request's scope under which the protocol notes that its body took too long."""
 LARGE = 131_072
-"""Bytes from which a body is read in a thread: the loop, and so everybody else, would wait for milliseconds."""
+"""Bytes from which a body is read in a thread, as any compressed one is: everybody else would wait while the loop reads it."""
 SMALL = 65_536
 """Bytes of a body that nobody wants which are received all the same, so that the connection stays of use."""
 LINGER = 1.0
@@ -85,7 +86,7 @@ class App:
         self._door = Pool(DOORS, DOOR_QUEUE, DOOR_QUEUE, time.time)
         self._known: dict[tuple[str, str], tuple[Principal, float]] = {}
         self._open = open_paths(addresses)
-        self._receiving = 0
+        self._receiving = Receiving(settings.receiving, int(settings.share * settings.receiving), time.time)
         metrics.watch(lambda: self.pool.under_way)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,11 +123,11 @@ class App:
         if self.phase is Phase.CLOSED:
             raise Stopping(CLOSED)
         visit.who = who = await self._who(head, scope)
-        body = await self._body(scope, receive, head, at, visit)
+        body = await self._body(scope, receive, head, at, who, visit)
         visit.at, start = time.time(), time.monotonic()
         deadline = start + self.settings.message_timeout
         headers = tuple(scope["headers"])
-        question = None if len(body) > LARGE else at.read(headers, body)
+        question = None if len(body) > LARGE or head.compressed else at.read(headers, body)
         call = partial(self._response, scope, at, question, headers, body, who, deadline, visit)
         response = await self.pool.run(who.client, call, self.settings.message_timeout + GRACE)
         if step := self.settings.answer_step:
@@ -173,19 +174,15 @@ class App:
         self._known[place] = who, fresh
         return who
 
-    async def _body(self, scope: Scope, receive: Receive, head: Head, wire: Wire, visit: Visit) -> bytes:
-        """The body, within the limits of size and time. Raises BadRequest (408, 413), Busy."""
+    async def _body(
+        self, scope: Scope, receive: Receive, head: Head, wire: Wire, who: Principal, visit: Visit
+    ) -> bytes:
+        """The body, within the limits of size and time. Raises BadRequest (408, 413), Busy, Denied."""
         most = wire.most
         if head.length is not None and head.length > most:
             raise too_long(most)
-        announced = most if head.length is None else head.length
-        if self._receiving + announced > self.settings.receiving:
-            raise Busy("the server is receiving as much as it can hold. Try again later.")
-        self._receiving += announced
-        try:
+        with self._receiving.room(who.client, most if head.length is None else head.length):
             body = await received(receive, most, scope)
-        finally:
-            self._receiving -= announced
         visit.body_read = True
         return body
 

@@ -25,6 +25,7 @@ class Head:
 
     key          the API key that was sent; "" for none, or for several that differ
     length       of the body, in bytes; None if it is not announced
+    compressed   whether the body may unpack to more than its length
     trace        id of the distributed trace, 32 hexadecimal digits, or ""
     traceparent  the header it came in, to be passed back
     forwarded    values of X-Forwarded-For, in order
@@ -32,6 +33,7 @@ class Head:
 
     key: str = ""
     length: int | None = None
+    compressed: bool = False
     trace: str = ""
     traceparent: bytes = b""
     forwarded: tuple[bytes, ...] = ()
@@ -48,6 +50,8 @@ def read_head(headers: Iterable[Header]) -> Head:
             keys.add(value.strip())
         elif name == b"content-length":
             head.length = length(value)
+        elif name == b"content-encoding":
+            head.compressed = True
         elif name == b"traceparent":
             head.trace, head.traceparent = traced(value, head)
         elif name == b"x-forwarded-for":

@@ -1,6 +1,7 @@
 """uvicorn's HTTP protocol with limits on what comes before a body, and a note when a client leaves before its answer.
 
-uvicorn limits neither the time nor the size of headers, and waits for ever on a connection that never sends any.
+uvicorn limits neither the time nor the size of headers, and waits for ever on a connection that never sends any, that sends
+an empty line after an answer, or that does not read its answers.
 """
 
 import asyncio
@@ -67,6 +68,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, config: Config, *rest: Any, **named: Any) -> None:
         super().__init__(config, *rest, **named)
         self._timer: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+        """Runs while the client leaves answers unread."""
         self._head = 0
         """Bytes of headers that are not complete yet."""
         self._awaited: Awaited | None = Awaited.HEAD
@@ -80,6 +83,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._read_again()
         for cycle in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
             if cycle and not cycle.response_complete:
                 cycle.scope[GONE] = True  # type: ignore[typeddict-unknown-key]
@@ -90,6 +94,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Timers run while something is incomplete: a request that comes in one piece needs none."""
         before = self._awaited
         super().data_received(data)
+        if self._awaited is None and self.timeout_keep_alive_task is None and self.cycle.response_complete:
+            self._awaited, self._head = Awaited.HEAD, 0  # an empty line, at which the time of an idle connection ended
         if self._awaited is None or (before is not self._awaited and self._timer is not None):
             self._disarm()
         if self._awaited is Awaited.HEAD:
@@ -99,6 +105,14 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._awaited is not None and self._timer is None and not self.transport.is_closing():
             head = self._awaited is Awaited.HEAD
             self._arm(self.settings.header_timeout if head else self.settings.body_timeout)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(self.settings.body_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._read_again()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -122,6 +136,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _read_again(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _late(self) -> None:
         self._timer = None

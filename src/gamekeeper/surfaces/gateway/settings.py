@@ -23,12 +23,12 @@ class ServerSettings:
     trusted_proxy         networks (or "unix") whose X-Forwarded-For is believed
     threads               requests that are worked on at once, half of them of one client
     queue                 requests under way, waiting ones among them; more are refused with 503
-    share                 of the queue that one client may fill; more of theirs are refused with 429
+    share                 of the queue, and of `receiving`, that one client may fill; more of theirs are refused with 429
     message_timeout       how long an answer may take from when the question was read; then 504, and nothing is charged
     answer_step           answers leave at multiples of this after their question was read, so that the clock says less of
                           how they were made; 0: at once
     failure_mode_allow    whether answers leave when detectors or defenses fail: for the Gateway's `allow_failures`
-    header_timeout, body_timeout   how long a client may take to send each
+    header_timeout, body_timeout   how long a client may take to send each, and to read on where answers wait: as for a body
     header_bytes          what comes before a body, at most
     connections           open at once; more are refused with 503
     receiving             bytes of bodies that are being received at once, by what their clients announce
