@@ -125,7 +125,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "training-soft": partial(training_docs.compared, ["soft"]),
     "training-labels": partial(training_docs.compared, ["labels", "labels, views", "labels, 500"]),
     "training-robust": partial(training_docs.compared, ["gce", "smoothed", "small_loss"]),
-    "training-filtered": partial(training_docs.compared, ["confident", "neighbours", "tempered", "unmixed", "partial_bayes"]),
+    "training-filtered": partial(
+        training_docs.compared, ["confident", "neighbours", "tempered", "unmixed", "partial_bayes"]
+    ),
     "training-semi": partial(training_docs.compared, ["letters", "own kind"]),
     **{f"{name}-thieves": partial(detection_docs.thieves, name) for name in detection_docs.RUNS},
     **{f"{name}-honest": partial(detection_docs.honest, name) for name in detection_docs.RUNS},
