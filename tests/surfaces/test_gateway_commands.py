@@ -93,7 +93,7 @@ def test_a_key_is_shown_once_rotated_and_revoked(tmp_path, capsys):
     assert public in listed
     assert text.split("_")[2] not in listed
     (row,) = json.loads(run(capsys, "keys", folder.path, "--json"))
-    assert list(row) == ["id", "tenant", "account", "since", "until"]
+    assert list(row) == ["id", "tenant", "account", "client", "since", "until"]
     assert (row["id"], row["tenant"], row["account"], row["until"]) == (public, "rival", "ann", None)
     other = run(capsys, "keys", folder.path, "--rotate", public, "--overlap", "1000").strip()
     with folder.open_journal() as journal:
@@ -163,7 +163,7 @@ def test_tenants_never_see_each_other(folder, capsys):
         assert theirs[:8] in rival.replace("\n", "")
         assert mine[:8] not in rival
     assert "there is no client" in refused(capsys, "clients", folder.path, mine, "--tenant", "rival")
-    assert "there is no client" in refused(capsys, "forget", folder.path, "--client", mine, "--tenant", "rival")
+    assert "there is no client" in refused(capsys, "forget", folder.path, mine, "--tenant", "rival")
     (alarm,) = [json.loads(line) for line in run(capsys, "alarms", folder.path, "--tenant", "rival").splitlines()]
     assert "there is no alarm" in refused(
         capsys, "review", folder.path, alarm["id"], "--dismiss", *MINE, "--tenant", "default"

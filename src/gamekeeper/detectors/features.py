@@ -155,7 +155,7 @@ def opened(victim: Model, method: str) -> TorchModel:
     """The victim as a network. Raises Unsuited for any other model."""
     if not isinstance(victim, TorchModel):
         raise Unsuited(
-            f"{method} needs the victim's network, its features or gradients; this one is a {type(victim).__name__}."
+            f"{method} needs the victim's network, its features or gradients; of this model there are answers only."
             " Use msp, which needs answers only."
         )
     return victim

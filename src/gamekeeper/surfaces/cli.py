@@ -34,9 +34,16 @@ BUDGETS = [250, 1000, 2500]
 TYPERS_INTERRUPT = 130
 """The exit code Typer gives for Ctrl-C."""
 BROKEN_PIPE = 141
+STEALING, WHO, GATEWAY, COPIES = (
+    "How cheaply can my model be stolen, and which defense helps?",
+    "Who looks like a thief, to a gateway or in a log?",
+    "A gateway before a live model: begin with `gamekeeper init gateway`",
+    "Is that model a copy of mine?",
+)
+"""The headings under which --help lists the commands."""
 
 
-@app.command()
+@app.command(rich_help_panel=STEALING)
 def audit(
     target: Annotated[
         str, typer.Argument(help="What to attack: a built-in target (mnist, fashion, …) or a TOML file.")
@@ -119,7 +126,7 @@ def audit(
     raise typer.Exit(run_audit(question, folder, jobs, fail_if or [], output, sys.argv[1:]))
 
 
-@app.command()
+@app.command(rich_help_panel=STEALING)
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of an audit.")],
     png: Annotated[bool, typer.Option("--png", help="Write the figures as PNG files as well.")] = False,
@@ -131,7 +138,7 @@ def report(
     show_report(folder, png, json)
 
 
-@app.command()
+@app.command(rich_help_panel=STEALING)
 def methods(
     name: Annotated[str | None, typer.Argument(help="One method's name.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
@@ -142,7 +149,7 @@ def methods(
     show_methods(name, json)
 
 
-@app.command()
+@app.command(rich_help_panel=STEALING)
 def init(
     what: Annotated[str, typer.Argument(help="audit or gateway.")] = "audit",
     out: Annotated[
@@ -152,13 +159,13 @@ def init(
         str | None, typer.Option(help=f"What a gateway serves: a built-in target or a TOML file. {default(['mnist'])}")
     ] = None,
 ) -> None:
-    """Write a commented configuration that works as it stands."""
+    """Write the commented configuration of an audit or of a gateway; it works as it stands."""
     from gamekeeper.surfaces.init import write_config
 
     typer.echo(write_config(what, out, target))
 
 
-@app.command()
+@app.command(rich_help_panel=STEALING)
 def reproduce(
     name: Annotated[str | None, typer.Argument(help="Which experiment; leave it out to list them.")] = None,
     data: Annotated[
@@ -190,12 +197,14 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-app.add_typer(claims)
-for command in (
-    *(verify, ownership, detect, replay, calibrate, review, alarms),
-    *(serve, keys, clients, release, forget, quota),
-):
-    app.command()(command)
+for heading, commands in {
+    GATEWAY: (serve, keys, clients, release, forget, quota),
+    WHO: (review, alarms, calibrate, replay, detect),
+    COPIES: (verify, ownership),
+}.items():
+    for command in commands:
+        app.command(rich_help_panel=heading)(command)
+app.add_typer(claims, rich_help_panel=COPIES)
 
 
 def main() -> None:

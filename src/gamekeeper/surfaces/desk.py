@@ -1,6 +1,6 @@
 """Where alarms wait for a person: in the folder of a replayed log, or in a gateway's journal."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,9 +13,10 @@ from gamekeeper.engine.gateway.folder import GatewayFolder, Named, gateway_folde
 from gamekeeper.engine.gateway.gateway_config import GATEWAY
 from gamekeeper.engine.gateway.reviews import decisions, review_event
 from gamekeeper.errors import BadConfig
+from gamekeeper.policy import Level
 from gamekeeper.replay_files import ReplayFiles
 from gamekeeper.replay_rows import AlarmRow, ReplayHeader, Review
-from gamekeeper.service.journal.event import Event
+from gamekeeper.service.journal.event import Event, Seen
 from gamekeeper.service.journal.journal import Journal
 from gamekeeper.surfaces.replay_report import write_replay_report
 from gamekeeper.version import __version__
@@ -41,6 +42,14 @@ class Desk(Protocol):
 
     def client(self, named: Named) -> str:
         """The client whom a person names so. Raises BadConfig if that is nobody."""
+        ...
+
+    def clients(self) -> Sequence[str]:
+        """The pseudonyms of all clients, where they are pseudonyms: a table has no room for them."""
+        ...
+
+    def held(self, clients: Collection[str]) -> Mapping[str, str]:
+        """The levels of those of some clients whom a policy has above the lowest one."""
         ...
 
     def owners(self) -> Mapping[str, str]:
@@ -77,6 +86,12 @@ class ReplayDesk:
             raise BadConfig("--account is of a gateway. Name the client as the log does, with --client.")
         return named.client
 
+    def clients(self) -> Sequence[str]:
+        return ()
+
+    def held(self, clients: Collection[str]) -> Mapping[str, str]:
+        return {}
+
     def owners(self) -> Mapping[str, str]:
         return {}
 
@@ -112,6 +127,13 @@ class GatewayDesk:
     def client(self, named: Named) -> str:
         return named.find(self.gateway, self.journal)[1]
 
+    def clients(self) -> Sequence[str]:
+        return [each.client for each in self._seen()]
+
+    def held(self, clients: Collection[str]) -> Mapping[str, str]:
+        levels = {each.client: each.level for each in self._seen() if each.client in clients}
+        return {client: level for client, level in levels.items() if level and level != str(Level.LOG)}
+
     def owners(self) -> Mapping[str, str]:
         return {event.id.hex(): tenant for tenant, event in self._events() if event.kind == "alarm"}
 
@@ -121,6 +143,10 @@ class GatewayDesk:
         return ReplayHeader(
             __version__, date, config.journal, "gateway", config.model or config.target, "", 0, 0, 0, config.alpha
         )
+
+    def _seen(self) -> Generator[Seen]:
+        for tenant in self.tenants:
+            yield from self.journal.clients(tenant)
 
     def _events(self) -> Generator[tuple[str, Event]]:
         for tenant in self.tenants:

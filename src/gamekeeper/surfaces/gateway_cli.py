@@ -42,7 +42,7 @@ def keys(
     tenant: Tenant = None,
     json: Json = False,
 ) -> None:
-    """List a gateway's API keys; issue, rotate or revoke one, also while the gateway is at work."""
+    """List a gateway's API keys and whose they are; issue, rotate or revoke one, also while the gateway is at work."""
     from gamekeeper.surfaces.gateway_keys import KeyChange, run_keys
 
     run_keys(folder, KeyChange(new, rotate, revoke, overlap), tenant, json)
@@ -75,7 +75,7 @@ def release(
 
 def forget(
     folder: Folder,
-    client: Annotated[str | None, typer.Option(help="A client, by the beginning of their pseudonym.")] = None,
+    client: Client = None,
     account: Account = None,
     tenant: Tenant = None,
 ) -> None:

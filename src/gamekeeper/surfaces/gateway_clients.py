@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def list_clients(path: Path, named: Named, json: bool) -> None:
         only = named.find(folder, journal) if named else None
         tenants = folder.tenants(named.tenant) if only is None else (only[0],)
         rows = [row for tenant in tenants for row in client_summaries(journal, tenant)]
+        names = shortened([each.client for tenant in folder.tenants() for each in journal.clients(tenant)])
     if only is not None:
         rows = [row for row in rows if row.client == only[1]]
     rows.sort(key=lambda row: row.concern, reverse=True)
@@ -35,17 +37,16 @@ def list_clients(path: Path, named: Named, json: bool) -> None:
         return
     console = Console(highlight=False)
     if rows:
-        console.print(client_table(rows, len(folder.tenants()) > 1))
+        console.print(client_table(rows, names, len(folder.tenants()) > 1))
     console.print(conclusion(rows, folder), soft_wrap=True, markup=False)
 
 
-def client_table(rows: list[ClientSummary], tenants: bool) -> Table:
+def client_table(rows: list[ClientSummary], short: Mapping[str, str], tenants: bool) -> Table:
     columns = Table(box=None, header_style="bold", pad_edge=False)
     names = (*(("tenant",) if tenants else ()), "client", "level", "queries", "denied", "alarms", "open", "last seen")
     for name in names:
         counts = name in ("queries", "denied", "alarms", "open")
         columns.add_column(name, justify="right" if counts else "left", overflow="fold", no_wrap=name == "last seen")
-    short = shortened([row.client for row in rows])
     for row in rows:
         counts = [f"{number:,}" if number else "" for number in (row.queries, row.denied, row.alarms, row.open)]
         cells = [*([row.tenant] if tenants else []), short[row.client], row.level, *counts, moment(row.last)]
@@ -60,7 +61,8 @@ def conclusion(rows: list[ClientSummary], folder: GatewayFolder) -> str:
     what = "1 client" if len(rows) == 1 else f"{len(rows):,} clients"
     alarms = f"{waiting:,} alarm{' is' if waiting == 1 else 's are'} open"
     read = f" Read them: gamekeeper review {plain(str(folder.path))}" if waiting else ""
-    return f"{what}; {held:,} above level {Level.LOG}; {alarms}.{read}"
+    shadow = " While the policy is in shadow, a level is only written down." if held else ""
+    return f"{what}; {held:,} above level {Level.LOG}; {alarms}.{shadow}{read}"
 
 
 def release_client(path: Path, named: Named, by: str, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gamekeeper.service.journal.journal import Journal
 from gamekeeper.service.journal.keyring import KeyRecord
 from gamekeeper.service.principals import Principals
 from gamekeeper.surfaces.report.client_words import moment
+from gamekeeper.surfaces.review import shortened
 
 ONCE = "The line above is the key. It is shown this once, and nowhere stored; its holder sends it as `Authorization: Bearer KEY`."
 
@@ -60,7 +62,7 @@ def apply(folder: GatewayFolder, change: KeyChange, tenant: str | None) -> None:
         if change.revoke is not None:
             owned(journal, folder, change.revoke, tenant)
             principals.revoke(change.revoke, now)
-            notes.print(f"revoked: key {change.revoke}. A gateway at work refuses it within a second.", markup=False)
+            notes.print(f"revoked: key {change.revoke}. A gateway at work refuses it within two seconds.", markup=False)
             return
         if change.rotate is not None:
             owned(journal, folder, change.rotate, tenant)
@@ -85,36 +87,60 @@ def owned(journal: Journal, folder: GatewayFolder, public: str, tenant: str | No
 def list_keys(folder: GatewayFolder, tenant: str | None, json: bool) -> None:
     with folder.open_journal() as journal:
         records = [record for name in folder.tenants(tenant) for record in journal.keys(name)]
+        seen = [each.client for name in folder.tenants() for each in journal.clients(name)]
+    holders = clients_of(folder, records)
     if json:
-        sys.stdout.write(orjson.dumps([public(each) for each in records], option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(
+            orjson.dumps([public(each, holders) for each in records], option=orjson.OPT_INDENT_2).decode() + "\n"
+        )
         return
     console = Console(highlight=False)
     if records:
-        console.print(table(records, time.time()))
+        short = shortened({*holders.values(), *seen})
+        names = {key: short[client] for key, client in holders.items()}
+        console.print(table(records, names, time.time(), len(folder.tenants()) > 1))
     else:
         console.print(
             f"No keys yet. Issue one: gamekeeper keys {folder.path} --new ACCOUNT", soft_wrap=True, markup=False
         )
 
 
-def public(record: KeyRecord) -> dict[str, object]:
-    """What may be shown of a key; an end that is never is null."""
+def clients_of(folder: GatewayFolder, records: Sequence[KeyRecord]) -> dict[str, str]:
+    """The pseudonym of each key's holder, by the key's id; of nobody where the secret is not at hand."""
+    try:
+        pseudonyms = folder.pseudonyms()
+    except BadConfig:
+        return {}
+    return {each.id: pseudonyms.client(each.tenant, each.account) for each in records}
+
+
+def public(record: KeyRecord, holders: Mapping[str, str]) -> dict[str, object]:
+    """What may be shown of a key; an end that is never is null, and so is a holder nobody can tell."""
     until = record.until if record.until < float("inf") else None
     return {
         "id": record.id,
         "tenant": record.tenant,
         "account": record.account,
+        "client": holders.get(record.id),
         "since": record.since,
         "until": until,
     }
 
 
-def table(records: list[KeyRecord], now: float) -> Table:
+def table(records: list[KeyRecord], names: Mapping[str, str], now: float, tenants: bool) -> Table:
+    """names: the holder of each key as `gamekeeper clients` shows them, by the key's id."""
     columns = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("key", "tenant", "account", "issued", "ends"):
-        columns.add_column(name, overflow="fold")
+    for name in ("key", *(["tenant"] if tenants else []), "account", "client", "issued", "ends"):
+        columns.add_column(name, overflow="fold", no_wrap=name in ("key", "issued"))
     for each in records:
-        ends = "" if each.until == float("inf") else f"{'ended' if each.until <= now else 'ends'} {moment(each.until)}"
-        cells = (each.id, each.tenant, each.account, moment(each.since), ends)
+        ends = "" if each.until == float("inf") else f"{'ended ' if each.until <= now else ''}{moment(each.until)}"
+        cells = (
+            each.id,
+            *([each.tenant] if tenants else []),
+            each.account,
+            names.get(each.id, ""),
+            moment(each.since),
+            ends,
+        )
         columns.add_row(*map(escape, cells))
     return columns

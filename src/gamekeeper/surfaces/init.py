@@ -2,6 +2,7 @@
 
 import json
 import os
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from gamekeeper.engine.gateway.folder import KEY, POLICY
 from gamekeeper.engine.gateway.gateway_config import GATEWAY
 from gamekeeper.errors import BadConfig
 from gamekeeper.keys import make_key
+from gamekeeper.logs.event import shown
 from gamekeeper.targets.builtin import BUILTIN
 
 AUDIT, GATE = "audit", "gateway"
@@ -35,6 +37,12 @@ def write_gateway(folder: Path, target: str) -> str:
     there = [name for name in names if (folder / name).exists()]
     if there:
         raise BadConfig(f"{folder / there[0]} already exists and was not changed. Choose another folder with --out.")
+    if target not in BUILTIN and not Path(target).is_file():
+        near = get_close_matches(target, BUILTIN, 1)
+        raise BadConfig(
+            f"there is no target '{shown(target)}': neither built in nor a file.{f' Did you mean {near[0]}?' if near else ''}"
+            f" Built in: {', '.join(sorted(BUILTIN))}; a target file is written by: gamekeeper init {AUDIT}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     name = target if target in BUILTIN else os.path.relpath(target, folder)
     make_key(folder / KEY)
@@ -43,7 +51,7 @@ def write_gateway(folder: Path, target: str) -> str:
     write_new(folder / GATEWAY, template("gateway.toml").replace('"mnist"', json.dumps(name, ensure_ascii=False), 1))
     return (
         f"wrote {', '.join(names)} to {folder}. Keep a copy of {KEY} in a safe place: without it nobody can tell which client is"
-        f" whose.\nNext: gamekeeper keys {folder} --new ACCOUNT\n      gamekeeper serve {folder}"
+        f" whose.\nNext: gamekeeper serve {folder}\n      KEY=$(gamekeeper keys {folder} --new ACCOUNT), in another terminal: the key that a client sends"
     )
 
 

@@ -6,6 +6,7 @@ one about an alarm counts.
 
 import sys
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,11 +33,12 @@ LEAST = 6
 def list_open(folder: Path, tenant: str | None = None) -> None:
     """Prints the alarms nobody has decided about."""
     with open_desk(folder, tenant) as desk:
-        decisions, alarms = desk.decisions(), desk.alarms()
+        decisions, alarms, owners = desk.decisions(), desk.alarms(), desk.owners()
+        names = shortened(desk.clients())
     waiting = [each for each in alarms if each.id not in decisions]
     console = Console(highlight=False)
     if waiting:
-        console.print(table(waiting))
+        console.print(table(waiting, names, owners if len(set(owners.values())) > 1 else {}))
     console.print(
         f"{len(waiting)} of {len(alarms)} alarms are open."
         + (f" Decide: gamekeeper review {plain(str(folder))} ALARM --confirm (or --dismiss) --by YOU --why TEXT" if waiting else ""),
@@ -45,18 +47,21 @@ def list_open(folder: Path, tenant: str | None = None) -> None:
     )  # fmt: skip
 
 
-def table(alarms: list[AlarmRow]) -> Table:
+def table(alarms: list[AlarmRow], names: Mapping[str, str], owners: Mapping[str, str]) -> Table:
+    """names: of clients whose own is too long for a table; owners: the tenant of each alarm, where there are several."""
     columns = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("alarm", "client", "detector", "after", "an ordinary client"):
+    for name in ("alarm", *(["tenant"] if owners else []), "client", "detector", "after", "an ordinary client"):
         columns.add_column(name, justify="right" if name == "after" else "left", overflow="fold")
     short = shortened([each.id for each in alarms])
     for each in alarms:
-        cells = (short[each.id], whom(each), plain(each.detector), f"{each.query:,}", once(each.p))
+        tenant = [plain(owners[each.id])] if owners else []
+        who = names.get(each.client) or whom(each)
+        cells = (short[each.id], *tenant, who, plain(each.detector), f"{each.query:,}", once(each.p))
         columns.add_row(*map(escape, cells))
     return columns
 
 
-def shortened(ids: list[str]) -> dict[str, str]:
+def shortened(ids: Collection[str]) -> dict[str, str]:
     """Beginnings that tell ids apart, of at least LEAST characters."""
     length = LEAST
     while len({each[:length] for each in ids}) < len(set(ids)):
@@ -93,9 +98,17 @@ def decide(folder: Path, answer: Answer, tenant: str | None = None) -> None:
         rows, now = chosen(desk, alarms, answer), time.time()
         desk.add([Review(row.id, row.client, decision, answer.by.strip(), answer.reason.strip(), now) for row in rows])
         left = len({each.id for each in alarms} - set(desk.decisions()))
+        held = desk.held({row.client for row in rows})
     for row in rows:
         console.print(f"{decision}: alarm {plain(row.id)} of {whom(row)}.", soft_wrap=True, markup=False)
     console.print(f"{left} of {len(alarms)} alarms are open.")
+    for client, level in held.items():
+        console.print(
+            f"A decision ends nothing: client {client} stays at level {level} until gamekeeper release"
+            f" {plain(str(folder))} {client} --by YOU --why TEXT",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def chosen(desk: Desk, alarms: list[AlarmRow], answer: Answer) -> list[AlarmRow]:

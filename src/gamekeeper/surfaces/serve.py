@@ -18,6 +18,7 @@ from gamekeeper.engine.gateway.gateway import Gateway
 from gamekeeper.engine.gateway.gateway_config import DEFAULT_TENANT, Address
 from gamekeeper.engine.gateway.model_thread import ModelThread
 from gamekeeper.engine.gateway.request import Request, under_way
+from gamekeeper.engine.scene import Say
 from gamekeeper.errors import BadConfig, JournalError
 from gamekeeper.policy import Level
 from gamekeeper.protocols.addresses import Addresses
@@ -32,7 +33,7 @@ from gamekeeper.surfaces.gateway.request_log import LOG, RequestLog
 from gamekeeper.surfaces.gateway.running import run
 from gamekeeper.surfaces.quota import with_quota_from
 from gamekeeper.surfaces.ready_gateway import ROWS, Ready, prepared
-from gamekeeper.surfaces.serve_words import opening
+from gamekeeper.surfaces.serve_words import of_tenant, opening
 from gamekeeper.types import Batch, Model, Reply
 
 DAY = 86_400.0
@@ -54,11 +55,13 @@ def run_serve(path: Path, check: bool, quota: QuotaFrom | None = None) -> int:
     folder = gateway_folder(path)
     if quota is not None:
         folder = with_quota_from(folder, quota.run, quota.accounts)
-    with console.status("arming the detectors") as status:
-        ready = prepared(folder, lambda doing: status.update(f"{doing} …"))
+    with progress(console) as say:
+        ready = prepared(folder, say)
     with ready.folder.open_journal() as journal:
-        keys = any(journal.keys(tenant) for tenant in ready.folder.tenants())
-        for line in opening(ready, keys):
+        tenants = ready.folder.tenants()
+        keys = any(journal.keys(tenant) for tenant in tenants)
+        held = sum(each.level not in ("", str(Level.LOG)) for tenant in tenants for each in journal.clients(tenant))
+        for line in opening(ready, keys, held):
             console.print(line, soft_wrap=True, markup=False)
         if check:
             console.print("Everything is in order; nothing was started.")
@@ -68,6 +71,16 @@ def run_serve(path: Path, check: bool, quota: QuotaFrom | None = None) -> int:
     if not whole:
         os._exit(0)  # a thread is stuck in the model, which cannot be stopped; everything acknowledged is written
     return 0
+
+
+@contextmanager
+def progress(console: Console) -> Generator[Say]:
+    """Says what is being done: in place on a terminal; elsewhere, where a start would be silent for minutes, line by line."""
+    if not console.is_terminal:
+        yield lambda doing: console.print(f"{doing} …", soft_wrap=True, markup=False)
+        return
+    with console.status("arming the detectors") as status:
+        yield lambda doing: status.update(f"{doing} …")
 
 
 def started(ready: Ready, journal: Journal) -> bool:
@@ -138,6 +151,8 @@ class Gateways:
         rules = self.ready.policies.rules()
         for gateway in self.gateways.values():
             gateway.take_rules(rules)
+        for tenant, each in rules.items():
+            LOG.info("%s", of_tenant(tenant, each.policy))
 
     def close(self) -> None:
         for gateway in self.gateways.values():

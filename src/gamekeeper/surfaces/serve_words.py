@@ -4,18 +4,18 @@ import math
 import shlex
 from collections.abc import Mapping
 
+from gamekeeper.detectors.limits import Limits
 from gamekeeper.policy import Policy
 from gamekeeper.surfaces.calibrate import promise
-from gamekeeper.surfaces.detect import backed
 from gamekeeper.surfaces.ready_gateway import EVERYBODY, Ready
 from gamekeeper.surfaces.report.words import plain
 from gamekeeper.types import Box
 from gamekeeper.version import __version__
 
 
-def opening(ready: Ready, keys: bool) -> list[str]:
-    """keys: whether any API key was issued."""
-    return [*where(ready), *watched(ready), *done(ready), *first_request(ready, keys), *read(ready)]
+def opening(ready: Ready, keys: bool, held: int = 0) -> list[str]:
+    """keys: whether any API key was issued; held: how many clients a policy has above the lowest level."""
+    return [*where(ready), *watched(ready), *done(ready, held), *first_request(ready, keys), *read(ready)]
 
 
 def where(ready: Ready) -> list[str]:
@@ -37,6 +37,10 @@ def where(ready: Ready) -> list[str]:
         if quota is not None:
             span = "ever" if math.isinf(quota.seconds) else f"in {quota.seconds:,.0f} seconds"
             lines.append(f"  Each {what} may ask {quota.queries:,} queries {span}.")
+    if quotas.key is quotas.tenant is quotas.network is None:
+        lines.append(
+            "  No quotas: whoever has a key may ask as much as they like. gamekeeper quota sizes one by an audit."
+        )
     if config.metrics:
         lines.append(f"  Metrics: http://{config.metrics}/metrics")
     return lines
@@ -55,11 +59,35 @@ def watched(ready: Ready) -> list[str]:
     for tenant, here in ready.watching.items():
         whose = f" of tenant {tenant}" if tenant != EVERYBODY else ""
         lines.append(f"Detectors that raise alarms{whose}: {', '.join(here.limits) or 'none yet'}.")
-        lines += [f"  {backed(name, each)}" for name, each in here.limits.items()]
+        lines += [f"  {rests_on(each)}{of(names, here.limits)}." for each, names in alike(here.limits)]
         lines += [f"  {promise(here.limits)}"] if here.limits else []
-        lines += [f"  Without alarms, since {reason} ({names})" for reason, names in together(here.silent)]
+        folder = shlex.quote(str(ready.folder.path))
+        silent = together({name: reason.replace("FOLDER", folder) for name, reason in here.silent.items()})
+        lines += [f"  Without alarms: {names}, since {reason}" for reason, names in silent]
         lines += [f"  Left out: {names}. {reason}" for reason, names in together(here.left_out)]
     return lines
+
+
+def alike(limits: Mapping[str, Limits]) -> list[tuple[Limits, list[str]]]:
+    """Limits that promise the same on the same grounds once, with the detectors whose they are."""
+    groups: dict[str, tuple[Limits, list[str]]] = {}
+    for name, each in limits.items():
+        groups.setdefault(rests_on(each), (each, []))[1].append(name)
+    return list(groups.values())
+
+
+def rests_on(limits: Limits) -> str:
+    """What one detector aims at, and what says so."""
+    held, looks = limits.backing, limits.null.looks
+    whose = "real clients" if held.kind == "clients" else "streams of natural inputs"
+    return (
+        f"Each aims at {1_000 * limits.alpha:.3g} false alarms per 1,000 honest clients"
+        f"{f' within {looks[-1]:,} new queries' if looks else ''}; of {held.clients:,} {whose} {held.alarmed:,} alarmed"
+    )
+
+
+def of(names: list[str], limits: Mapping[str, Limits]) -> str:
+    return "" if len(names) == len(limits) else f" ({', '.join(names)})"
 
 
 def together(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -70,17 +98,22 @@ def together(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def done(ready: Ready) -> list[str]:
+def done(ready: Ready, held: int) -> list[str]:
     """What follows from an alarm."""
-    return [
-        f"Policy{f' of tenant {tenant}' if tenant != EVERYBODY else ''}: {in_words(rules.policy)}"
-        for tenant, rules in ready.rules.items()
-    ]
+    folder = shlex.quote(str(ready.folder.path))
+    already = (
+        [f"  Above level log already: {held:,}. Look before shadow ends: gamekeeper clients {folder}"] if held else []
+    )
+    return [*(of_tenant(tenant, rules.policy) for tenant, rules in ready.rules.items()), *already]
+
+
+def of_tenant(tenant: str, policy: Policy) -> str:
+    return f"Policy{f' of tenant {tenant}' if tenant != EVERYBODY else ''}: {in_words(policy)}"
 
 
 def in_words(policy: Policy) -> str:
     if not policy.rules:
-        return "no rules. Alarms are written down, and nothing follows from them."
+        return "no rules. Alarms are written down, and nothing follows from them: no answer is changed, nobody is slowed or refused."
     rules = ", ".join(f"{plain(rule.when)} -> {rule.then}" for rule in policy.rules)
     if policy.shadow:
         return f"in shadow ({rules}). What would be done is written down; nothing is done, and no answer changes."
@@ -90,8 +123,12 @@ def in_words(policy: Policy) -> str:
 def first_request(ready: Ready, keys: bool) -> list[str]:
     """A command to try it with."""
     folder = shlex.quote(str(ready.folder.path))
-    issue = [] if keys else [f"No API key was issued yet: gamekeeper keys {folder} --new ACCOUNT"]
-    return [*issue, "A first request:", f"  {curl(ready)}"]
+    issue = (
+        []
+        if keys
+        else ["A client needs an API key, and none was issued yet:", f"  KEY=$(gamekeeper keys {folder} --new ACCOUNT)"]
+    )
+    return [*issue, "A first request, from another terminal where KEY is such a key:", f"  {curl(ready)}"]
 
 
 def curl(ready: Ready) -> str:
