@@ -60,7 +60,7 @@ def apply(folder: GatewayFolder, change: KeyChange, tenant: str | None) -> None:
         if change.revoke is not None:
             owned(journal, folder, change.revoke, tenant)
             principals.revoke(change.revoke, now)
-            notes.print(f"revoked: key {change.revoke}. A gateway at work refuses it within a second.", markup=False)
+            notes.print(f"revoked: key {change.revoke}. A gateway at work refuses it within two seconds.", markup=False)
             return
         if change.rotate is not None:
             owned(journal, folder, change.rotate, tenant)
