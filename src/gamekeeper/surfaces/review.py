@@ -132,7 +132,7 @@ def chosen(desk: Desk, alarms: list[AlarmRow], answer: Answer) -> list[AlarmRow]
 def by_id(alarms: list[AlarmRow], beginning: str, folder: Path) -> AlarmRow:
     """The alarm whose id is this, or the only one whose id begins like this."""
     exact = [each for each in alarms if each.id == beginning]
-    near = exact or [each for each in alarms if each.id.startswith(beginning)]
+    near = exact or [each for each in alarms if beginning and each.id.startswith(beginning)]
     if len(near) == 1:
         return near[0]
     what = f"{len(near)} alarms begin with" if near else "there is no alarm"

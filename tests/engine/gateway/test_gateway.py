@@ -1,5 +1,6 @@
 """What a gateway does with one request: everything is charged and written down, or nothing is."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -294,7 +295,7 @@ def test_a_request_does_not_wait_for_the_client_s_other_requests_beyond_its_dead
 
 @pytest.mark.parametrize("broken", ["detector", "defense"])
 def test_where_something_fails_nobody_is_answered_unless_failures_are_allowed(
-    broken: str, monkeypatch: pytest.MonkeyPatch
+    broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(client_memory, "STEPS", 1)  # a memory that was spoilt would be in the next snapshot
     journal, twin = InProcessJournal(), Undisturbed(rules=far())
@@ -310,6 +311,8 @@ def test_where_something_fails_nobody_is_answered_unless_failures_are_allowed(
     strict.clock = lenient.clock = lambda: bad.at
     with pytest.raises(Busy, match="could not be examined"):
         strict.answer(bad)
+    (line,) = caplog.messages  # the client hears nothing of it, so the owner must
+    assert re.fullmatch(rf"(a|the) {broken}( far)? failed: ZeroDivisionError in small.py:\d+", line)
     assert state(journal)[:2] == before[:2]
     given, event = lenient.answer(bad), events(journal)[-1]
     if broken == "detector":
@@ -323,6 +326,25 @@ def test_where_something_fails_nobody_is_answered_unless_failures_are_allowed(
         strict.clock = lenient.clock = lambda each=each: each.at
         assert equal([(lenient, strict)[number % 2].answer(each)], [twin.answer(each)])
     assert written(journal) == bits(twin.memories)
+
+
+@pytest.mark.parametrize(("where", "method"), [(client_memory.ClientMemory, "show"), (Gateway, "_defended")])
+def test_a_detector_or_defense_for_which_there_is_no_time_is_never_passed_over(
+    where: type, method: str, monkeypatch: pytest.MonkeyPatch
+):
+    def crowded(*_: object) -> Reply:
+        raise Busy("64 requests wait for the model")
+
+    journal = InProcessJournal()
+    real = gateway(journal, far(), QUOTAS, allow_failures=True)
+    for each in TALL[:10]:
+        real.clock = lambda each=each: each.at
+        real.answer(each)
+    before, real.clock = state(journal), lambda: TALL[10].at
+    monkeypatch.setattr(where, method, crowded)
+    with pytest.raises(Busy, match="wait for the model"):
+        real.answer(TALL[10])
+    assert state(journal)[:2] == before[:2]
 
 
 def test_a_flood_of_denied_requests_writes_a_row_a_minute_and_loses_no_count():

@@ -294,3 +294,13 @@ def test_a_server_that_hangs_up_costs_one_answer_and_not_the_journal(empty_postg
             journal.append(event())
         journal.append(event())
         assert state(journal)[0] == 2
+
+
+def test_a_journal_that_everybody_may_read_is_refused(tmp_path: Path):
+    path = tmp_path / "journal.db"
+    open_journal(str(path)).close()
+    path.chmod(0o644)  # as a copy or a backup usually is
+    with pytest.raises(JournalError, match=r"open to everybody \(mode 0644\)\. Run: chmod 600"):
+        open_journal(str(path))
+    path.chmod(0o640)
+    open_journal(str(path)).close()

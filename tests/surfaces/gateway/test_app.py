@@ -389,6 +389,22 @@ def test_what_is_received_at_once_is_bounded():
         assert live.app._receiving.size == 0
 
 
+def test_strangers_of_one_network_do_not_keep_others_from_the_door(monkeypatch):
+    monkeypatch.setattr("gamekeeper.surfaces.gateway.app.DOOR_QUEUE", 4)
+    with serving(trusted_proxy=("127.0.0.1",)) as live:
+        slow, real = threading.Event(), live.principals.principal
+        waiting = lambda key, *rest: (key == live.key or slow.wait(10)) and real(key, *rest)  # noqa: E731
+        monkeypatch.setattr(live.principals, "principal", waiting)
+        strangers = [Connection(live) for _ in range(5)]
+        for number, connection in enumerate(strangers):
+            connection.send(raw(body=b"{}", key=f"gk_{number}", X_Forwarded_For=f"10.0.0.{number}"))
+        refused = sum(connection.receive().status == 429 for connection in strangers[2:])
+        assert answered(live, question(live, X_Forwarded_For="10.9.9.9")).status == 200
+        slow.set()
+        assert refused == 3
+        assert [connection.receive().status for connection in strangers[:2]] == [401, 401]
+
+
 def test_one_client_cannot_take_all_room_for_bodies():
     body = body_of(images())
     with serving(receiving=4 * len(body)) as live:

@@ -126,7 +126,7 @@ class Named:
 
 
 def one_of(known: Sequence[tuple[str, str]], beginning: str, folder: GatewayFolder) -> tuple[str, str]:
-    near = [each for each in known if each[1].startswith(beginning)]
+    near = [each for each in known if beginning and each[1].startswith(beginning)]
     exact = [each for each in near if each[1] == beginning]
     if len(exact or near) == 1:
         return (exact or near)[0]

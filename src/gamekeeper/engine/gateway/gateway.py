@@ -5,10 +5,13 @@ client; and treated as the policy has it. Then the events and what is remembered
 transaction, and the answer is given. Whatever fails before that costs the client nothing.
 """
 
+import logging
 import math
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from gamekeeper.detectors.lookout import Lookout
 from gamekeeper.engine.gateway import happenings
@@ -33,6 +36,7 @@ REFUSED = "requests of this client are refused. Ask whoever runs this service."
 FAST = "this client may send {:g} queries a second, and has sent more. Wait, and send this again."
 FAILED = "the request could not be examined, so it was not answered. Send it again later."
 CROWDED = "other replicas are answering this client. Send the request again later."
+log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -196,7 +200,10 @@ class Gateway:
         """Shows a request to the detectors: whether they have seen it, what they say at looks, or what has failed."""
         try:
             return True, self.memory.show(request.x, clean, request.at, self.memory.watched(known)), ""
-        except JournalError:
+        except (
+            JournalError,
+            Busy,
+        ):  # of a lack of time nobody profits: who fills the model's queue would pass unwatched
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the request was not examined
             known.spoilt = True
@@ -215,7 +222,10 @@ class Gateway:
             return clean, "", ""
         try:
             return rules.defenses[text].respond(request.x, clean, self.memory.defended(known, text)), text, ""
-        except JournalError:
+        except (
+            JournalError,
+            Busy,
+        ):  # of a lack of time nobody profits: who fills the model's queue would pass unwatched
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, there is no defended answer
             known.spoilt = True
@@ -223,9 +233,11 @@ class Gateway:
 
     def _failure(self, what: str, error: Exception) -> str:
         """What is written down about a failure. Raises Busy where failures are not allowed."""
+        message = f"{what} failed: {type(error).__name__}"
+        log.error("%s in %s", message, place(error))
         if not self.allow_failures:
             raise Busy(FAILED) from error
-        return f"{what} failed: {type(error).__name__}"
+        return message
 
     def _append(self, request: Request, known: Known, step: bytes | None, events: Sequence[Event]) -> None:
         """Writes down a request; waits no longer than its deadline for the transaction to begin. Raises Stale, Busy."""
@@ -243,6 +255,12 @@ class Gateway:
         stored(known, changes, version, time.monotonic())
         for event in events:
             self._noticed(event)
+
+
+def place(error: Exception) -> str:
+    """Where an error was raised. Its message may quote what a client sent."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
 
 
 def in_time(request: Request) -> None:

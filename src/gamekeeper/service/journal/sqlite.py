@@ -3,6 +3,7 @@
 import errno
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -70,11 +71,20 @@ class SqliteFile:
             with suppress(FileExistsError):
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
+    def _check_mode(self) -> None:
+        """Raises JournalError for a file that everybody may read or write, as copies and backups often are: inputs are in it."""
+        mode = stat.S_IMODE(self.path.stat().st_mode)
+        if os.name == "posix" and mode & stat.S_IRWXO:
+            raise JournalError(
+                f"the journal {self.path} is open to everybody (mode {mode:04o}). Run: chmod 600 {self.path}"
+            )
+
     def _prepare(self, session: "SqliteSession") -> None:
         ((application,),) = session.rows("PRAGMA application_id")
         ((tables,),) = session.rows("SELECT count(*) FROM sqlite_master")
         if tables and application != APPLICATION:
             raise JournalError(f"{self.path} is an SQLite file of another program. Name another file for the journal.")
+        self._check_mode()
         try:
             prepare(session, self.schema, empty=not tables)
         except JournalError as error:

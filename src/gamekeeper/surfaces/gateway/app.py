@@ -20,7 +20,7 @@ from gamekeeper.errors import BadRequest, Busy, Denied
 from gamekeeper.protocols.addresses import Addresses
 from gamekeeper.protocols.bodies import Header, Response, document, too_long
 from gamekeeper.protocols.served import Question, Wire
-from gamekeeper.service.principals import MOST, Principal, Principals
+from gamekeeper.service.principals import MOST, Principal, Principals, network
 from gamekeeper.surfaces.gateway.headers import Head, address, read_head
 from gamekeeper.surfaces.gateway.metrics import Metrics
 from gamekeeper.surfaces.gateway.pool import GRACE, Pool
@@ -45,7 +45,7 @@ SMALL = 65_536
 LINGER = 1.0
 """Seconds for which the rest of such a body is thrown away, so that its sender reads why."""
 DOORS, DOOR_QUEUE, DOOR_SECONDS = 2, 64, 5.0
-"""Threads that look keys up, how many look-ups may wait for them, and for how long."""
+"""Threads that look keys up, how many look-ups may wait for them, and for how long. Half of both is one network's at most."""
 CLOSE = (b"connection", b"close")
 
 
@@ -83,7 +83,7 @@ class App:
         self.metrics, self.log = metrics, log
         self.phase = Phase.OPEN
         self.pool = Pool(settings.threads, settings.queue, settings.most_of_one, time.time)
-        self._door = Pool(DOORS, DOOR_QUEUE, DOOR_QUEUE, time.time)
+        self._door = Pool(DOORS, DOOR_QUEUE, DOOR_QUEUE // 2, time.time)
         self._known: dict[tuple[str, str], tuple[Principal, float]] = {}
         self._open = open_paths(addresses)
         self._receiving = Receiving(settings.receiving, int(settings.share * settings.receiving), time.time)
@@ -166,8 +166,10 @@ class App:
         fresh = time.monotonic() + self.principals.fresh
         call = partial(self.principals.principal, *place, time.time())
         try:
-            who = await self._door.run("", call, DOOR_SECONDS)
+            who = await self._door.run(network(place[1]), call, DOOR_SECONDS)
         except Denied as error:
+            if error.until is not None:  # not of the key: too many look-ups of this network wait
+                raise
             raise BadRequest(str(error), 401) from None
         if len(self._known) >= MOST:
             self._known.clear()
