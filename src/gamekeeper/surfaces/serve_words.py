@@ -79,7 +79,8 @@ def alike(limits: Mapping[str, Limits]) -> list[tuple[Limits, list[str]]]:
 def rests_on(limits: Limits) -> str:
     """What one detector aims at, and what says so."""
     held, looks = limits.backing, limits.null.looks
-    whose = "real clients" if held.kind == "clients" else "streams of natural inputs"
+    plural = "" if held.clients == 1 else "s"
+    whose = f"real client{plural}" if held.kind == "clients" else f"stream{plural} of natural inputs"
     return (
         f"Each aims at {1_000 * limits.alpha:.3g} false alarms per 1,000 honest clients"
         f"{f' within {looks[-1]:,} new queries' if looks else ''}; of {held.clients:,} {whose} {held.alarmed:,} alarmed"
