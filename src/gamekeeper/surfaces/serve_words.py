@@ -102,9 +102,7 @@ def together(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
 def done(ready: Ready, held: int) -> list[str]:
     """What follows from an alarm."""
     folder = shlex.quote(str(ready.folder.path))
-    already = (
-        [f"  Above level log already: {held:,}. Look before shadow ends: gamekeeper clients {folder}"] if held else []
-    )
+    already = [f"  Clients above level log already: {held:,}. See gamekeeper clients {folder}"] if held else []
     return [*(of_tenant(tenant, rules.policy) for tenant, rules in ready.rules.items()), *already]
 
 
