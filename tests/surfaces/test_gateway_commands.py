@@ -65,6 +65,9 @@ def test_init_writes_a_gateway_that_only_watches_and_a_secret_of_its_owners_alon
 
 def test_a_target_file_is_named_as_seen_from_the_folder(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    assert "Did you mean mnist?" in refused(capsys, "init", "gateway", "--out", "some/gate", "--target", "mnits")
+    assert not (tmp_path / "some").exists()
+    (tmp_path / 'my "model".toml').touch()
     run(capsys, "init", "gateway", "--out", "some/gate", "--target", 'my "model".toml')
     folder = gateway_folder(tmp_path / "some/gate")
     assert os.path.normpath(folder.target) == str(tmp_path / 'my "model".toml')
@@ -158,10 +161,10 @@ def test_tenants_never_see_each_other(folder, capsys):
         name, *rest = command
         ours = run(capsys, name, folder.path, "--tenant", "default", *rest)
         rival = run(capsys, name, folder.path, "--tenant", "rival", *rest)
-        assert mine[:8] in ours.replace("\n", "")
-        assert theirs[:8] not in ours
-        assert theirs[:8] in rival.replace("\n", "")
-        assert mine[:8] not in rival
+        assert mine[:6] in ours.replace("\n", "")
+        assert theirs[:6] not in ours
+        assert theirs[:6] in rival.replace("\n", "")
+        assert mine[:6] not in rival
     assert "there is no client" in refused(capsys, "clients", folder.path, mine, "--tenant", "rival")
     assert "there is no client" in refused(capsys, "forget", folder.path, mine, "--tenant", "rival")
     (alarm,) = [json.loads(line) for line in run(capsys, "alarms", folder.path, "--tenant", "rival").splitlines()]
@@ -249,6 +252,29 @@ def test_half_a_decision_writes_nothing(folder, capsys):
     assert "needs --by" in refused(capsys, "review", folder.path, "--client", ann, "--confirm")
     assert "needs --by" in refused(capsys, "release", folder.path, ann, "--by", "ann")
     assert len(events(folder)) == before
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_a_client_is_one_short_word_in_every_table(folder, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    key = run(capsys, "keys", folder.path, "--new", "thief").split("_")[1]
+    thief = client(folder, "thief")[:6]
+    for command in ("review", "clients", "keys"):
+        assert thief in run(capsys, command, folder.path).split(), command
+    (line,) = [line for line in run(capsys, "keys", folder.path).splitlines() if line.startswith(key)]
+    assert line.split()[1:4] == ["default", "thief", thief]
+    lines = [line for line in run(capsys, "review", folder.path).splitlines() if " mmd " in line]
+    assert sorted(line.split()[1] for line in lines) == ["default", "default", "rival"]
+    assert run(capsys, "clients", folder.path, thief).count("\n") == 3  # header, the client, the sum
+
+
+def test_a_decision_says_that_it_releases_nobody(folder, capsys):
+    thief = client(folder, "thief")
+    out = run(capsys, "review", folder.path, "--account", "thief", "--dismiss", *MINE)
+    assert f"client {thief} stays at level slow until gamekeeper release" in out
+    run(capsys, "release", folder.path, thief, *MINE)
+    first = next(event for event in events(folder) if event.client == thief and event.kind == "alarm")
+    assert "stays at level" not in run(capsys, "review", folder.path, first.id.hex(), "--confirm", *MINE)
 
 
 # release and forget

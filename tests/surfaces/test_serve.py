@@ -47,7 +47,8 @@ def test_a_check_says_what_would_be_done_and_starts_nothing(tmp_path, capsys):
         "Detectors that raise alarms: none yet.",
         "Policy: no rules.",
         "Policy of tenant acme: in shadow (any -> slow). What would be done is written down; nothing is done",
-        "No API key was issued yet: gamekeeper keys",
+        "No quotas: whoever has a key",
+        "  KEY=$(gamekeeper keys ",
         "--unix-socket",
         "Everything is in order; nothing was started.",
     ):

@@ -79,7 +79,8 @@ def alike(limits: Mapping[str, Limits]) -> list[tuple[Limits, list[str]]]:
 def rests_on(limits: Limits) -> str:
     """What one detector aims at, and what says so."""
     held, looks = limits.backing, limits.null.looks
-    whose = "real clients" if held.kind == "clients" else "streams of natural inputs"
+    plural = "" if held.clients == 1 else "s"
+    whose = f"real client{plural}" if held.kind == "clients" else f"stream{plural} of natural inputs"
     return (
         f"Each aims at {1_000 * limits.alpha:.3g} false alarms per 1,000 honest clients"
         f"{f' within {looks[-1]:,} new queries' if looks else ''}; of {held.clients:,} {whose} {held.alarmed:,} alarmed"
@@ -101,9 +102,7 @@ def together(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
 def done(ready: Ready, held: int) -> list[str]:
     """What follows from an alarm."""
     folder = shlex.quote(str(ready.folder.path))
-    already = (
-        [f"  Above level log already: {held:,}. Look before shadow ends: gamekeeper clients {folder}"] if held else []
-    )
+    already = [f"  Clients above level log already: {held:,}. See gamekeeper clients {folder}"] if held else []
     return [*(of_tenant(tenant, rules.policy) for tenant, rules in ready.rules.items()), *already]
 
 

@@ -375,6 +375,18 @@ def test_denials_that_the_journal_does_not_take_are_written_later():
     assert (event.n, event.scores["requests"]) == (6, 3)
 
 
+def test_a_denial_that_is_written_late_does_not_undo_a_release():
+    journal = InProcessJournal()
+    denials = Denials(journal)
+    denials.note(Event("acme", "c", "denied", AT, level="refuse"))
+    assert journal.clients("acme")[0].level == "refuse"
+    denials.note(Event("acme", "c", "denied", AT + 1, level="refuse"))
+    Release("acme", "c", "ann", "our own").carry_out(journal, lambda: AT + 2)
+    denials.flush(AT + 3)
+    assert [event.kind for event in events(journal)] == ["denied", "release", "denied"]
+    assert journal.clients("acme")[0].level == "log"
+
+
 def test_new_rules_hold_from_the_next_request_on():
     journal = InProcessJournal()
     real = gateway(journal, Rules(policy(Level.REFUSE, shadow=True)))

@@ -75,8 +75,10 @@ class Denials:
                 return
             event, requests = waiting.event, waiting.requests
             waiting.event, waiting.requests, waiting.written = None, 0, now
+        # somebody may have released them since: an event that comes late says nothing of today's level
+        level = event.level if event.at == now else ""
         try:
-            self.journal.append(replace(event, scores={"requests": float(requests)}))
+            self.journal.append(replace(event, level=level, scores={"requests": float(requests)}))
         except JournalError:
             with self._lock:
                 self._waiting.setdefault(who, waiting).add(event, requests)
