@@ -328,7 +328,9 @@ def test_where_something_fails_nobody_is_answered_unless_failures_are_allowed(
     assert written(journal) == bits(twin.memories)
 
 
-@pytest.mark.parametrize(("where", "method"), [(client_memory.ClientMemory, "show"), (Gateway, "_defended")])
+@pytest.mark.parametrize(
+    ("where", "method"), [(client_memory.ClientMemory, "show"), (client_memory.ClientMemory, "defended")]
+)
 def test_a_detector_or_defense_for_which_there_is_no_time_is_never_passed_over(
     where: type, method: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -200,10 +200,7 @@ class Gateway:
         """Shows a request to the detectors: whether they have seen it, what they say at looks, or what has failed."""
         try:
             return True, self.memory.show(request.x, clean, request.at, self.memory.watched(known)), ""
-        except (
-            JournalError,
-            Busy,
-        ):  # of a lack of time nobody profits: who fills the model's queue would pass unwatched
+        except (JournalError, Busy):  # Busy is no failure: who fills the model's queue would pass unwatched
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the request was not examined
             known.spoilt = True
@@ -222,10 +219,7 @@ class Gateway:
             return clean, "", ""
         try:
             return rules.defenses[text].respond(request.x, clean, self.memory.defended(known, text)), text, ""
-        except (
-            JournalError,
-            Busy,
-        ):  # of a lack of time nobody profits: who fills the model's queue would pass unwatched
+        except (JournalError, Busy):  # Busy is no failure: who fills the model's queue would pass unwatched
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, there is no defended answer
             known.spoilt = True
